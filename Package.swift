@@ -1,0 +1,58 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The rules of `style.md`, for every target of the project.
+let houseRules: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A room. What it may import is what it lists here: the manifest is the rule.
+func room(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: houseRules)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: resources, swiftSettings: houseRules)
+}
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "weft",
+    products: [.executable(name: "weft", targets: ["weft"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        room("Bytes"),
+        room("Raft", ["Bytes"]),
+        .systemLibrary(name: "CSQLite"),
+        .target(name: "CPlatform"),
+        room("SQLite", ["CSQLite"]),
+        room("Storage", ["Bytes", "Raft", "SQLite"]),
+        room("MVCC", ["Bytes", "SQLite"]),
+        room("Transport", ["Bytes", "Raft", "Storage", nioCore, nioPosix, logging]),
+        room("Server", ["Bytes", "MVCC", "Raft", "SQLite", "Storage", "Transport", nioCore, logging]),
+        room("HTTPServer", [nioCore, nioPosix, nioHTTP1]),
+        room("JSON"),
+        room("Client", ["JSON", nioCore, nioPosix, nioHTTP1]),
+        room("API", ["HTTPServer", "JSON", "MVCC", "Raft", "Server", nioHTTP1]),
+        .executableTarget(
+            name: "weft",
+            dependencies: [
+                "API", "Client", "CPlatform", "JSON", "Raft", "Server", "Storage", "Transport", "HTTPServer", "MVCC",
+                nioCore, nioPosix, nioHTTP1, logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: houseRules),
+    ]
+)

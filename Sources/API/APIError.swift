@@ -1,0 +1,92 @@
+internal import MVCC
+internal import NIOHTTP1
+internal import Raft
+internal import Server
+
+/// An error as clients of etcd know it: a gRPC code, and a text that they compare.
+struct APIError: Error, Equatable, Sendable {
+    /// <https://grpc.io/docs/guides/status-codes/>
+    enum Code: Int, Sendable {
+        case unknown = 2
+        case invalidArgument = 3
+        case deadlineExceeded = 4
+        case notFound = 5
+        case alreadyExists = 6
+        case resourceExhausted = 8
+        case failedPrecondition = 9
+        case outOfRange = 11
+        case unimplemented = 12
+        case `internal` = 13
+        case unavailable = 14
+    }
+
+    var code: Code
+    var message: String
+
+    init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// The one place where a member's errors become etcd's.
+    init(_ error: ServerError) {
+        switch error {
+        case .refused(let refusal): self.init(refusal)
+        case .change(let refusal): self.init(refusal)
+        case .timeout: self.init(.unavailable, "etcdserver: request timed out")
+        case .noLeader: self.init(.unavailable, "etcdserver: no leader")
+        case .tooManyRequests: self.init(.resourceExhausted, "etcdserver: too many requests")
+        case .requestTooLarge: self.init(.invalidArgument, "etcdserver: request is too large")
+        case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
+        case .stopping: self.init(.unavailable, "etcdserver: server stopped")
+        case .badTransferTarget: self.init(.failedPrecondition, "etcdserver: bad leader transferee")
+        case .disk(let reason): self.init(.internal, "weft: this member cannot read its disk: \(reason)")
+        }
+    }
+
+    init(_ refusal: MVCCError) {
+        switch refusal {
+        case .keyNotFound: self.init(.invalidArgument, "etcdserver: key not found")
+        case .leaseNotFound: self.init(.notFound, "etcdserver: requested lease not found")
+        case .compacted: self.init(.outOfRange, "etcdserver: mvcc: required revision has been compacted")
+        case .futureRevision: self.init(.outOfRange, "etcdserver: mvcc: required revision is a future revision")
+        case .emptyKey: self.init(.invalidArgument, "etcdserver: key is not provided")
+        case .valueProvided: self.init(.invalidArgument, "etcdserver: value is provided")
+        case .leaseProvided: self.init(.invalidArgument, "etcdserver: lease is provided")
+        case .tooManyOperations: self.init(.invalidArgument, "etcdserver: too many operations in txn request")
+        case .duplicateKey: self.init(.invalidArgument, "etcdserver: duplicate key given in txn request")
+        case .unreadable:
+            self.init(.internal, "weft: this member's version does not know the command; upgrade all members")
+        }
+    }
+
+    private init(_ refusal: ChangeRefusal) {
+        switch refusal {
+        case .memberExists: self.init(.failedPrecondition, "etcdserver: member ID already exist")
+        case .peerURLExists: self.init(.failedPrecondition, "etcdserver: Peer URLs already exists")
+        case .memberNotFound: self.init(.notFound, "etcdserver: member not found")
+        case .notLearner: self.init(.failedPrecondition, "etcdserver: can only promote a learner member")
+        case .learnerNotCaughtUp:
+            self.init(
+                .failedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader")
+        case .lastVoter, .unhealthy:
+            self.init(
+                .failedPrecondition, "etcdserver: re-configuration failed due to not enough started members")
+        case .notReady: self.init(.unavailable, "etcdserver: another change of the membership is under way")
+        case .notLeader: self.init(.failedPrecondition, "etcdserver: not leader")
+        }
+    }
+
+    var status: HTTPResponseStatus {
+        switch code {
+        case .invalidArgument, .failedPrecondition, .outOfRange: .badRequest
+        case .deadlineExceeded: .gatewayTimeout
+        case .notFound: .notFound
+        case .alreadyExists: .conflict
+        case .resourceExhausted: .tooManyRequests
+        case .unimplemented: .notImplemented
+        case .unavailable: .serviceUnavailable
+        case .unknown, .internal: .internalServerError
+        }
+    }
+}

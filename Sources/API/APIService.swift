@@ -1,0 +1,84 @@
+package import HTTPServer
+internal import JSON
+package import NIOHTTP1
+package import Server
+
+/// Everything the client port answers: routes to etcd's gateway, the plain REST, health and metrics.
+package struct APIService: HTTPService {
+    private let member: RunningMember
+    private let gateway: Gateway
+    private let plain: PlainKV
+    private let health: Health
+
+    package init(member: RunningMember) {
+        self.member = member
+        gateway = Gateway(member: member)
+        plain = PlainKV(member: member)
+        health = Health(member: member)
+    }
+
+    package func respond(to request: HTTPRequest) async -> HTTPResponse {
+        let path = request.path
+        if path.hasPrefix("/v3/") { return await gateway.respond(to: request) }
+        if path.hasPrefix("/v1/kv/") { return await plain.respond(to: request) }
+        guard request.method == .GET || request.method == .HEAD else {
+            let known = Self.readOnlyPaths.contains(path)
+            return known ? .methodNotAllowed("GET") : .error(.notFound, code: 5, "there is nothing at \(path)")
+        }
+        switch path {
+        case "/version": return version()
+        case "/health": return await health.health(request)
+        case "/livez": return health.livez(request)
+        case "/readyz": return await health.readyz(request)
+        case "/metrics": return await MetricsText(member: member).respond()
+        case "/": return index()
+        default: return .error(.notFound, code: 5, "there is nothing at \(path); see /")
+        }
+    }
+
+    private static let readOnlyPaths: Set<Substring> = ["/", "/version", "/health", "/livez", "/readyz", "/metrics"]
+
+    package func refusal(_ status: HTTPResponseStatus, _ reason: String) -> HTTPResponse {
+        let code =
+            switch status {
+            case .payloadTooLarge, .requestHeaderFieldsTooLarge: 8
+            case .requestTimeout: 4
+            default: 3
+            }
+        return .error(status, code: code, reason)
+    }
+
+    private func version() -> HTTPResponse {
+        var json = JSONWriter()
+        json.object { json in
+            json.field("etcdserver", Version.etcd)
+            json.field("etcdcluster", Version.etcdCluster)
+            json.field("storage", Version.etcdCluster)
+            json.field("weft", Version.weft)
+        }
+        return .json(.ok, json)
+    }
+
+    private func index() -> HTTPResponse {
+        let text = """
+            weft \(Version.weft), member \(member.name) of fabric \(String(member.clusterID, radix: 16))
+
+              curl -X PUT --data-binary @volume.json HOST/v1/kv/volumes/v1    store a value
+              curl HOST/v1/kv/volumes/v1                                      read it
+              curl 'HOST/v1/kv/volumes/?prefix'                               list
+              curl -X DELETE HOST/v1/kv/volumes/v1                            delete
+              POST /v3/kv/{range,put,deleterange,txn,compaction}              etcd's v3 API as JSON
+              GET  /version /health /livez /readyz /metrics
+
+            """
+        return HTTPResponse(status: .ok, headers: ["content-type": "text/plain; charset=utf-8"], body: Array(text.utf8))
+    }
+}
+
+extension HTTPResponse {
+    static func methodNotAllowed(_ allowed: String) -> HTTPResponse {
+        var response = HTTPResponse.error(.methodNotAllowed, code: 12, "only \(allowed) here")
+        response.headers.add(name: "allow", value: allowed)
+        return response
+    }
+}

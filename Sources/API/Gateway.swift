@@ -1,0 +1,265 @@
+internal import HTTPServer
+internal import JSON
+internal import MVCC
+internal import NIOHTTP1
+internal import Raft
+internal import Server
+
+/// etcd's v3 API as JSON: POST /v3/SERVICE/METHOD.
+struct Gateway: Sendable {
+    let member: RunningMember
+
+    /// RPCs of etcd that weft does not have yet.
+    private static let later: Set<Substring> = [
+        "/v3/watch", "/v3/lease/grant", "/v3/lease/revoke", "/v3/lease/keepalive", "/v3/lease/timetolive",
+        "/v3/lease/leases", "/v3/kv/lease/revoke", "/v3/kv/lease/timetolive", "/v3/kv/lease/leases", "/v3/lock/lock",
+        "/v3/lock/unlock", "/v3/election/campaign", "/v3/election/proclaim", "/v3/election/leader",
+        "/v3/election/observe", "/v3/election/resign", "/v3/maintenance/alarm", "/v3/maintenance/defragment",
+        "/v3/maintenance/hash", "/v3/maintenance/hashkv", "/v3/maintenance/snapshot", "/v3/maintenance/downgrade",
+    ]
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        do throws(APIError) {
+            guard request.method == .POST else { throw APIError(.unimplemented, "Method Not Allowed") }
+            return .json(.ok, try await answer(request.path, request.body))
+        } catch {
+            return .error(error)
+        }
+    }
+
+    private func answer(_ path: Substring, _ body: [UInt8]) async throws(APIError) -> JSONWriter {
+        switch path {
+        case "/v3/kv/range": return try await range(GatewayObject(body: body).rangeRequest())
+        case "/v3/kv/put": return try await put(GatewayObject(body: body).putRequest())
+        case "/v3/kv/deleterange": return try await deleteRange(GatewayObject(body: body).deleteRangeRequest())
+        case "/v3/kv/txn": return try await txn(GatewayObject(body: body).txnRequest())
+        case "/v3/kv/compaction": return try await compact(GatewayObject(body: body))
+        case "/v3/cluster/member/list": return try await memberList(GatewayObject(body: body))
+        case "/v3/cluster/member/add": return try await memberAdd(GatewayObject(body: body))
+        case "/v3/cluster/member/remove":
+            return try await memberChange(.remove(GatewayObject(body: body).unsigned("ID")))
+        case "/v3/cluster/member/promote":
+            return try await memberChange(.promote(GatewayObject(body: body).unsigned("ID")))
+        case "/v3/cluster/member/update": return try await memberUpdate(GatewayObject(body: body))
+        case "/v3/maintenance/status": return try await status()
+        case "/v3/maintenance/transfer-leadership": return try await transfer(GatewayObject(body: body))
+        default:
+            if Self.later.contains(path) || path.hasPrefix("/v3/auth/") {
+                throw APIError(.unimplemented, "weft: \(path) is not implemented yet")
+            }
+            throw APIError(.notFound, "Not Found")
+        }
+    }
+
+    /// The header of an answer that reads or changes no keys.
+    private func header(revision: Int64? = nil, term: Term? = nil) -> ResponseHeader {
+        ResponseHeader(
+            clusterID: member.clusterID, memberID: member.id, revision: revision ?? member.revision,
+            term: term ?? member.status.term)
+    }
+
+    private func answer(_ header: ResponseHeader, _ fields: (inout JSONWriter) -> Void) -> JSONWriter {
+        var json = JSONWriter()
+        json.object { json in
+            json.header(header)
+            fields(&json)
+        }
+        return json
+    }
+
+    // MARK: - KV
+
+    private func range(_ request: RangeRequest) async throws(APIError) -> JSONWriter {
+        let (result, term) = try await member.kv { member throws(ServerError) in
+            try member.check { limits throws(MVCCError) in try limits.check(request) }
+            return try await member.range(request)
+        }
+        return answer(header(revision: result.revision, term: term)) { $0.rangeFields(result) }
+    }
+
+    private func put(_ request: PutRequest) async throws(APIError) -> JSONWriter {
+        let applied = try await member.kv { member throws(ServerError) in
+            try member.check { limits throws(MVCCError) in try limits.check(request) }
+            member.metrics.puts.add()
+            return try await member.propose(.put(request))
+        }
+        return answer(header(revision: applied.revision, term: applied.term)) { json in
+            if case .put(let previous) = applied.result { json.putFields(previous) }
+        }
+    }
+
+    private func deleteRange(_ request: DeleteRangeRequest) async throws(APIError) -> JSONWriter {
+        let applied = try await member.kv { member throws(ServerError) in
+            try member.check { limits throws(MVCCError) in try limits.check(request) }
+            member.metrics.deletes.add()
+            return try await member.propose(.deleteRange(request))
+        }
+        return answer(header(revision: applied.revision, term: applied.term)) { json in
+            if case .deleteRange(let deleted, let previous) = applied.result { json.deleteFields(deleted, previous) }
+        }
+    }
+
+    private func txn(_ request: TxnRequest) async throws(APIError) -> JSONWriter {
+        let applied = try await member.kv { member throws(ServerError) in try await member.txn(request) }
+        return answer(header(revision: applied.revision, term: applied.term)) { json in
+            if case .txn(let result) = applied.result { json.txnFields(result, revision: applied.revision) }
+        }
+    }
+
+    private func compact(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
+        let revision = try request.integer("revision")
+        let applied = try await member.kv { member throws(ServerError) in
+            try await member.propose(.compact(revision: revision))
+        }
+        return answer(header(revision: applied.revision, term: applied.term)) { _ in }
+    }
+
+    // MARK: - Cluster
+
+    private func memberList(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
+        // Old clients do not know the field and get a linearizable list, as with etcd.
+        if try request.bool("linearizable") {
+            try await member.kv { member throws(ServerError) in try await member.confirmCurrent() }
+        }
+        return memberAnswer(nil)
+    }
+
+    /// A header, perhaps one member, then all members.
+    private func memberAnswer(_ one: Membership.Entry?) -> JSONWriter {
+        answer(header()) { json in
+            if let one {
+                json.name("member")
+                json.member(one)
+            }
+            json.field("members", member.membership.entries) { $0.member($1) }
+        }
+    }
+
+    private func memberAdd(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
+        let peerURLs = try request.strings("peerURLs")
+        let isLearner = try request.bool("isLearner")
+        try checkURLs(peerURLs)
+        // Everybody begins as a learner; who shall vote is promoted once it has caught up.
+        let newcomer = Member(
+            id: UInt64.random(in: 1...UInt64.max), role: isLearner ? .learner : .joining, peerURLs: peerURLs)
+        _ = try await member.kv { member throws(ServerError) in try await member.change(.add(newcomer)) }
+        return memberAnswer(
+            Membership.Entry(member: newcomer, attributes: MemberAttributes(name: "", clientURLs: [])))
+    }
+
+    private func checkURLs(_ urls: [String]) throws(APIError) {
+        guard !urls.isEmpty, urls.allSatisfy(isPeerURL) else {
+            throw APIError(.invalidArgument, "etcdserver: given member URLs are invalid")
+        }
+    }
+
+    private func memberChange(_ change: ConfigurationChange) async throws(APIError) -> JSONWriter {
+        _ = try await member.kv { member throws(ServerError) in try await member.change(change) }
+        return memberAnswer(nil)
+    }
+
+    private func memberUpdate(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
+        let peerURLs = try request.strings("peerURLs")
+        try checkURLs(peerURLs)
+        return try await memberChange(.update(try request.unsigned("ID"), peerURLs: peerURLs))
+    }
+
+    // MARK: - Maintenance
+
+    private func status() async throws(APIError) -> JSONWriter {
+        let sizes = try await member.kv { member throws(ServerError) in try await member.databaseSizes() }
+        let status = member.status
+        return answer(header()) { json in
+            json.field("version", Version.etcd)
+            json.field("dbSize", sizes.total)
+            json.field("leader", status.leader ?? 0)
+            json.field("raftIndex", status.commit)
+            json.field("raftTerm", status.term)
+            json.field("raftAppliedIndex", member.appliedIndex)
+            json.field("errors", statusErrors(status)) { $0.string($1) }
+            json.field("dbSizeInUse", sizes.inUse)
+            json.field("isLearner", !status.configuration.isVoter(member.id))
+            json.field("storageVersion", Version.etcdCluster)
+        }
+    }
+
+    private func statusErrors(_ status: RaftStatus) -> [String] {
+        (status.leader == nil ? ["etcdserver: no leader"] : [])
+            + (member.isDiskFull ? ["weft: no space is left on this member's disk"] : [])
+    }
+
+    private func transfer(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
+        let target = try request.unsigned("targetID")
+        try await member.kv { member throws(ServerError) in try await member.transferLead(to: target) }
+        return answer(header()) { _ in }
+    }
+}
+
+extension JSONWriter {
+    fileprivate mutating func member(_ entry: Membership.Entry) {
+        object { json in
+            json.field("ID", entry.member.id)
+            json.field("name", entry.attributes.name)
+            json.field("peerURLs", entry.member.peerURLs) { $0.string($1) }
+            json.field("clientURLs", entry.attributes.clientURLs) { $0.string($1) }
+            json.field("isLearner", entry.member.role != .voter)
+        }
+    }
+}
+
+extension RunningMember {
+    /// Runs `body` with this member, and turns its errors into the API's.
+    func kv<T: Sendable>(
+        _ body: (RunningMember) async throws(ServerError) -> T
+    ) async throws(APIError) -> T {
+        do throws(ServerError) { return try await body(self) } catch { throw APIError(error) }
+    }
+
+    func check(_ body: (RequestLimits) throws(MVCCError) -> Void) throws(ServerError) {
+        do throws(MVCCError) { try body(limits) } catch { throw .refused(error) }
+    }
+
+    /// A txn: proposed, or, when it cannot write, read.
+    func txn(_ request: TxnRequest) async throws(ServerError) -> Applied {
+        try check { limits throws(MVCCError) in try limits.check(request) }
+        metrics.txns.add()
+        if request.isReadOnly { return try await readTxn(request).1 }
+        return try await propose(.txn(request))
+    }
+}
+
+/// What this build answers for.
+package enum Version {
+    package static let weft = "0.1.0"
+    /// The etcd whose API this is.
+    package static let etcd = "3.6.14"
+    package static let etcdCluster = "3.6.0"
+}
+
+extension HTTPResponse {
+    static func json(_ status: HTTPResponseStatus, _ json: JSONWriter, _ headers: HTTPHeaders = [:]) -> HTTPResponse {
+        var headers = headers
+        headers.add(name: "content-type", value: "application/json")
+        return HTTPResponse(status: status, headers: headers, body: json.bytes)
+    }
+
+    static func error(_ error: APIError) -> HTTPResponse {
+        .error(error.status, code: error.code.rawValue, error.message)
+    }
+
+    /// An error with etcd's three fields; curl users get a line end.
+    static func error(_ status: HTTPResponseStatus, code: Int, _ message: String) -> HTTPResponse {
+        var json = JSONWriter()
+        json.object { json in
+            json.name("error")
+            json.string(message)
+            json.name("code")
+            json.number(code)
+            json.name("message")
+            json.string(message)
+        }
+        var response = HTTPResponse.json(status, json)
+        response.body.append(UInt8(ascii: "\n"))
+        return response
+    }
+}

@@ -1,0 +1,99 @@
+internal import JSON
+internal import MVCC
+
+/// A request of the JSON gateway: fields go by their name in the .proto or in camel case, and 64-bit integers may be
+/// numbers or strings. Unknown fields are ignored, null is absent.
+struct GatewayObject {
+    private let fields: [JSONValue.Field]
+
+    init(_ value: JSONValue) throws(APIError) {
+        switch value {
+        case .object(let fields): self.fields = fields
+        case .null: fields = []
+        default: throw APIError(.invalidArgument, "proto: syntax error: an object is expected")
+        }
+    }
+
+    init(body: [UInt8]) throws(APIError) {
+        let document: JSONValue
+        do throws(JSONFault) {
+            document = body.isEmpty ? .null : try JSONParser.parse(body)
+        } catch {
+            throw APIError(.invalidArgument, "proto: syntax error (byte \(error.offset)): \(error.reason)")
+        }
+        try self.init(document)
+    }
+
+    private func value(_ name: String) -> JSONValue? {
+        let camel = Self.camelCase(name)
+        let found = fields.last { $0.name == name || $0.name == camel }?.value
+        return found == .null ? nil : found
+    }
+
+    private static func camelCase(_ name: String) -> String {
+        guard name.utf8.contains(UInt8(ascii: "_")) else { return name }
+        let parts = name.split(separator: "_")
+        return String(parts[0]) + parts.dropFirst().map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+    }
+
+    private func invalid(_ type: String, _ name: String) -> APIError {
+        APIError(.invalidArgument, "proto: invalid value for \(type) field \(name)")
+    }
+
+    func bytes(_ name: String) throws(APIError) -> [UInt8] {
+        guard let value = value(name) else { return [] }
+        guard let text = value.text, let bytes = Base64.decode(text) else { throw invalid("bytes", name) }
+        return bytes
+    }
+
+    func integer(_ name: String) throws(APIError) -> Int64 {
+        guard let value = value(name) else { return 0 }
+        guard let number = value.integer else { throw invalid("int64", name) }
+        return number
+    }
+
+    func unsigned(_ name: String) throws(APIError) -> UInt64 {
+        guard let value = value(name) else { return 0 }
+        guard let number = value.unsigned else { throw invalid("uint64", name) }
+        return number
+    }
+
+    func bool(_ name: String) throws(APIError) -> Bool {
+        guard let value = value(name) else { return false }
+        guard let flag = value.boolean else { throw invalid("bool", name) }
+        return flag
+    }
+
+    func strings(_ name: String) throws(APIError) -> [String] {
+        guard let value = value(name) else { return [] }
+        guard let items = value.items else { throw invalid("string", name) }
+        var strings: [String] = []
+        for item in items {
+            guard let text = item.text else { throw invalid("string", name) }
+            strings.append(text)
+        }
+        return strings
+    }
+
+    func objects(_ name: String) throws(APIError) -> [GatewayObject] {
+        guard let value = value(name) else { return [] }
+        guard let items = value.items else { throw invalid("repeated message", name) }
+        var objects: [GatewayObject] = []
+        for item in items { objects.append(try GatewayObject(item)) }
+        return objects
+    }
+
+    func object(_ name: String) throws(APIError) -> GatewayObject? {
+        guard let value = value(name) else { return nil }
+        return try GatewayObject(value)
+    }
+
+    /// An enum by name or number; `names` are by number.
+    func choice(_ name: String, _ names: [String], otherwise: APIError) throws(APIError) -> UInt8 {
+        guard let value = value(name) else { return 0 }
+        if let text = value.text, let number = names.firstIndex(of: text) { return UInt8(number) }
+        guard case .number = value, let number = value.integer else { throw invalid("enum", name) }
+        guard names.indices.contains(Int(clamping: number)) else { throw otherwise }
+        return UInt8(number)
+    }
+}

@@ -1,0 +1,315 @@
+internal import HTTPServer
+internal import JSON
+internal import MVCC
+internal import NIOHTTP1
+internal import Server
+
+/// Keys and values as people reach them with curl: `/v1/kv/KEY`, the value as it is.
+///
+/// The key is the rest of the path with percent-encoding undone and nothing else changed. ETag is the key's revision.
+struct PlainKV: Sendable {
+    let member: RunningMember
+
+    private static let prefix = "/v1/kv/"
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        let key = percentDecoded(request.path.dropFirst(Self.prefix.utf8.count))
+        do throws(APIError) {
+            let options = try Options(request.queryFields)
+            switch request.method {
+            case .GET, .HEAD:
+                return options.lists ? try await list(key, options) : try await get(key, options, request)
+            case .PUT: return try await put(key, options, request)
+            case .DELETE: return try await delete(key, options, request)
+            default: return .methodNotAllowed("GET, HEAD, PUT, DELETE")
+            }
+        } catch {
+            return .error(error)
+        }
+    }
+
+    /// What the query asks for; a field that nobody knows is an error, so that a typo does not list or delete the wrong.
+    private struct Options {
+        var lists = false
+        var isPrefix = false
+        var keysOnly = false
+        var serializable = false
+        var revision: Int64 = 0
+        var limit: Int64 = 0
+        var after: [UInt8]?
+
+        init(_ fields: [(name: String, value: String?)]) throws(APIError) {
+            for (name, value) in fields {
+                switch name {
+                case "prefix": isPrefix = try Self.flag(name, value)
+                case "keys": keysOnly = try Self.flag(name, value)
+                case "serializable": serializable = try Self.flag(name, value)
+                case "revision": revision = try Self.number(name, value)
+                case "limit": limit = try Self.number(name, value)
+                case "after": after = Array((value ?? "").utf8)
+                default:
+                    throw APIError(
+                        .invalidArgument,
+                        "unknown query field \"\(name)\"; known are prefix, keys, limit, after, revision, serializable")
+                }
+            }
+            lists = isPrefix || keysOnly
+        }
+
+        private static func flag(_ name: String, _ value: String?) throws(APIError) -> Bool {
+            switch value {
+            case nil, "", "true", "1": return true
+            case "false", "0": return false
+            default: throw APIError(.invalidArgument, "\(name) is true or false, not \"\(value ?? "")\"")
+            }
+        }
+
+        private static func number(_ name: String, _ value: String?) throws(APIError) -> Int64 {
+            guard let value, let number = Int64(value), number >= 0 else {
+                throw APIError(.invalidArgument, "\(name) is a whole number, not \"\(value ?? "")\"")
+            }
+            return number
+        }
+    }
+
+    // MARK: - Reading
+
+    private func read(_ request: RangeRequest) async throws(APIError) -> RangeResult {
+        try await member.kv { member throws(ServerError) in try await member.range(request).0 }
+    }
+
+    private func get(_ key: [UInt8], _ options: Options, _ request: HTTPRequest) async throws(APIError) -> HTTPResponse
+    {
+        try expectKey(key)
+        var range = RangeRequest(range: KeyRange(start: key, end: .single))
+        range.revision = options.revision
+        range.serializable = options.serializable
+        let result = try await read(range)
+        guard let pair = result.pairs.first else { return notFound(key, revision: result.revision) }
+        var headers = Self.headers(of: pair)
+        headers.add(name: "weft-store-revision", value: String(result.revision))
+        if let tags = request.headers.first(name: "if-none-match"), ETags(tags).match(pair.modRevision) {
+            return HTTPResponse(status: .notModified, headers: headers)
+        }
+        if let tags = request.headers.first(name: "if-match"), !ETags(tags).match(pair.modRevision) {
+            return failed(pair)
+        }
+        headers.add(name: "content-type", value: Self.contentType(of: pair.value))
+        return HTTPResponse(status: .ok, headers: headers, body: pair.value)
+    }
+
+    private func expectKey(_ key: [UInt8]) throws(APIError) {
+        if key.isEmpty { throw APIError(.invalidArgument, "a key is missing after /v1/kv/; ?prefix lists") }
+    }
+
+    private func notFound(_ key: [UInt8], revision: Int64) -> HTTPResponse {
+        var response = HTTPResponse.error(
+            .notFound, code: 5, "there is no key \"\(String(decoding: key, as: UTF8.self))\"")
+        response.headers.add(name: "weft-store-revision", value: String(revision))
+        return response
+    }
+
+    private static func headers(of pair: KeyValue) -> HTTPHeaders {
+        [
+            "etag": "\"\(pair.modRevision)\"", "weft-revision": String(pair.modRevision),
+            "weft-create-revision": String(pair.createRevision), "weft-version": String(pair.version),
+        ]
+    }
+
+    private static func contentType(of value: [UInt8]) -> String {
+        if let first = value.first(where: { $0 > 0x20 }), first == UInt8(ascii: "{") || first == UInt8(ascii: "["),
+            (try? JSONParser.parse(value)) != nil
+        {
+            return "application/json"
+        }
+        return String(validating: value, as: UTF8.self) == nil
+            ? "application/octet-stream" : "text/plain; charset=utf-8"
+    }
+
+    private func list(_ prefix: [UInt8], _ options: Options) async throws(APIError) -> HTTPResponse {
+        var range = RangeRequest(range: KeyRange(prefix: prefix))
+        if let after = options.after, !precedes(after, prefix) { range.range.start = after + [0] }
+        range.limit = options.limit
+        range.revision = options.revision
+        range.keysOnly = options.keysOnly
+        range.serializable = options.serializable
+        let result = try await read(range)
+        var json = JSONWriter()
+        json.object { json in
+            json.name("revision")
+            json.number(result.revision)
+            json.name("count")
+            json.number(result.count)
+            json.name("more")
+            json.bool(result.more)
+            json.name("items")
+            json.array(result.pairs) { $0.item($1, withValue: !options.keysOnly) }
+        }
+        return .json(.ok, json, ["weft-store-revision": String(result.revision)])
+    }
+
+    // MARK: - Writing
+
+    private func put(_ key: [UInt8], _ options: Options, _ request: HTTPRequest) async throws(APIError) -> HTTPResponse
+    {
+        try expectKey(key)
+        guard request.body.count <= member.settings.requestBytesMax else {
+            return .error(.payloadTooLarge, code: 8, "a value of over \(member.settings.requestBytesMax) bytes")
+        }
+        var put = PutRequest(key: key, value: request.body)
+        put.wantsPrevious = true
+        let outcome = try await change(key, .put(put), request)
+        guard case .put(let previous) = outcome.response else { return failed(outcome.current) }
+        let pair = KeyValue(
+            key: key, createRevision: previous?.createRevision ?? outcome.revision, modRevision: outcome.revision,
+            version: (previous?.version ?? 0) + 1)
+        var json = JSONWriter()
+        json.object { json in
+            json.name("revision")
+            json.number(pair.modRevision)
+            json.name("version")
+            json.number(pair.version)
+        }
+        return .json(previous == nil ? .created : .ok, json, Self.headers(of: pair))
+    }
+
+    private func delete(
+        _ key: [UInt8], _ options: Options, _ request: HTTPRequest
+    ) async throws(APIError) -> HTTPResponse {
+        if !options.isPrefix { try expectKey(key) }
+        let range = options.isPrefix ? KeyRange(prefix: key) : KeyRange(start: key, end: .single)
+        let outcome = try await change(key, .deleteRange(DeleteRangeRequest(range: range)), request)
+        guard case .deleteRange(let deleted, _) = outcome.response else { return failed(outcome.current) }
+        if deleted == 0, !options.isPrefix { return notFound(key, revision: outcome.revision) }
+        var json = JSONWriter()
+        json.object { json in
+            json.name("deleted")
+            json.number(deleted)
+            json.name("revision")
+            json.number(outcome.revision)
+        }
+        return .json(.ok, json)
+    }
+
+    private struct ChangeOutcome {
+        var revision: Int64
+        /// What the change did; the pair as it is when the condition did not hold.
+        var response: TxnResult.Response
+        var current: KeyValue?
+    }
+
+    /// Runs one operation under the request's If-Match and If-None-Match (RFC 9110, section 13.1).
+    private func change(
+        _ key: [UInt8], _ operation: TxnRequest.Operation, _ request: HTTPRequest
+    ) async throws(APIError) -> ChangeOutcome {
+        var current = RangeRequest(range: KeyRange(start: key, end: .single))
+        current.keysOnly = true
+        let compares = try conditions(key, request)
+        let txn = TxnRequest(compares: compares, success: [operation], failure: [.range(current)])
+        let applied = try await member.kv { member throws(ServerError) in try await member.txn(txn) }
+        guard case .txn(let result) = applied.result, let response = result.responses.first else {
+            throw APIError(.internal, "weft: a txn without an answer")
+        }
+        var outcome = ChangeOutcome(revision: applied.revision, response: response)
+        if case .range(let range) = response { outcome.current = range.pairs.first }
+        return outcome
+    }
+
+    private func conditions(_ key: [UInt8], _ request: HTTPRequest) throws(APIError) -> [Compare] {
+        let range = KeyRange(start: key, end: .single)
+        var compares: [Compare] = []
+        if let text = request.headers.first(name: "if-match") {
+            let tags = ETags(text)
+            guard tags.isAny || tags.revisions.count == 1 else {
+                throw APIError(.invalidArgument, "If-Match takes * or one ETag as weft gave it, such as \"42\"")
+            }
+            compares.append(
+                tags.isAny
+                    ? Compare(range: range, relation: .greater, operand: .version(0))
+                    : Compare(range: range, relation: .equal, operand: .mod(tags.revisions[0])))
+        }
+        if let text = request.headers.first(name: "if-none-match") {
+            let tags = ETags(text)
+            guard tags.isAny || !tags.revisions.isEmpty else {
+                throw APIError(.invalidArgument, "If-None-Match takes * or ETags as weft gave them, such as \"42\"")
+            }
+            if tags.isAny {
+                compares.append(Compare(range: range, relation: .equal, operand: .version(0)))
+            }
+            for revision in tags.revisions {
+                compares.append(Compare(range: range, relation: .notEqual, operand: .mod(revision)))
+            }
+        }
+        return compares
+    }
+
+    private func failed(_ current: KeyValue?) -> HTTPResponse {
+        let state = current.map { "the key is at revision \($0.modRevision)" } ?? "there is no such key"
+        var response = HTTPResponse.error(.preconditionFailed, code: 9, "the condition does not hold: \(state)")
+        if let current {
+            for (name, value) in Self.headers(of: current) { response.headers.add(name: name, value: value) }
+        }
+        return response
+    }
+}
+
+/// The value of If-Match or If-None-Match.
+struct ETags {
+    var isAny = false
+    var revisions: [Int64] = []
+
+    init(_ text: String) {
+        for part in text.split(separator: ",") {
+            var tag = part.drop { $0 == " " }
+            while tag.last == " " { tag.removeLast() }
+            if tag == "*" { isAny = true }
+            if tag.hasPrefix("W/") { tag = tag.dropFirst(2) }
+            if tag.count > 2, tag.first == "\"", tag.last == "\"", let revision = Int64(tag.dropFirst().dropLast()) {
+                revisions.append(revision)
+            }
+        }
+    }
+
+    func match(_ revision: Int64) -> Bool { isAny || revisions.contains(revision) }
+}
+
+extension KeyRange {
+    /// All keys that begin with `prefix`.
+    init(prefix: [UInt8]) {
+        var end = prefix
+        while end.last == 0xff { end.removeLast() }
+        if end.isEmpty {
+            // No key is empty, so this is all of them.
+            self.init(start: prefix.isEmpty ? [0] : prefix, end: .unbounded)
+        } else {
+            end[end.count - 1] += 1
+            self.init(start: prefix, end: .before(end))
+        }
+    }
+}
+
+extension JSONWriter {
+    /// One key of a list: as text where it is UTF-8, else in base64.
+    fileprivate mutating func item(_ pair: KeyValue, withValue: Bool) {
+        object { json in
+            json.text("key", "keyBase64", pair.key)
+            if withValue { json.text("value", "valueBase64", pair.value) }
+            json.name("revision")
+            json.number(pair.modRevision)
+            json.name("createRevision")
+            json.number(pair.createRevision)
+            json.name("version")
+            json.number(pair.version)
+        }
+    }
+
+    private mutating func text(_ name: StaticString, _ base64Name: StaticString, _ bytes: [UInt8]) {
+        if let text = String(validating: bytes, as: UTF8.self) {
+            self.name(name)
+            string(text)
+        } else {
+            self.name(base64Name)
+            base64(bytes)
+        }
+    }
+}

@@ -1,0 +1,99 @@
+package import JSON
+package import NIOCore
+internal import NIOHTTP1
+
+/// Talks to a fabric through the first of its endpoints that answers.
+package struct FabricClient: Sendable {
+    /// An error that the fabric answered, as etcd's API puts it.
+    package struct Refusal: Error, CustomStringConvertible, Sendable {
+        package var status: Int
+        package var code: Int
+        package var message: String
+        package var description: String { message }
+    }
+
+    package let endpoints: [Endpoint]
+    package let group: any EventLoopGroup
+    package var http: HTTPClient
+
+    package init(endpoints: [Endpoint], group: any EventLoopGroup) {
+        self.endpoints = endpoints
+        self.group = group
+        http = HTTPClient(group: group)
+    }
+
+    /// POSTs to the gateway. Another endpoint is tried only when this one could not be connected to: a request that was
+    /// sent may have taken effect.
+    package func call(_ path: String, _ fields: (inout JSONWriter) -> Void = { _ in }) async throws -> JSONValue {
+        var json = JSONWriter()
+        json.object(fields)
+        var failures: [String] = []
+        for endpoint in endpoints {
+            do {
+                let response = try await http.send(
+                    .POST, endpoint, path, headers: ["content-type": "application/json"], body: json.bytes)
+                return try Self.answer(response)
+            } catch let failure as HTTPClient.Failure where failure.description.hasPrefix("cannot connect") {
+                failures.append(failure.description)
+            }
+        }
+        throw HTTPClient.Failure(description: failures.joined(separator: "; "))
+    }
+
+    /// The answer's JSON, or what it says went wrong.
+    package static func answer(_ response: HTTPClient.Response) throws -> JSONValue {
+        let value: JSONValue
+        do {
+            value = try JSONParser.parse(response.body)
+        } catch {
+            throw HTTPClient.Failure(
+                description: "the answer is no JSON (HTTP \(response.status)): is this a weft or etcd client port?")
+        }
+        guard response.status < 400 else {
+            throw Refusal(
+                status: response.status, code: Int(value["code"]?.integer ?? 0),
+                message: value["message"]?.text ?? value["error"]?.text ?? "HTTP status \(response.status)")
+        }
+        return value
+    }
+
+    /// The members, as of now.
+    package func members() async throws -> FabricMembers {
+        FabricMembers(
+            try await call("/v3/cluster/member/list") { json in
+                json.field("linearizable", true)
+            })
+    }
+}
+
+/// An answer of the cluster service.
+package struct FabricMembers: Sendable {
+    package struct Member: Sendable {
+        package var id: UInt64
+        package var name: String
+        package var peerURLs: [String]
+        package var clientURLs: [String]
+        package var isLearner: Bool
+    }
+
+    package var clusterID: UInt64
+    /// Who answered.
+    package var memberID: UInt64
+    package var members: [Member]
+
+    package init(_ answer: JSONValue) {
+        clusterID = answer["header"]?["cluster_id"]?.unsigned ?? 0
+        memberID = answer["header"]?["member_id"]?.unsigned ?? 0
+        members = (answer["members"]?.items ?? []).map(Member.init)
+    }
+}
+
+extension FabricMembers.Member {
+    package init(_ value: JSONValue) {
+        self.init(
+            id: value["ID"]?.unsigned ?? 0, name: value["name"]?.text ?? "",
+            peerURLs: (value["peerURLs"]?.items ?? []).compactMap(\.text),
+            clientURLs: (value["clientURLs"]?.items ?? []).compactMap(\.text),
+            isLearner: value["isLearner"]?.boolean ?? false)
+    }
+}

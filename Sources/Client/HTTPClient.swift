@@ -1,0 +1,157 @@
+package import NIOCore
+package import NIOHTTP1
+internal import NIOPosix
+
+/// A small HTTP/1.1 client: one request, one connection.
+package struct HTTPClient: Sendable {
+    package struct Response: Sendable {
+        package var status: Int
+        package var headers: HTTPHeaders
+        package var body: [UInt8]
+        /// This end's address of the connection.
+        package var localHost: String?
+    }
+
+    /// Why there is no answer.
+    package struct Failure: Error, CustomStringConvertible, Sendable {
+        package var description: String
+
+        package init(description: String) { self.description = description }
+    }
+
+    private let group: any EventLoopGroup
+    /// Longest wait for the whole answer.
+    package var timeout = TimeAmount.seconds(10)
+    private static let bodyBytesMax = 1 << 30
+
+    package init(group: any EventLoopGroup) {
+        self.group = group
+    }
+
+    /// Sends a request to `http://host:port` with `path` as it is.
+    package func send(
+        _ method: HTTPMethod, _ endpoint: Endpoint, _ path: String, headers: HTTPHeaders = [:], body: [UInt8] = []
+    ) async throws -> Response {
+        let loop = group.next()
+        let promise = loop.makePromise(of: Response.self)
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)
+        head.headers.replaceOrAdd(name: "host", value: endpoint.authority)
+        head.headers.replaceOrAdd(name: "content-length", value: String(body.count))
+        head.headers.replaceOrAdd(name: "connection", value: "close")
+        let timer = loop.scheduleTask(in: timeout) {
+            promise.fail(Failure(description: "\(endpoint) did not answer in \(timeout.nanoseconds / 1_000_000_000) s"))
+        }
+        let request = head
+        ClientBootstrap(group: loop)
+            .connectTimeout(.seconds(3))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                    try channel.pipeline.syncOperations.addHandler(
+                        Collector(promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax))
+                }
+            }
+            .connect(host: endpoint.host, port: endpoint.port)
+            .whenComplete { result in
+                switch result {
+                case .failure(let error):
+                    promise.fail(Failure(description: "cannot connect to \(endpoint): \(Self.text(error))"))
+                case .success(let channel):
+                    promise.futureResult.whenComplete { _ in
+                        timer.cancel()
+                        channel.close(promise: nil)
+                    }
+                    channel.write(HTTPClientRequestPart.head(request), promise: nil)
+                    channel.write(
+                        HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil)
+                    channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
+                }
+            }
+        promise.futureResult.whenComplete { _ in timer.cancel() }
+        return try await promise.futureResult.get()
+    }
+
+    private static func text(_ error: any Error) -> String {
+        guard let failure = error as? NIOConnectionError else { return "\(error)" }
+        if let first = failure.connectionErrors.first { return "\(first.error)" }
+        return "the name \(failure.host) has no address"
+    }
+
+    private final class Collector: ChannelInboundHandler, @unchecked Sendable {
+        typealias InboundIn = HTTPClientResponsePart
+        private let promise: EventLoopPromise<Response>
+        private let endpoint: Endpoint
+        private let bodyBytesMax: Int
+        private var response: Response?
+
+        init(promise: EventLoopPromise<Response>, endpoint: Endpoint, bodyBytesMax: Int) {
+            self.promise = promise
+            self.endpoint = endpoint
+            self.bodyBytesMax = bodyBytesMax
+        }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            switch Self.unwrapInboundIn(data) {
+            case .head(let head):
+                response = Response(
+                    status: Int(head.status.code), headers: head.headers, body: [],
+                    localHost: context.channel.localAddress?.ipAddress)
+            case .body(let buffer):
+                guard (response?.body.count ?? 0) + buffer.readableBytes <= bodyBytesMax else {
+                    promise.fail(Failure(description: "\(endpoint) answers more than \(bodyBytesMax) bytes"))
+                    return
+                }
+                response?.body.append(contentsOf: buffer.readableBytesView)
+            case .end:
+                if let response { promise.succeed(response) }
+            }
+        }
+
+        func channelInactive(context: ChannelHandlerContext) {
+            promise.fail(Failure(description: "\(endpoint) closed the connection without an answer"))
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            promise.fail(Failure(description: "\(endpoint): \(error)"))
+            context.close(promise: nil)
+        }
+    }
+}
+
+/// Where a member's clients connect.
+package struct Endpoint: Equatable, Sendable, CustomStringConvertible {
+    package var host: String
+    package var port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// `http://host:port`, `host:port` or `host`; nil for anything else.
+    package init?(_ text: String) {
+        var rest = text[...]
+        if rest.hasPrefix("http://") { rest = rest.dropFirst("http://".count) }
+        if rest.hasSuffix("/") { rest = rest.dropLast() }
+        guard !rest.isEmpty, !rest.contains("/") else { return nil }
+        if rest.hasPrefix("[") {
+            guard let close = rest.firstIndex(of: "]") else { return nil }
+            host = String(rest[rest.index(after: rest.startIndex)..<close])
+            let after = rest[rest.index(after: close)...]
+            guard let found = after.isEmpty ? 2379 : after.hasPrefix(":") ? Int(after.dropFirst()) : nil else {
+                return nil
+            }
+            port = found
+        } else {
+            let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count <= 2, !parts[0].isEmpty else { return nil }
+            host = String(parts[0])
+            guard let found = parts.count == 2 ? Int(parts[1]) : 2379 else { return nil }
+            port = found
+        }
+        guard (1...65_535).contains(port) else { return nil }
+    }
+
+    package var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    package var description: String { "http://\(authority)" }
+}

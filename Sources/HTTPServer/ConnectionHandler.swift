@@ -1,0 +1,183 @@
+internal import NIOCore
+internal import NIOHTTP1
+
+/// One HTTP/1.1 connection: gathers a request within the limits, has it answered, writes the answer. Requests that a
+/// client sends ahead wait their turn.
+final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = Never
+    typealias OutboundIn = Never
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private enum State {
+        /// Waiting for a request, or for the rest of its head.
+        case idle
+        case body(HTTPRequestHead, [UInt8], since: NIODeadline)
+        /// The service has it.
+        case answering(keepAlive: Bool)
+        /// Refused; whatever else comes is dropped until the connection is closed.
+        case closing
+    }
+
+    // All only on the connection's event loop.
+    private let service: any HTTPService
+    private let limits: HTTPLimits
+    private let executor: EventLoopExecutor
+    private var state = State.idle
+    /// Parts of the next requests that came along with the one being answered.
+    private var ahead: [HTTPServerRequestPart] = []
+    private var timer: Scheduled<Void>?
+    private var context: ChannelHandlerContext?
+
+    init(service: any HTTPService, limits: HTTPLimits, executor: EventLoopExecutor) {
+        self.service = service
+        self.limits = limits
+        self.executor = executor
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        timer?.cancel()
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        expect(within: limits.headerTimeout, "the request's head did not come in time")
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        state = .closing
+        context.fireChannelInactive()
+    }
+
+    private func expect(within time: TimeAmount, _ complaint: String?) {
+        timer?.cancel()
+        timer = context?.eventLoop.scheduleTask(in: time) { [weak self] in
+            if let complaint { self?.refuse(.requestTimeout, complaint) } else { self?.context?.close(promise: nil) }
+        }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = Self.unwrapInboundIn(data)
+        if case .answering = state { ahead.append(part) } else { receive(part) }
+    }
+
+    private func receive(_ part: HTTPServerRequestPart) {
+        switch part {
+        case .head(let head): begin(head)
+        case .body(let buffer): add(buffer)
+        case .end: finish()
+        }
+    }
+
+    private func begin(_ head: HTTPRequestHead) {
+        guard case .idle = state else { return }
+        let headerBytes = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+        if headerBytes > limits.headerBytesMax {
+            return refuse(.requestHeaderFieldsTooLarge, "headers of over \(limits.headerBytesMax) bytes")
+        }
+        if head.headers.contains(name: "transfer-encoding"), head.headers.contains(name: "content-length") {
+            return refuse(.badRequest, "both Content-Length and Transfer-Encoding")
+        }
+        let announced = head.headers.first(name: "content-length").flatMap(Int.init) ?? 0
+        if announced > limits.bodyBytesMax { return refuseBody() }
+        if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+            context?.writeAndFlush(
+                Self.wrapOutboundOut(.head(HTTPResponseHead(version: head.version, status: .continue))), promise: nil)
+        }
+        state = .body(head, [], since: .now())
+        expect(within: limits.headerTimeout, "the request's body did not come in time")
+    }
+
+    private func refuseBody() {
+        refuse(.payloadTooLarge, "a body of over \(limits.bodyBytesMax) bytes")
+    }
+
+    private func add(_ buffer: ByteBuffer) {
+        guard case .body(let head, var body, let since) = state else { return }
+        state = .idle  // Gives up the array, so that it is extended in place.
+        guard body.count + buffer.readableBytes <= limits.bodyBytesMax else {
+            state = .body(head, [], since: since)
+            return refuseBody()
+        }
+        body.append(contentsOf: buffer.readableBytesView)
+        let seconds = Int64(body.count / limits.bodyBytesPerSecondMin)
+        let deadline = since + limits.headerTimeout + .seconds(seconds)
+        state = .body(head, body, since: since)
+        expect(within: max(deadline - .now(), .milliseconds(1)), "the request's body came too slowly")
+    }
+
+    private func finish() {
+        guard case .body(let head, let body, _) = state, let context else { return }
+        timer?.cancel()
+        state = .answering(keepAlive: head.isKeepAlive)
+        let request = HTTPRequest(method: head.method, target: head.uri, headers: head.headers, body: body)
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        let service = service
+        let isHead = head.method == .HEAD
+        Task(executorPreference: executor) {
+            let response = await service.respond(to: request)
+            bound.value.write(response, isHead: isHead)
+        }
+    }
+
+    private func write(_ response: HTTPResponse, isHead: Bool) {
+        guard case .answering(let keepAlive) = state, let context else { return }
+        send(response, keepAlive: keepAlive, isHead: isHead)
+        if keepAlive {
+            state = .idle
+            expect(within: limits.idleTimeout, nil)
+            // The next request may be here already, in part or whole.
+            let waiting = ahead
+            ahead = []
+            for part in waiting {
+                if case .answering = state { ahead.append(part) } else { receive(part) }
+            }
+            context.read()
+        } else {
+            state = .closing
+        }
+    }
+
+    /// Answers without asking the service, and closes: what follows on the connection cannot be trusted.
+    private func refuse(_ status: HTTPResponseStatus, _ reason: String) {
+        timer?.cancel()
+        if case .closing = state { return }
+        // With a request under way there is nobody to tell.
+        if case .answering = state { return }
+        state = .closing
+        send(service.refusal(status, reason), keepAlive: false, isHead: false)
+    }
+
+    private func send(_ response: HTTPResponse, keepAlive: Bool, isHead: Bool) {
+        guard let context else { return }
+        var head = HTTPResponseHead(version: .http1_1, status: response.status, headers: response.headers)
+        if response.status != .notModified, response.status != .noContent {
+            head.headers.replaceOrAdd(name: "content-length", value: String(response.body.count))
+        }
+        if !keepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        if !response.body.isEmpty, !isHead {
+            let buffer = context.channel.allocator.buffer(bytes: response.body)
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(buffer))), promise: nil)
+        }
+        let channel = context.channel
+        let closes = !keepAlive
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in
+            if closes { channel.close(promise: nil) }
+        }
+    }
+
+    /// Reads no further while a request is being answered: a client that sends ahead waits in its own buffers.
+    func read(context: ChannelHandlerContext) {
+        if case .answering = state { return }
+        context.read()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if error is HTTPParserError { return refuse(.badRequest, "not an HTTP/1.1 request: \(error)") }
+        context.close(promise: nil)
+    }
+}

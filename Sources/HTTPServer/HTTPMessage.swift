@@ -1,0 +1,96 @@
+package import NIOCore
+package import NIOHTTP1
+
+/// A request, whole.
+package struct HTTPRequest: Sendable {
+    package var method: HTTPMethod
+    /// As the client sent it: nothing decoded, nothing normalised.
+    package var path: Substring
+    /// What followed the first question mark; empty without one.
+    package var query: Substring
+    package var headers: HTTPHeaders
+    package var body: [UInt8]
+
+    package init(method: HTTPMethod, target: String, headers: HTTPHeaders, body: [UInt8]) {
+        self.method = method
+        self.headers = headers
+        self.body = body
+        let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        path = parts[0]
+        query = parts.count > 1 ? parts[1] : ""
+    }
+
+    /// The query's fields in order, decoded; a field without an equals sign has no value.
+    package var queryFields: [(name: String, value: String?)] {
+        query.split(separator: "&").map { field in
+            let parts = field.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let value =
+                parts.count > 1 ? String(decoding: percentDecoded(parts[1], plusIsSpace: true), as: UTF8.self) : nil
+            return (String(decoding: percentDecoded(parts[0], plusIsSpace: true), as: UTF8.self), value)
+        }
+    }
+}
+
+/// The bytes that percent-encoded text stands for; a percent sign without two digits stands for itself.
+package func percentDecoded(_ text: Substring, plusIsSpace: Bool = false) -> [UInt8] {
+    var bytes: [UInt8] = []
+    let source = Array(text.utf8)
+    bytes.reserveCapacity(source.count)
+    var place = 0
+    while place < source.count {
+        let byte = source[place]
+        if byte == UInt8(ascii: "%"), place + 2 < source.count, let high = hexDigit(source[place + 1]),
+            let low = hexDigit(source[place + 2])
+        {
+            bytes.append(high << 4 | low)
+            place += 3
+        } else {
+            bytes.append(plusIsSpace && byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
+            place += 1
+        }
+    }
+    return bytes
+}
+
+private func hexDigit(_ byte: UInt8) -> UInt8? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+    default: nil
+    }
+}
+
+/// An answer, whole.
+package struct HTTPResponse: Sendable {
+    package var status: HTTPResponseStatus
+    package var headers: HTTPHeaders
+    package var body: [UInt8]
+
+    package init(status: HTTPResponseStatus, headers: HTTPHeaders = [:], body: [UInt8] = []) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+}
+
+/// What a listener opens on.
+package protocol HTTPService: Sendable {
+    func respond(to request: HTTPRequest) async -> HTTPResponse
+    /// The answer to what the listener itself refused.
+    func refusal(_ status: HTTPResponseStatus, _ reason: String) -> HTTPResponse
+}
+
+/// What a listener puts up with.
+package struct HTTPLimits: Sendable {
+    package var headerBytesMax = 16 << 10
+    package var bodyBytesMax = 3 << 20
+    package var headerTimeout = TimeAmount.seconds(10)
+    /// Idle time between requests of a connection.
+    package var idleTimeout = TimeAmount.seconds(300)
+    /// A body must come at least this fast, after a grace of `headerTimeout`.
+    package var bodyBytesPerSecondMin = 16 << 10
+    package var connectionsMax = 10_000
+
+    package init() {}
+}

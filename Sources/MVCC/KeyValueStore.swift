@@ -1,0 +1,228 @@
+package import Bytes
+package import SQLite
+
+/// The replicated state machine: etcd's multi-version store as a memtable over `kv.db`.
+///
+/// `apply` is a function of the state and the command. Owned by one thread, the apply lane; readers get `View`s. What
+/// `apply` throws is a failure of the disk, after which the state is not to be used; a refused command is a result.
+package final class KeyValueStore {
+    /// A memtable that shall be written to the file, with the state it completes.
+    package struct Frozen: Sendable {
+        package let table: Memtable
+        package let meta: StateMeta
+    }
+
+    private var tables = Tables()
+    package private(set) var meta: StateMeta
+    private let reader: StateReader
+    private let pruneMark: PruneMark
+
+    package init(reader: StateReader, pruneMark: PruneMark) throws(SQLiteError) {
+        self.reader = reader
+        self.pruneMark = pruneMark
+        meta = try reader.meta()
+    }
+
+    /// The state now, for readers.
+    package func view() -> View {
+        View(
+            tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
+            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm)
+    }
+
+    /// About what the changes not yet in the file take in memory.
+    package var pendingBytes: Int { tables.active.bytes + (tables.frozen?.bytes ?? 0) }
+    package var activeBytes: Int { tables.active.bytes }
+    package var isFreezing: Bool { tables.frozen != nil }
+
+    /// Sets the current memtable aside to be written; nil while one is.
+    package func freeze() -> Frozen? {
+        guard tables.frozen == nil else { return nil }
+        tables.frozen = tables.active
+        tables.active = Memtable()
+        return Frozen(table: tables.frozen ?? Memtable(), meta: meta)
+    }
+
+    /// The file has what was frozen.
+    package func dropFrozen() {
+        tables.frozen = nil
+    }
+
+    // MARK: - Applying
+
+    /// Notes an entry that changes nothing here.
+    package func applyNothing(index: UInt64, term: UInt64) {
+        precondition(index == meta.appliedIndex + 1, "entry \(index) cannot be applied after \(meta.appliedIndex)")
+        meta.appliedIndex = index
+        meta.appliedTerm = term
+    }
+
+    /// Takes up a membership: `configuration` as it shall be stored, and who is in it.
+    package func applyConfiguration(
+        _ configuration: [UInt8], memberIDs: [UInt64], removed: [UInt64], index: UInt64, term: UInt64
+    ) {
+        applyNothing(index: index, term: term)
+        meta.configuration = configuration
+        meta.attributes.removeAll { !memberIDs.contains($0.id) }
+        meta.removedMembers = (meta.removedMembers + removed).sorted()
+    }
+
+    /// Carries out a command, or refuses it whole.
+    package func apply(
+        _ payload: ByteReader, index: UInt64, term: UInt64
+    ) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
+        applyNothing(index: index, term: term)
+        var reader = payload
+        guard let command = try? Command(from: &reader) else { return .failure(.unreadable) }
+        switch command {
+        case .put(let put): return try applyPut(put)
+        case .deleteRange(let request):
+            var writes = Writes(revision: meta.revision)
+            let result = try delete(request, &writes)
+            finish(writes)
+            return .success(.deleteRange(deleted: result.deleted, previous: result.previous))
+        case .txn(let txn): return try applyTxn(txn)
+        case .compact(let revision):
+            guard revision > meta.compactRevision else { return .failure(.compacted) }
+            guard revision <= meta.revision else { return .failure(.futureRevision) }
+            meta.compactRevision = revision
+            return .success(.done)
+        case .publish(let memberID, let attributes):
+            meta.attributes.removeAll { $0.id == memberID }
+            meta.attributes.append((memberID, attributes))
+            meta.attributes.sort { $0.id < $1.id }
+            return .success(.published)
+        }
+    }
+
+    /// The writes of one command: they share one new revision.
+    private struct Writes {
+        /// The store's revision before.
+        let revision: Int64
+        var count = 0
+
+        /// What reads after these writes see.
+        var readRevision: Int64 { count > 0 ? revision + 1 : revision }
+    }
+
+    private func finish(_ writes: Writes) {
+        meta.revision = writes.readRevision
+    }
+
+    private func applyPut(_ put: PutRequest) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
+        if let refusal = try refusal(of: put) { return .failure(refusal) }
+        var writes = Writes(revision: meta.revision)
+        let previous = try self.put(put, &writes)
+        finish(writes)
+        return .success(.put(previous: previous))
+    }
+
+    private func refusal(of put: PutRequest) throws(SQLiteError) -> MVCCError? {
+        // There are no leases yet, so every id is unknown.
+        if put.lease != 0 { return .leaseNotFound }
+        if put.ignoresValue || put.ignoresLease,
+            try tables.latest(put.key, notAfter: meta.revision, reader) == nil
+        {
+            return .keyNotFound
+        }
+        return nil
+    }
+
+    private func put(_ put: PutRequest, _ writes: inout Writes) throws(SQLiteError) -> KeyValue? {
+        let previous = try tables.latest(put.key, notAfter: writes.readRevision, reader)
+        let revision = writes.revision + 1
+        record(
+            KeyValue(
+                key: put.key, createRevision: previous?.createRevision ?? revision, modRevision: revision,
+                version: (previous?.version ?? 0) + 1,
+                lease: put.ignoresLease ? previous?.lease ?? 0 : put.lease,
+                value: put.ignoresValue ? previous?.value ?? [] : put.value), &writes)
+        if previous == nil { meta.keyCount += 1 }
+        return put.wantsPrevious ? previous : nil
+    }
+
+    private func delete(
+        _ request: DeleteRangeRequest, _ writes: inout Writes
+    ) throws(SQLiteError) -> (deleted: Int64, previous: [KeyValue]) {
+        var range = RangeRequest(range: request.range)
+        range.keysOnly = !request.wantsPrevious
+        let found = try tables.range(range, at: writes.readRevision, reader).pairs
+        for pair in found {
+            record(KeyValue(key: pair.key, modRevision: writes.revision + 1), &writes)
+        }
+        meta.keyCount -= Int64(found.count)
+        return (Int64(found.count), request.wantsPrevious ? found : [])
+    }
+
+    private func record(_ pair: KeyValue, _ writes: inout Writes) {
+        meta.lastSequence += 1
+        let change = Memtable.Change(pair: pair, sequence: meta.lastSequence)
+        meta.noteChange(change)
+        tables.active.insert(change)
+        writes.count += 1
+    }
+
+    // MARK: - Txns
+
+    /// Which branch a txn and those inside it take, decided before anything is written.
+    private indirect enum Path {
+        case branch(succeeded: Bool, operations: [TxnRequest.Operation], inner: [Path?])
+    }
+
+    private func applyTxn(_ request: TxnRequest) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
+        let path = try path(of: request)
+        if let refusal = try refusal(of: path) { return .failure(refusal) }
+        var writes = Writes(revision: meta.revision)
+        let result = try run(path, &writes)
+        finish(writes)
+        return .success(.txn(result))
+    }
+
+    private func path(of request: TxnRequest) throws(SQLiteError) -> Path {
+        let txnReader = TxnReader(tables: tables, revision: meta.revision, reader: reader)
+        let succeeded = try txnReader.holds(request.compares)
+        let operations = succeeded ? request.success : request.failure
+        var inner: [Path?] = []
+        for operation in operations {
+            if case .txn(let nested) = operation { inner.append(try path(of: nested)) } else { inner.append(nil) }
+        }
+        return .branch(succeeded: succeeded, operations: operations, inner: inner)
+    }
+
+    private func refusal(of path: Path) throws(SQLiteError) -> MVCCError? {
+        guard case .branch(_, let operations, let inner) = path else { return nil }
+        for (operation, nested) in zip(operations, inner) {
+            switch operation {
+            case .put(let put): if let refusal = try refusal(of: put) { return refusal }
+            case .range(let range):
+                if range.revision > meta.revision { return .futureRevision }
+                if range.revision > 0 && range.revision < meta.compactRevision { return .compacted }
+            case .deleteRange: break
+            case .txn: if let nested, let refusal = try refusal(of: nested) { return refusal }
+            }
+        }
+        return nil
+    }
+
+    private func run(_ path: Path, _ writes: inout Writes) throws(SQLiteError) -> TxnResult {
+        guard case .branch(let succeeded, let operations, let inner) = path else {
+            preconditionFailure("a path without a branch")
+        }
+        var result = TxnResult(succeeded: succeeded, responses: [])
+        for (operation, nested) in zip(operations, inner) {
+            switch operation {
+            case .range(let request):
+                let revision = request.revision > 0 ? request.revision : writes.readRevision
+                var answer = try tables.range(request, at: revision, reader)
+                answer.revision = writes.readRevision
+                result.responses.append(.range(answer))
+            case .put(let put): result.responses.append(.put(previous: try self.put(put, &writes)))
+            case .deleteRange(let request):
+                let deletion = try delete(request, &writes)
+                result.responses.append(.deleteRange(deleted: deletion.deleted, previous: deletion.previous))
+            case .txn: if let nested { result.responses.append(.txn(try run(nested, &writes))) }
+            }
+        }
+        return result
+    }
+}

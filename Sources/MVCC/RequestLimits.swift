@@ -1,0 +1,71 @@
+/// What is refused before it is proposed: limits and contradictions that etcd's API names.
+package struct RequestLimits: Sendable {
+    /// etcd's `--max-txn-ops`.
+    package var transactionOperationsMax = 128
+
+    package init() {}
+
+    package func check(_ request: RangeRequest) throws(MVCCError) {
+        if request.range.start.isEmpty { throw .emptyKey }
+    }
+
+    package func check(_ request: PutRequest) throws(MVCCError) {
+        if request.key.isEmpty { throw .emptyKey }
+        if request.ignoresValue && !request.value.isEmpty { throw .valueProvided }
+        if request.ignoresLease && request.lease != 0 { throw .leaseProvided }
+    }
+
+    package func check(_ request: DeleteRangeRequest) throws(MVCCError) {
+        if request.range.start.isEmpty { throw .emptyKey }
+    }
+
+    package func check(_ request: TxnRequest) throws(MVCCError) {
+        try check(request, operationsMax: transactionOperationsMax, depth: 0)
+        _ = try writes(of: request.success)
+        _ = try writes(of: request.failure)
+    }
+
+    private func check(_ request: TxnRequest, operationsMax: Int, depth: Int) throws(MVCCError) {
+        let operations = max(request.compares.count, request.success.count, request.failure.count)
+        guard operations <= operationsMax, depth < Command.depthMax else { throw .tooManyOperations }
+        if request.compares.contains(where: { $0.range.start.isEmpty }) { throw .emptyKey }
+        for operation in request.success + request.failure {
+            switch operation {
+            case .range(let request): try check(request)
+            case .put(let request): try check(request)
+            case .deleteRange(let request): try check(request)
+            case .txn(let inner):
+                try check(inner, operationsMax: operationsMax - operations, depth: depth + 1)
+            }
+        }
+    }
+
+    /// What a branch puts and deletes.
+    private struct Writes {
+        var puts: Set<[UInt8]> = []
+        var deletes: [KeyRange] = []
+
+        func deletesAny(of key: [UInt8]) -> Bool { deletes.contains { $0.contains(key) } }
+    }
+
+    /// A key may be put once on every path, and not where a range is deleted (etcd's `checkIntervals`).
+    private func writes(of branch: [TxnRequest.Operation]) throws(MVCCError) -> Writes {
+        var all = Writes()
+        for case .deleteRange(let request) in branch { all.deletes.append(request.range) }
+        for case .txn(let inner) in branch {
+            let then = try writes(of: inner.success)
+            let otherwise = try writes(of: inner.failure)
+            all.deletes += then.deletes + otherwise.deletes
+            // Only one of the two branches runs, so they may share keys with each other, but with nothing else.
+            for key in then.puts.union(otherwise.puts) where all.puts.contains(key) || all.deletesAny(of: key) {
+                throw .duplicateKey
+            }
+            all.puts.formUnion(then.puts)
+            all.puts.formUnion(otherwise.puts)
+        }
+        for case .put(let put) in branch {
+            guard !all.deletesAny(of: put.key), all.puts.insert(put.key).inserted else { throw .duplicateKey }
+        }
+        return all
+    }
+}

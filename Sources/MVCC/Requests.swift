@@ -1,0 +1,191 @@
+/// What a range answers and how (etcd's `RangeRequest`).
+package struct RangeRequest: Equatable, Sendable {
+    package enum SortOrder: UInt8, Sendable {
+        case none = 0
+        case ascend = 1
+        case descend = 2
+    }
+
+    package enum SortTarget: UInt8, Sendable {
+        case key = 0
+        case version = 1
+        case create = 2
+        case mod = 3
+        case value = 4
+    }
+
+    package var range: KeyRange
+    /// Most pairs to answer; 0 or less is no limit.
+    package var limit: Int64 = 0
+    /// The revision to read at; 0 or less is the current one.
+    package var revision: Int64 = 0
+    package var sortOrder = SortOrder.none
+    package var sortTarget = SortTarget.key
+    /// Read this member's own state, without asking the leader.
+    package var serializable = false
+    package var keysOnly = false
+    package var countOnly = false
+    package var minModRevision: Int64 = 0
+    package var maxModRevision: Int64 = 0
+    package var minCreateRevision: Int64 = 0
+    package var maxCreateRevision: Int64 = 0
+
+    package init(range: KeyRange) {
+        self.range = range
+    }
+}
+
+package struct RangeResult: Equatable, Sendable {
+    package var pairs: [KeyValue] = []
+    /// There are more pairs than the limit let through.
+    package var more = false
+    /// Keys in the range at the read revision, whatever limit and filters say.
+    package var count: Int64 = 0
+    /// The store's revision when this was read.
+    package var revision: Int64 = 0
+
+    package init() {}
+}
+
+package struct PutRequest: Equatable, Sendable {
+    package var key: [UInt8]
+    package var value: [UInt8]
+    package var lease: Int64 = 0
+    package var wantsPrevious = false
+    package var ignoresValue = false
+    package var ignoresLease = false
+
+    package init(key: [UInt8], value: [UInt8]) {
+        self.key = key
+        self.value = value
+    }
+}
+
+package struct DeleteRangeRequest: Equatable, Sendable {
+    package var range: KeyRange
+    package var wantsPrevious = false
+
+    package init(range: KeyRange) {
+        self.range = range
+    }
+}
+
+/// One condition of a txn; on a range every key must hold it.
+package struct Compare: Equatable, Sendable {
+    package enum Relation: UInt8, Sendable {
+        case equal = 0
+        case greater = 1
+        case less = 2
+        case notEqual = 3
+    }
+
+    package enum Operand: Equatable, Sendable {
+        case version(Int64)
+        case create(Int64)
+        case mod(Int64)
+        case value([UInt8])
+        case lease(Int64)
+    }
+
+    package var range: KeyRange
+    package var relation: Relation
+    package var operand: Operand
+
+    package init(range: KeyRange, relation: Relation, operand: Operand) {
+        self.range = range
+        self.relation = relation
+        self.operand = operand
+    }
+}
+
+package struct TxnRequest: Equatable, Sendable {
+    package indirect enum Operation: Equatable, Sendable {
+        case range(RangeRequest)
+        case put(PutRequest)
+        case deleteRange(DeleteRangeRequest)
+        case txn(TxnRequest)
+    }
+
+    package var compares: [Compare]
+    package var success: [Operation]
+    package var failure: [Operation]
+
+    package init(compares: [Compare] = [], success: [Operation] = [], failure: [Operation] = []) {
+        self.compares = compares
+        self.success = success
+        self.failure = failure
+    }
+
+    /// If neither branch can write, however the compares turn out.
+    package var isReadOnly: Bool {
+        (success + failure).allSatisfy { operation in
+            switch operation {
+            case .range: true
+            case .put, .deleteRange: false
+            case .txn(let inner): inner.isReadOnly
+            }
+        }
+    }
+}
+
+package struct TxnResult: Equatable, Sendable {
+    package indirect enum Response: Equatable, Sendable {
+        case range(RangeResult)
+        case put(previous: KeyValue?)
+        case deleteRange(deleted: Int64, previous: [KeyValue])
+        case txn(TxnResult)
+    }
+
+    package var succeeded: Bool
+    package var responses: [Response]
+
+    package init(succeeded: Bool, responses: [Response]) {
+        self.succeeded = succeeded
+        self.responses = responses
+    }
+}
+
+/// What a member says of itself to all: its name and where clients reach it.
+package struct MemberAttributes: Equatable, Sendable {
+    package var name: String
+    package var clientURLs: [String]
+
+    package init(name: String, clientURLs: [String]) {
+        self.name = name
+        self.clientURLs = clientURLs
+    }
+}
+
+/// A change of the replicated state.
+package enum Command: Equatable, Sendable {
+    case put(PutRequest)
+    case deleteRange(DeleteRangeRequest)
+    case txn(TxnRequest)
+    case compact(revision: Int64)
+    case publish(memberID: UInt64, MemberAttributes)
+}
+
+/// What a command did.
+package enum CommandResult: Equatable, Sendable {
+    case put(previous: KeyValue?)
+    case deleteRange(deleted: Int64, previous: [KeyValue])
+    case txn(TxnResult)
+    /// A member's attributes changed.
+    case published
+    case done
+}
+
+/// Why a request was not carried out; nothing of it was.
+package enum MVCCError: Error, Equatable, Sendable {
+    case keyNotFound
+    case leaseNotFound
+    case compacted
+    case futureRevision
+    case emptyKey
+    case valueProvided
+    case leaseProvided
+    case tooManyOperations
+    case duplicateKey
+    /// A command that this version cannot read.
+    case unreadable
+}

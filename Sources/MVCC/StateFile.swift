@@ -1,0 +1,41 @@
+internal import Bytes
+package import SQLite
+
+/// The layout of `kv.db`: the state at some applied index.
+///
+/// A row per revision in `revision`, whose values are appended and never rewritten, and beside it the narrow
+/// `key_index`. Both carry checksums. `meta` is one row.
+enum StateFile {
+    static let schema = """
+        CREATE TABLE revision(seq INTEGER PRIMARY KEY, main INTEGER NOT NULL, create_rev INTEGER NOT NULL,
+            version INTEGER NOT NULL, lease INTEGER NOT NULL, sum INTEGER NOT NULL, key BLOB NOT NULL,
+            value BLOB NOT NULL);
+        CREATE TABLE key_index(key BLOB NOT NULL, main INTEGER NOT NULL, seq INTEGER NOT NULL,
+            create_rev INTEGER NOT NULL, version INTEGER NOT NULL, lease INTEGER NOT NULL, sum INTEGER NOT NULL,
+            PRIMARY KEY(key, main)) WITHOUT ROWID;
+        CREATE TABLE meta(id INTEGER PRIMARY KEY CHECK(id=0), body BLOB NOT NULL, sum INTEGER NOT NULL);
+        """
+
+    static func damage(_ reason: String, _ path: String) -> SQLiteError {
+        SQLiteError(code: 11, message: reason, context: path)
+    }
+
+    static func readMeta(_ connection: borrowing Connection) throws(SQLiteError) -> StateMeta {
+        var statement = try connection.prepare("SELECT body,sum FROM meta WHERE id=0")
+        guard try statement.step() else { throw damage("it has no meta row", connection.path) }
+        let body = statement.blob(0)
+        guard statement.integer(1) == Int64(CRC32C.of(body)), let meta = try? StateMeta(decoding: body) else {
+            throw damage("the checksum of its meta row is wrong", connection.path)
+        }
+        return meta
+    }
+}
+
+/// The state inside an image that a peer sent, checked before it replaces anything.
+package func inspectImage(at path: String) throws(SQLiteError) -> StateMeta {
+    let connection = try Connection(path: path, access: .readOnly)
+    guard try connection.text("PRAGMA quick_check(1)") == "ok" else {
+        throw StateFile.damage("its pages are not consistent", path)
+    }
+    return try StateFile.readMeta(connection)
+}

@@ -1,0 +1,103 @@
+package import Bytes
+
+/// What the state knows of itself; stored in the same transaction as the data it describes.
+package struct StateMeta: Equatable, Sendable {
+    package var clusterID: UInt64
+    package var appliedIndex: UInt64 = 0
+    package var appliedTerm: UInt64 = 0
+    /// etcd's counter; a fresh store is at 1.
+    package var revision: Int64 = 1
+    /// Revisions below this one cannot be read any more.
+    package var compactRevision: Int64 = 0
+    /// How far compaction has removed rows.
+    package var prunedRevision: Int64 = 0
+    /// The `Memtable.Change.sequence` given out last.
+    package var lastSequence: Int64 = 0
+    /// Runs over every change, so that members at the same applied index can be compared.
+    package var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// Live keys.
+    package var keyCount: Int64 = 0
+    /// The membership as of `appliedIndex`, opaque here.
+    package var configuration: [UInt8] = []
+    /// By ascending member id.
+    package var attributes: [(id: UInt64, attributes: MemberAttributes)] = []
+    /// Ids that were members once and may never be again, ascending.
+    package var removedMembers: [UInt64] = []
+
+    package init(clusterID: UInt64) {
+        self.clusterID = clusterID
+    }
+
+    package static func == (a: StateMeta, b: StateMeta) -> Bool {
+        a.encoded() == b.encoded()
+    }
+
+    package func encoded() -> [UInt8] {
+        var writer = ByteWriter(reserving: 256)
+        writer.byte(1)
+        writer.fixed(clusterID)
+        writer.varint(appliedIndex)
+        writer.varint(appliedTerm)
+        for number in [revision, compactRevision, prunedRevision, lastSequence, keyCount] { writer.signed(number) }
+        writer.fixed(hash)
+        writer.lengthPrefixed(configuration)
+        writer.varint(UInt64(attributes.count))
+        for member in attributes {
+            writer.fixed(member.id)
+            member.attributes.encode(into: &writer)
+        }
+        writer.varint(UInt64(removedMembers.count))
+        for id in removedMembers { writer.fixed(id) }
+        return writer.bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodingFault) {
+        var reader = ByteReader(bytes)
+        guard try reader.byte() == 1 else { throw .invalid("state format") }
+        clusterID = try reader.fixed()
+        appliedIndex = try reader.varint()
+        appliedTerm = try reader.varint()
+        revision = try reader.signed()
+        compactRevision = try reader.signed()
+        prunedRevision = try reader.signed()
+        lastSequence = try reader.signed()
+        keyCount = try reader.signed()
+        hash = try reader.fixed()
+        configuration = try reader.lengthPrefixed()
+        for _ in 0..<(try reader.count(itemBytesMin: 10)) {
+            attributes.append((try reader.fixed(), try MemberAttributes(from: &reader)))
+        }
+        for _ in 0..<(try reader.count(itemBytesMin: 8)) { removedMembers.append(try reader.fixed()) }
+        try reader.expectEnd()
+    }
+
+    mutating func noteChange(_ change: Memtable.Change) {
+        hash = (hash ^ UInt64(RowSum.of(change))) &* 0x0000_0100_0000_01b3
+    }
+}
+
+/// Checksums of rows: SQLite's pages carry none.
+enum RowSum {
+    static func of(_ change: Memtable.Change) -> UInt32 {
+        var sum = CRC32C()
+        add(change.pair, change.sequence, to: &sum)
+        sum.add(change.pair.value)
+        return sum.value
+    }
+
+    /// Of an index row: everything but the value.
+    static func ofIndex(_ pair: KeyValue, sequence: Int64) -> UInt32 {
+        var sum = CRC32C()
+        add(pair, sequence, to: &sum)
+        return sum.value
+    }
+
+    private static func add(_ pair: KeyValue, _ sequence: Int64, to sum: inout CRC32C) {
+        var writer = ByteWriter()
+        for number in [sequence, pair.createRevision, pair.modRevision, pair.version, pair.lease] {
+            writer.signed(number)
+        }
+        writer.lengthPrefixed(pair.key)
+        sum.add(writer.bytes)
+    }
+}

@@ -1,0 +1,202 @@
+package import SQLite
+
+/// Reads `kv.db` on a connection of its own. Used by one thread at a time.
+package final class StateReader {
+    /// A key's revision without its value.
+    struct IndexRow {
+        var pair: KeyValue
+        var sequence: Int64
+    }
+
+    private let connection: Connection
+    private var pointValue: Statement
+    private var pointIndex: Statement
+    private var valueBySequence: Statement
+    private var scanBefore: Statement
+    private var scanUnbounded: Statement
+    private var openSnapshot: Statement
+    // The scan under way.
+    private var scanRange = KeyRange(start: [], end: .single)
+    private var scanRevision: Int64 = 0
+    private var scanAhead: IndexRow?
+    private var scanIsBounded = false
+
+    /// Rows of one key read in order before seeking its newest instead.
+    private static let stepsMax = 12
+
+    /// - Parameter cacheBytes: pages kept in memory.
+    package init(path: String, cacheBytes: Int) throws(SQLiteError) {
+        connection = try Connection(path: path, access: .readOnly)
+        try connection.execute("PRAGMA mmap_size=0")
+        try connection.setPragma("cache_size", "-\(cacheBytes / 1024)")
+        try connection.setPragma("query_only", "1")
+        connection.disableCheckpointOnClose()
+        let columns = "i.key,i.main,i.seq,i.create_rev,i.version,i.lease,i.sum"
+        pointValue = try connection.prepare(
+            """
+            SELECT \(columns),r.value,r.sum FROM key_index i JOIN revision r ON r.seq=i.seq
+            WHERE i.key=? AND i.main<=? ORDER BY i.main DESC LIMIT 1
+            """)
+        pointIndex = try connection.prepare(
+            "SELECT \(columns) FROM key_index i WHERE i.key=? AND i.main<=? ORDER BY i.main DESC LIMIT 1")
+        valueBySequence = try connection.prepare("SELECT value,sum FROM revision WHERE seq=?")
+        scanBefore = try connection.prepare(
+            "SELECT \(columns) FROM key_index i WHERE i.key>=? AND i.key<? ORDER BY i.key,i.main")
+        scanUnbounded = try connection.prepare(
+            "SELECT \(columns) FROM key_index i WHERE i.key>=? ORDER BY i.key,i.main")
+        openSnapshot = try connection.prepare("SELECT 1 FROM meta WHERE id=0")
+    }
+
+    package func meta() throws(SQLiteError) -> StateMeta {
+        try StateFile.readMeta(connection)
+    }
+
+    /// Bytes of the file, and of it those in use.
+    package func sizes() throws(SQLiteError) -> (total: Int64, inUse: Int64) {
+        let page = try connection.integer("PRAGMA page_size") ?? 0
+        let pages = try connection.integer("PRAGMA page_count") ?? 0
+        let free = try connection.integer("PRAGMA freelist_count") ?? 0
+        return (page * pages, page * (pages - free))
+    }
+
+    /// Runs `body` on one snapshot of the file.
+    func inSnapshot<T, E: Error>(
+        _ body: () throws(E) -> T, failure: (SQLiteError) -> E
+    ) throws(E) -> T {
+        do {
+            try connection.execute("BEGIN")
+            // The snapshot is taken at the first read, not at BEGIN.
+            _ = try openSnapshot.step()
+            openSnapshot.reset()
+        } catch {
+            throw failure(error)
+        }
+        defer {
+            endScan()
+            try? connection.execute("COMMIT")
+        }
+        return try body()
+    }
+
+    /// Writes an image of the file as it is now.
+    package func copy(to path: String) throws(SQLiteError) {
+        try connection.copy(to: path)
+    }
+
+    // MARK: - Single keys
+
+    /// The newest revision of `key` not after `revision`, deletions included, with its value.
+    func latest(_ key: [UInt8], notAfter revision: Int64) throws(SQLiteError) -> Memtable.Change? {
+        defer { pointValue.reset() }
+        pointValue.bind(1, key)
+        pointValue.bind(2, revision)
+        guard try pointValue.step() else { return nil }
+        var row = try indexRow(pointValue)
+        row.pair.value = pointValue.blob(7)
+        let change = Memtable.Change(pair: row.pair, sequence: row.sequence)
+        guard pointValue.integer(8) == Int64(RowSum.of(change)) else {
+            throw StateFile.damage("revision row \(row.sequence) is not what was written", connection.path)
+        }
+        return change
+    }
+
+    /// The same without the value.
+    func latestIndex(_ key: [UInt8], notAfter revision: Int64) throws(SQLiteError) -> IndexRow? {
+        defer { pointIndex.reset() }
+        pointIndex.bind(1, key)
+        pointIndex.bind(2, revision)
+        return try pointIndex.step() ? try indexRow(pointIndex) : nil
+    }
+
+    /// The value of an index row.
+    func value(of row: IndexRow) throws(SQLiteError) -> [UInt8] {
+        defer { valueBySequence.reset() }
+        valueBySequence.bind(1, row.sequence)
+        guard try valueBySequence.step() else {
+            throw StateFile.damage("revision row \(row.sequence) is missing", connection.path)
+        }
+        var change = Memtable.Change(pair: row.pair, sequence: row.sequence)
+        change.pair.value = valueBySequence.blob(0)
+        guard valueBySequence.integer(1) == Int64(RowSum.of(change)) else {
+            throw StateFile.damage("revision row \(row.sequence) is not what was written", connection.path)
+        }
+        return change.pair.value
+    }
+
+    private func indexRow(_ statement: borrowing Statement) throws(SQLiteError) -> IndexRow {
+        let row = IndexRow(
+            pair: KeyValue(
+                key: statement.blob(0), createRevision: statement.integer(3), modRevision: statement.integer(1),
+                version: statement.integer(4), lease: statement.integer(5)),
+            sequence: statement.integer(2))
+        guard statement.integer(6) == Int64(RowSum.ofIndex(row.pair, sequence: row.sequence)) else {
+            throw StateFile.damage("an index row is not what was written", connection.path)
+        }
+        return row
+    }
+
+    // MARK: - Ranges
+
+    /// Starts going through the keys of `range` as of `revision`.
+    func beginScan(_ range: KeyRange, notAfter revision: Int64) throws(SQLiteError) {
+        endScan()
+        scanRange = range
+        scanRevision = revision
+        try seek(range.start)
+    }
+
+    private func seek(_ start: [UInt8]) throws(SQLiteError) {
+        switch scanRange.end {
+        case .unbounded:
+            scanIsBounded = false
+            scanUnbounded.reset()
+            scanUnbounded.bind(1, start)
+        case .before(let end): bindBounded(start, end)
+        // The next key after `key` is `key` with a zero byte.
+        case .single: bindBounded(start, scanRange.start + [0])
+        }
+        scanAhead = try stepScan()
+    }
+
+    private func bindBounded(_ start: [UInt8], _ end: [UInt8]) {
+        scanIsBounded = true
+        scanBefore.reset()
+        scanBefore.bind(1, start)
+        scanBefore.bind(2, end)
+    }
+
+    private func stepScan() throws(SQLiteError) -> IndexRow? {
+        if scanIsBounded {
+            return try scanBefore.step() ? try indexRow(scanBefore) : nil
+        }
+        return try scanUnbounded.step() ? try indexRow(scanUnbounded) : nil
+    }
+
+    /// The next key's newest revision not after the scan's, deletions included.
+    func nextScanned() throws(SQLiteError) -> IndexRow? {
+        while let first = scanAhead {
+            var newest = first.pair.modRevision <= scanRevision ? first : nil
+            var steps = 0
+            while true {
+                scanAhead = try stepScan()
+                guard let ahead = scanAhead, ahead.pair.key == first.pair.key else { break }
+                if ahead.pair.modRevision <= scanRevision { newest = ahead }
+                steps += 1
+                if steps == Self.stepsMax {
+                    // A key with a long history: go to its newest revision, then past it.
+                    newest = try latestIndex(first.pair.key, notAfter: scanRevision)
+                    try seek(first.pair.key + [0])
+                    break
+                }
+            }
+            if let newest { return newest }
+        }
+        return nil
+    }
+
+    func endScan() {
+        scanAhead = nil
+        scanBefore.reset()
+        scanUnbounded.reset()
+    }
+}

@@ -1,0 +1,172 @@
+internal import Bytes
+package import SQLite
+
+/// Writes `kv.db`: the only connection that does. Used by one thread at a time.
+package final class StateWriter {
+    private let connection: Connection
+    private var insertRevision: Statement
+    private var insertIndex: Statement
+    private var deleteRevision: Statement
+    private var deleteIndex: Statement
+    private var setMeta: Statement
+    private var scan: Statement
+    private var pass: PrunePass?
+
+    /// A walk over all keys that removes what a compaction made unreadable.
+    private struct PrunePass {
+        let revision: Int64
+        var key: [UInt8] = []
+        var main: Int64 = -1
+        /// The newest revision seen of the key under way that is not after `revision`.
+        var candidate: (key: [UInt8], main: Int64, sequence: Int64, isDeletion: Bool)?
+    }
+
+    /// Opens `kv.db`, or makes an empty one with `initial` as its meta row.
+    package init(path: String, initial: StateMeta?) throws(SQLiteError) {
+        connection = try Connection(path: path, access: .readWrite)
+        if initial != nil { try connection.execute("PRAGMA page_size=8192") }
+        try connection.setPragma("journal_mode", "WAL")
+        try connection.setPragma("synchronous", "NORMAL", expecting: "1")
+        try connection.execute("PRAGMA mmap_size=0")
+        try connection.setPragma("cache_size", "-16384")
+        try connection.setPragma("wal_autocheckpoint", "0")
+        if let initial { try Self.create(in: connection, initial) }
+        guard try connection.integer("PRAGMA user_version") == 1 else {
+            throw StateFile.damage("its format is not 1", path)
+        }
+        insertRevision = try connection.prepare(
+            "INSERT INTO revision(seq,main,create_rev,version,lease,sum,key,value) VALUES(?,?,?,?,?,?,?,?)")
+        insertIndex = try connection.prepare(
+            "INSERT INTO key_index(key,main,seq,create_rev,version,lease,sum) VALUES(?,?,?,?,?,?,?)")
+        deleteRevision = try connection.prepare("DELETE FROM revision WHERE seq=?")
+        deleteIndex = try connection.prepare("DELETE FROM key_index WHERE key=? AND main=?")
+        setMeta = try connection.prepare("UPDATE meta SET body=?,sum=? WHERE id=0")
+        scan = try connection.prepare(
+            "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
+    }
+
+    private static func create(in connection: borrowing Connection, _ initial: StateMeta) throws(SQLiteError) {
+        let body = initial.encoded()
+        try connection.execute("BEGIN IMMEDIATE")
+        try connection.execute("PRAGMA application_id=0x77656674")
+        try connection.execute("PRAGMA user_version=1")
+        try connection.execute(StateFile.schema)
+        var insert = try connection.prepare("INSERT INTO meta(id,body,sum) VALUES(0,?,?)")
+        insert.bind(1, body)
+        insert.bind(2, Int64(CRC32C.of(body)))
+        try insert.run()
+        try connection.execute("COMMIT")
+        _ = try connection.checkpoint()
+    }
+
+    package func meta() throws(SQLiteError) -> StateMeta {
+        try StateFile.readMeta(connection)
+    }
+
+    /// Writes a frozen memtable and what describes the state with it, in one transaction.
+    package func write(_ table: Memtable, meta: StateMeta) throws(SQLiteError) {
+        var meta = meta
+        meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
+        try connection.transaction { () throws(SQLiteError) in
+            for change in table.bySequence() { try insert(change) }
+            try table.forEach { (change) throws(SQLiteError) in try index(change) }
+            try write(meta)
+        }
+    }
+
+    /// Moves all that was committed into the file and syncs it; false when a reader holds some of it back.
+    package func checkpoint() throws(SQLiteError) -> Bool {
+        try connection.checkpoint()
+    }
+
+    private func insert(_ change: Memtable.Change) throws(SQLiteError) {
+        insertRevision.bind(1, change.sequence)
+        insertRevision.bind(2, change.pair.modRevision)
+        insertRevision.bind(3, change.pair.createRevision)
+        insertRevision.bind(4, change.pair.version)
+        insertRevision.bind(5, change.pair.lease)
+        insertRevision.bind(6, Int64(RowSum.of(change)))
+        insertRevision.bind(7, change.pair.key)
+        insertRevision.bind(8, change.pair.value)
+        try insertRevision.run()
+    }
+
+    private func index(_ change: Memtable.Change) throws(SQLiteError) {
+        insertIndex.bind(1, change.pair.key)
+        insertIndex.bind(2, change.pair.modRevision)
+        insertIndex.bind(3, change.sequence)
+        insertIndex.bind(4, change.pair.createRevision)
+        insertIndex.bind(5, change.pair.version)
+        insertIndex.bind(6, change.pair.lease)
+        insertIndex.bind(7, Int64(RowSum.ofIndex(change.pair, sequence: change.sequence)))
+        try insertIndex.run()
+    }
+
+    private func write(_ meta: StateMeta) throws(SQLiteError) {
+        let body = meta.encoded()
+        setMeta.bind(1, body)
+        setMeta.bind(2, Int64(CRC32C.of(body)))
+        try setMeta.run()
+    }
+
+    // MARK: - Compaction
+
+    /// Removes some of what cannot be read any more below `revision`, looking at no more than `rowsMax` rows. Answers
+    /// if there is more to do. Everything up to `revision` must have been written.
+    package func prune(below revision: Int64, rowsMax: Int) throws(SQLiteError) -> Bool {
+        var current = pass.flatMap { $0.revision == revision ? $0 : nil } ?? PrunePass(revision: revision)
+        let rows = try nextRows(after: current, rowsMax: rowsMax)
+        let isDone = rows.count < rowsMax
+        try connection.transaction { () throws(SQLiteError) in
+            for row in rows { try visit(row, &current) }
+            if isDone {
+                try dropCandidateIfDeletion(&current)
+                var meta = try StateFile.readMeta(connection)
+                meta.prunedRevision = revision
+                try write(meta)
+            }
+        }
+        pass = isDone ? nil : current
+        return !isDone
+    }
+
+    private typealias IndexEntry = (key: [UInt8], main: Int64, sequence: Int64, isDeletion: Bool)
+
+    private func nextRows(after pass: PrunePass, rowsMax: Int) throws(SQLiteError) -> [IndexEntry] {
+        defer { scan.reset() }
+        scan.bind(1, pass.key)
+        scan.bind(2, pass.main)
+        scan.bind(3, Int64(rowsMax))
+        var rows: [IndexEntry] = []
+        while try scan.step() {
+            rows.append((scan.blob(0), scan.integer(1), scan.integer(2), scan.integer(3) == 0))
+        }
+        return rows
+    }
+
+    private func visit(_ row: IndexEntry, _ pass: inout PrunePass) throws(SQLiteError) {
+        pass.key = row.key
+        pass.main = row.main
+        if let candidate = pass.candidate, candidate.key == row.key, row.main <= pass.revision {
+            try remove(candidate)
+            pass.candidate = nil
+        } else {
+            try dropCandidateIfDeletion(&pass)
+        }
+        if row.main <= pass.revision { pass.candidate = row }
+    }
+
+    /// A deletion that is the newest at the compacted revision reads the same as no row at all.
+    private func dropCandidateIfDeletion(_ pass: inout PrunePass) throws(SQLiteError) {
+        if let candidate = pass.candidate, candidate.isDeletion { try remove(candidate) }
+        pass.candidate = nil
+    }
+
+    private func remove(_ row: IndexEntry) throws(SQLiteError) {
+        deleteIndex.bind(1, row.key)
+        deleteIndex.bind(2, row.main)
+        try deleteIndex.run()
+        deleteRevision.bind(1, row.sequence)
+        try deleteRevision.run()
+    }
+}

@@ -1,0 +1,179 @@
+package import SQLite
+
+/// Why a read was not answered.
+package enum ReadFailure: Error, Sendable {
+    case request(MVCCError)
+    case disk(SQLiteError)
+}
+
+/// The state as a reader sees it: recent changes in memory over what `kv.db` holds.
+///
+/// Whoever reads takes the tables first and opens a snapshot of the file after that: the file then has everything that
+/// left the tables meanwhile, and what both have is the same.
+package struct Tables: Sendable {
+    var active = Memtable()
+    /// On its way into the file.
+    var frozen: Memtable?
+
+    package init() {}
+
+    /// The live pair of `key` as of `revision`.
+    func latest(_ key: [UInt8], notAfter revision: Int64, _ reader: StateReader) throws(SQLiteError) -> KeyValue? {
+        let found = active.latest(key, notAfter: revision) ?? frozen?.latest(key, notAfter: revision)
+        let change: Memtable.Change?
+        if let found { change = found } else { change = try reader.latest(key, notAfter: revision) }
+        guard let change, change.pair.version > 0 else { return nil }
+        return change.pair
+    }
+
+    /// A live key that a scan came to; the value of one from disk is fetched when it is wanted.
+    struct Found {
+        var pair: KeyValue
+        var row: StateReader.IndexRow?
+    }
+
+    /// Calls `body` with the live keys of `range` as of `revision`, ascending.
+    func scan(
+        _ range: KeyRange, notAfter revision: Int64, _ reader: StateReader, _ body: (Found) -> Void
+    ) throws(SQLiteError) {
+        var newer = MemoryScan(active, range, revision)
+        var older = frozen.map { MemoryScan($0, range, revision) }
+        try reader.beginScan(range, notAfter: revision)
+        var fromActive = newer.next()
+        var fromFrozen = older?.next()
+        var fromFile = try reader.nextScanned()
+        while true {
+            var key = fromActive?.pair.key
+            if let other = fromFrozen?.pair.key, key.map({ precedes(other, $0) }) ?? true { key = other }
+            if let other = fromFile?.pair.key, key.map({ precedes(other, $0) }) ?? true { key = other }
+            guard let key else { break }
+            // The newest of the three counts: memory is newer than the file, active newer than frozen.
+            var found: Found?
+            if let row = fromFile, row.pair.key == key {
+                found = Found(pair: row.pair, row: row)
+                fromFile = try reader.nextScanned()
+            }
+            if let change = fromFrozen, change.pair.key == key {
+                found = Found(pair: change.pair)
+                fromFrozen = older?.next()
+            }
+            if let change = fromActive, change.pair.key == key {
+                found = Found(pair: change.pair)
+                fromActive = newer.next()
+            }
+            if let found, found.pair.version > 0 { body(found) }
+        }
+        reader.endScan()
+    }
+
+    /// Goes through the keys of a memtable, newest revision of each.
+    private struct MemoryScan {
+        let table: Memtable
+        let range: KeyRange
+        let revision: Int64
+        var cursor: Memtable.Cursor
+
+        init(_ table: Memtable, _ range: KeyRange, _ revision: Int64) {
+            self.table = table
+            self.range = range
+            self.revision = revision
+            cursor = table.lowerBound(range.start, .min)
+        }
+
+        mutating func next() -> Memtable.Change? {
+            while let first = table.change(at: cursor), range.contains(first.pair.key) {
+                var newest: Memtable.Change?
+                while let change = table.change(at: cursor), change.pair.key == first.pair.key {
+                    if change.pair.modRevision <= revision { newest = change }
+                    cursor = table.next(cursor)
+                }
+                if let newest { return newest }
+            }
+            return nil
+        }
+    }
+
+    // MARK: - Range requests
+
+    /// Answers a range as of `revision`, with etcd's rules for sort, filters, limit and count.
+    func range(
+        _ request: RangeRequest, at revision: Int64, _ reader: StateReader
+    ) throws(SQLiteError) -> RangeResult {
+        var result = RangeResult()
+        if request.range.end == .single {
+            // The usual case: one key, no scan.
+            guard let pair = try latest(request.range.start, notAfter: revision, reader) else { return result }
+            result.count = 1
+            if !request.countOnly, request.lets(pair) { result.pairs = [pair] }
+        } else {
+            try collect(request, at: revision, reader, into: &result)
+        }
+        if request.keysOnly {
+            for place in result.pairs.indices { result.pairs[place].value = [] }
+        }
+        return result
+    }
+
+    private func collect(
+        _ request: RangeRequest, at revision: Int64, _ reader: StateReader, into result: inout RangeResult
+    ) throws(SQLiteError) {
+        let limit = request.limit > 0 ? Int(clamping: request.limit) : Int.max
+        let readsAll = request.sortOrder != .none || request.hasFilters
+        var found: [Found] = []
+        var count: Int64 = 0
+        try scan(request.range, notAfter: revision, reader) { item in
+            count += 1
+            if !request.countOnly, readsAll || found.count <= limit, request.lets(item.pair) { found.append(item) }
+        }
+        result.count = count
+        if request.sortTarget == .value {
+            for place in found.indices { try load(&found[place], reader) }
+        }
+        // etcd: another target than the key, without an order, sorts ascending.
+        let order = request.sortOrder == .none && request.sortTarget != .key ? .ascend : request.sortOrder
+        if order != .none {
+            found.sort { request.sortTarget.areInOrder($0.pair, $1.pair, descending: order == .descend) }
+        }
+        if found.count > limit {
+            found.removeLast(found.count - limit)
+            result.more = true
+        }
+        if !request.keysOnly {
+            for place in found.indices { try load(&found[place], reader) }
+        }
+        result.pairs = found.map(\.pair)
+    }
+
+    private func load(_ found: inout Found, _ reader: StateReader) throws(SQLiteError) {
+        guard let row = found.row else { return }
+        found.pair.value = try reader.value(of: row)
+        found.row = nil
+    }
+}
+
+extension RangeRequest {
+    fileprivate var hasFilters: Bool {
+        minModRevision != 0 || maxModRevision != 0 || minCreateRevision != 0 || maxCreateRevision != 0
+    }
+
+    fileprivate func lets(_ pair: KeyValue) -> Bool {
+        (minModRevision == 0 || pair.modRevision >= minModRevision)
+            && (maxModRevision == 0 || pair.modRevision <= maxModRevision)
+            && (minCreateRevision == 0 || pair.createRevision >= minCreateRevision)
+            && (maxCreateRevision == 0 || pair.createRevision <= maxCreateRevision)
+    }
+}
+
+extension RangeRequest.SortTarget {
+    /// If `a` belongs strictly before `b`; pairs that are equal in the target stay in key order.
+    fileprivate func areInOrder(_ a: KeyValue, _ b: KeyValue, descending: Bool) -> Bool {
+        let (first, second) = descending ? (b, a) : (a, b)
+        return switch self {
+        case .key: precedes(first.key, second.key)
+        case .version: first.version < second.version
+        case .create: first.createRevision < second.createRevision
+        case .mod: first.modRevision < second.modRevision
+        case .value: precedes(first.value, second.value)
+        }
+    }
+}

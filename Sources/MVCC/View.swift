@@ -1,0 +1,141 @@
+internal import SQLite
+internal import Synchronization
+
+/// How far compaction may have removed rows from the file; raised before the first of them goes.
+package final class PruneMark: Sendable {
+    private let revision = Atomic<Int64>(0)
+
+    package init() {}
+
+    package func raise(to revision: Int64) { self.revision.store(revision, ordering: .sequentiallyConsistent) }
+
+    var value: Int64 { revision.load(ordering: .sequentiallyConsistent) }
+}
+
+/// The state at one applied index, for readers of other threads.
+package struct View: Sendable {
+    let tables: Tables
+    let pruneMark: PruneMark
+    package let revision: Int64
+    package let compactRevision: Int64
+    package let appliedIndex: UInt64
+    package let appliedTerm: UInt64
+
+    /// Answers a range; a revision of 0 reads the newest this view has.
+    package func range(_ request: RangeRequest, _ reader: StateReader) throws(ReadFailure) -> RangeResult {
+        let readRevision = try readRevision(request)
+        return try reader.inSnapshot { () throws(ReadFailure) in
+            // Opened before the mark is read: if rows this needs are gone from the snapshot, the mark says so.
+            guard readRevision >= pruneMark.value else { throw .request(.compacted) }
+            do throws(SQLiteError) {
+                var result = try tables.range(request, at: readRevision, reader)
+                result.revision = revision
+                return result
+            } catch {
+                throw .disk(error)
+            }
+        } failure: {
+            .disk($0)
+        }
+    }
+
+    /// Answers a txn that only reads.
+    package func txn(_ request: TxnRequest, _ reader: StateReader) throws(ReadFailure) -> TxnResult {
+        precondition(request.isReadOnly, "a view cannot write")
+        return try reader.inSnapshot { () throws(ReadFailure) in
+            guard revision >= pruneMark.value else { throw .request(.compacted) }
+            return try TxnReader(tables: tables, revision: revision, reader: reader).run(request) {
+                (range) throws(ReadFailure) in
+                let readRevision = try readRevision(range)
+                guard readRevision >= pruneMark.value else { throw .request(.compacted) }
+                return readRevision
+            }
+        } failure: {
+            .disk($0)
+        }
+    }
+
+    private func readRevision(_ request: RangeRequest) throws(ReadFailure) -> Int64 {
+        guard request.revision > 0 else { return revision }
+        guard request.revision <= revision else { throw .request(.futureRevision) }
+        guard request.revision >= compactRevision else { throw .request(.compacted) }
+        return request.revision
+    }
+}
+
+/// The reading half of txns.
+struct TxnReader {
+    let tables: Tables
+    let revision: Int64
+    let reader: StateReader
+
+    /// If all compares hold.
+    func holds(_ compares: [Compare]) throws(SQLiteError) -> Bool {
+        for compare in compares {
+            guard try holds(compare) else { return false }
+        }
+        return true
+    }
+
+    private func holds(_ compare: Compare) throws(SQLiteError) -> Bool {
+        var request = RangeRequest(range: compare.range)
+        if case .value = compare.operand { request.keysOnly = false } else { request.keysOnly = true }
+        let pairs = try tables.range(request, at: revision, reader).pairs
+        if pairs.isEmpty {
+            // An absent key has version, revisions and lease 0, but no value to compare with.
+            if case .value = compare.operand { return false }
+            return compare.holds(for: KeyValue())
+        }
+        return pairs.allSatisfy { compare.holds(for: $0) }
+    }
+
+    /// Runs a txn without writes; `revisionOf` checks the revision a range asks for.
+    func run(
+        _ request: TxnRequest, revisionOf: (RangeRequest) throws(ReadFailure) -> Int64
+    ) throws(ReadFailure) -> TxnResult {
+        do {
+            let succeeded = try holds(request.compares)
+            var result = TxnResult(succeeded: succeeded, responses: [])
+            for operation in succeeded ? request.success : request.failure {
+                switch operation {
+                case .range(let range):
+                    var answer = try tables.range(range, at: try revisionOf(range), reader)
+                    answer.revision = revision
+                    result.responses.append(.range(answer))
+                case .txn(let inner): result.responses.append(.txn(try run(inner, revisionOf: revisionOf)))
+                case .put, .deleteRange: preconditionFailure("a write in a txn that only reads")
+                }
+            }
+            return result
+        } catch let failure as ReadFailure {
+            throw failure
+        } catch let error as SQLiteError {
+            throw .disk(error)
+        } catch {
+            preconditionFailure("an error of another kind: \(error)")
+        }
+    }
+}
+
+extension Compare {
+    func holds(for pair: KeyValue) -> Bool {
+        let difference =
+            switch operand {
+            case .version(let number): Self.difference(pair.version, number)
+            case .create(let number): Self.difference(pair.createRevision, number)
+            case .mod(let number): Self.difference(pair.modRevision, number)
+            case .value(let bytes): order(pair.value, bytes)
+            case .lease(let number): Self.difference(pair.lease, number)
+            }
+        return switch relation {
+        case .equal: difference == 0
+        case .notEqual: difference != 0
+        case .greater: difference > 0
+        case .less: difference < 0
+        }
+    }
+
+    private static func difference(_ a: Int64, _ b: Int64) -> Int {
+        a < b ? -1 : a > b ? 1 : 0
+    }
+}

@@ -1,0 +1,47 @@
+/// What members say to each other. Figures and sections are those of the Raft paper (P) and dissertation (D).
+package struct Message: Equatable, Sendable {
+    package var from: NodeID
+    package var to: NodeID
+    package var term: Term
+    package var body: Body
+
+    package init(from: NodeID, to: NodeID, term: Term, body: Body) {
+        self.from = from
+        self.to = to
+        self.term = term
+        self.body = body
+    }
+
+    package enum Body: Equatable, Sendable {
+        /// "Would you vote for me in `term`?", asked without raising anybody's term (D 9.6).
+        case preVote(lastIndex: Index, lastTerm: Term)
+        case preVoteReply(granted: Bool)
+        /// RequestVote (P figure 2). `transfer` lifts the protection of a living leader (D 3.10, 4.2.3).
+        case vote(lastIndex: Index, lastTerm: Term, transfer: Bool)
+        case voteReply(granted: Bool)
+        /// AppendEntries (P figure 2).
+        case append(previousIndex: Index, previousTerm: Term, entries: [Entry], commit: Index)
+        case appendReply(AppendOutcome)
+        /// An AppendEntries without entries; `round` numbers the reads it confirms (D 6.4).
+        case heartbeat(commit: Index, round: UInt64)
+        case heartbeatReply(round: UInt64)
+        /// "Campaign now" (D 3.10).
+        case timeoutNow
+        /// A follower's requests for the leader. A leader of another term refuses, which is what makes it safe to ask again.
+        case propose([Proposal])
+        case proposeRefused([UInt64])
+        case change(requestID: UInt64, ConfigurationChange)
+        case changeRefused(requestID: UInt64, ChangeRefusal)
+        case readIndex([UInt64])
+        case readIndexReply([UInt64], index: Index)
+    }
+
+    package enum AppendOutcome: Equatable, Sendable {
+        /// The logs agree up to and with this index, and the follower has it on disk.
+        case matched(Index)
+        /// No entry with the asked term at `rejected`. The follower's log may agree at `hint`, which is of `hintTerm`.
+        case conflict(rejected: Index, hint: Index, hintTerm: Term)
+        /// The sender's term is over.
+        case staleTerm
+    }
+}

@@ -1,0 +1,137 @@
+/// What a leader knows of one peer's log (P figure 2: nextIndex and matchIndex).
+struct Progress: Sendable {
+    enum State: Equatable, Sendable {
+        /// Looking for the place where the logs agree: one message, then wait for an answer or a heartbeat's.
+        case probing(waiting: Bool)
+        /// The logs agree: send ahead within the window.
+        case replicating
+        /// The peer gets a snapshot; nothing else is sent meanwhile.
+        case snapshot
+    }
+
+    private(set) var state: State = .probing(waiting: false)
+    /// The peer has everything up to this on disk.
+    private(set) var match: Index
+    /// What to send next.
+    private(set) var next: Index
+    /// The highest commit index it was told.
+    var commitSent: Index = 0
+    /// If it answered since the last check of the quorum.
+    var recentlyActive = false
+    /// The latest round of reads it confirmed.
+    var roundAcknowledged: UInt64 = 0
+    /// Entries for it are being read from disk.
+    var isReadingLog = false
+    /// Nothing came back between two heartbeats, though it lacks entries: ask where it is.
+    private(set) var isStuck = false
+    private var matchAtHeartbeat: Index = 0
+    private var inflight = Queue<(lastIndex: Index, bytes: Int)>()
+    private(set) var inflightBytes = 0
+
+    init(match: Index, next: Index) {
+        self.match = match
+        self.next = next
+    }
+
+    func canSend(window: Window) -> Bool {
+        if isReadingLog { return false }
+        switch state {
+        case .probing(let waiting): return !waiting
+        case .replicating where isStuck: return true
+        case .replicating: return inflight.count < window.messagesMax && inflightBytes < window.bytesMax
+        case .snapshot: return false
+        }
+    }
+
+    mutating func becomeProbing() {
+        state = .probing(waiting: false)
+        next = match + 1
+        forgetInflight()
+    }
+
+    mutating func becomeReplicating() {
+        state = .replicating
+        next = match + 1
+        forgetInflight()
+    }
+
+    mutating func becomeSnapshot() {
+        state = .snapshot
+        forgetInflight()
+    }
+
+    private mutating func forgetInflight() {
+        inflight.removeAll()
+        inflightBytes = 0
+        isReadingLog = false
+        isStuck = false
+    }
+
+    mutating func noteSent(lastIndex: Index, bytes: Int) {
+        switch state {
+        case .replicating:
+            isStuck = false
+            if lastIndex >= next {
+                inflight.append((lastIndex, bytes))
+                inflightBytes += bytes
+                next = lastIndex + 1
+            }
+        case .probing: state = .probing(waiting: true)
+        case .snapshot: preconditionFailure("entries sent to a peer that awaits a snapshot")
+        }
+    }
+
+    /// The peer's log agrees up to `index`. Answers if that is news.
+    mutating func noteMatch(_ index: Index) -> Bool {
+        let isNews = index > match
+        match = max(match, index)
+        next = max(next, match + 1)
+        while let first = inflight.first, first.lastIndex <= index {
+            inflightBytes -= first.bytes
+            inflight.removeFirst()
+        }
+        return isNews
+    }
+
+    /// The peer refused what followed `rejected`. Answers if the refusal is no leftover of an earlier exchange.
+    mutating func noteConflict(rejected: Index, retry: Index) -> Bool {
+        if state == .replicating {
+            guard rejected > match else { return false }
+            becomeProbing()
+        } else {
+            guard next == rejected + 1 else { return false }
+        }
+        next = max(min(rejected, retry + 1), match + 1)
+        if case .probing = state { state = .probing(waiting: false) }
+        return true
+    }
+
+    /// A heartbeat was answered: the peer is there, so what it has not answered may be lost.
+    mutating func noteHeartbeatReply(lastIndex: Index) {
+        switch state {
+        case .probing: state = .probing(waiting: false)
+        case .replicating: isStuck = match < lastIndex && match == matchAtHeartbeat
+        case .snapshot: break
+        }
+        matchAtHeartbeat = match
+    }
+
+    /// The peer has the snapshot of `index` and installs it; nil when it did not get it.
+    mutating func noteSnapshotSent(index: Index?) {
+        becomeProbing()
+        if let index { next = max(next, index + 1) }
+        // Either way it is asked after its next heartbeat's answer, not at once.
+        state = .probing(waiting: true)
+    }
+}
+
+/// How much may be under way to one peer.
+package struct Window: Sendable {
+    package var bytesMax: Int
+    package var messagesMax: Int
+
+    package init(bytesMax: Int = 4 << 20, messagesMax: Int = 512) {
+        self.bytesMax = bytesMax
+        self.messagesMax = messagesMax
+    }
+}

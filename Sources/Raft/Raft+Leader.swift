@@ -1,0 +1,244 @@
+/// Replication, as the leader sees it.
+extension Raft {
+    /// Appends proposals, or passes them to the leader. Those that cannot be taken are dropped, and said to be.
+    mutating func propose(_ proposals: [Proposal], from proposer: NodeID) {
+        guard role == .leader else {
+            if let leader, proposer == id {
+                send(.propose(proposals), to: leader)
+            } else {
+                drop(proposals.map(\.id), of: proposer)
+            }
+            return
+        }
+        guard var current = leadership else { preconditionFailure("a leader without a leadership") }
+        var entries: [Entry] = []
+        var refused: [UInt64] = []
+        for proposal in proposals {
+            let isFull =
+                current.uncommittedBytes > 0
+                && current.uncommittedBytes + proposal.payload.count > settings.uncommittedBytesMax
+            guard !isFull, current.transferTarget == nil, proposal.kind == .command else {
+                refused.append(proposal.id)
+                continue
+            }
+            current.uncommittedBytes += proposal.payload.count
+            entries.append(Entry(index: log.lastIndex + 1 + Index(entries.count), term: term, proposal: proposal))
+        }
+        leadership = current
+        append(entries)
+        if !refused.isEmpty { drop(refused, of: proposer) }
+    }
+
+    private mutating func drop(_ ids: [UInt64], of proposer: NodeID) {
+        if proposer == id {
+            ready.proposalsDropped += ids
+        } else {
+            send(.proposeRefused(ids), to: proposer)
+        }
+    }
+
+    // MARK: - Sending
+
+    /// Sends each peer what it lacks, as far as its window allows: called once per Ready, so that whatever was
+    /// proposed meanwhile travels together.
+    mutating func flushLeader() {
+        advanceCommit()
+        guard role == .leader else { return }
+        startReadRound()
+        promoteCaughtUp()
+        guard let count = leadership?.peers.count else { return }
+        for place in 0..<count { flush(peerAt: place) }
+    }
+
+    private mutating func flush(peerAt place: Int) {
+        guard var peer = leadership?.peers[place] else { return }
+        while peer.progress.canSend(window: settings.window), hasNews(for: peer.progress) {
+            guard sendAppend(to: &peer) else { break }
+        }
+        leadership?.peers[place] = peer
+    }
+
+    private func hasNews(for progress: Progress) -> Bool {
+        switch progress.state {
+        case .probing: return true
+        case .replicating:
+            return progress.next <= log.lastIndex || progress.isStuck
+                || progress.commitSent < min(commit, progress.next - 1)
+        case .snapshot: return false
+        }
+    }
+
+    /// One AppendEntries. Answers false when it must wait: for entries from disk, or for a snapshot.
+    private mutating func sendAppend(to peer: inout Leadership.Peer) -> Bool {
+        let next = peer.progress.next
+        guard next > log.baseIndex, let previousTerm = log.term(at: next - 1) else {
+            guard peer.progress.recentlyActive else { return false }
+            peer.progress.becomeSnapshot()
+            ready.snapshotsWanted.append(peer.id)
+            return false
+        }
+        guard let entries = log.entries(from: next, through: log.lastIndex, costMax: settings.messageBytesMax) else {
+            peer.progress.isReadingLog = true
+            ready.logReads.append(
+                Ready.LogRead(
+                    peer: peer.id, from: next, through: log.lastIndex, costMax: settings.messageBytesMax, term: term))
+            return false
+        }
+        sendAppend(entries, previousTerm: previousTerm, to: &peer)
+        return true
+    }
+
+    private mutating func sendAppend(_ entries: [Entry], previousTerm: Term, to peer: inout Leadership.Peer) {
+        let previousIndex = peer.progress.next - 1
+        let last = previousIndex + Index(entries.count)
+        send(
+            .append(previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit),
+            to: peer.id)
+        peer.progress.commitSent = max(peer.progress.commitSent, min(commit, last))
+        peer.progress.noteSent(lastIndex: last, bytes: entries.reduce(0) { $0 + $1.cost })
+    }
+
+    /// Entries that were asked of the disk are there.
+    mutating func sendRead(_ entries: [Entry], for read: Ready.LogRead) {
+        guard role == .leader, read.term == term, let place = leadership?.place(of: read.peer),
+            var peer = leadership?.peers[place], peer.progress.isReadingLog
+        else { return }
+        peer.progress.isReadingLog = false
+        if peer.progress.next == read.from, entries.first?.index == read.from, peer.progress.state != .snapshot,
+            let previousTerm = log.term(at: read.from - 1)
+        {
+            sendAppend(entries, previousTerm: previousTerm, to: &peer)
+        }
+        leadership?.peers[place] = peer
+    }
+
+    mutating func broadcastHeartbeat() {
+        guard let current = leadership else { return }
+        for peer in current.peers {
+            // Never a commit index beyond what the peer is known to share (its log may differ there).
+            send(.heartbeat(commit: min(peer.progress.match, commit), round: current.round), to: peer.id)
+        }
+    }
+
+    // MARK: - Answers
+
+    mutating func handleAppendReply(_ outcome: Message.AppendOutcome, from sender: NodeID) {
+        guard role == .leader, let place = leadership?.place(of: sender),
+            var progress = leadership?.peers[place].progress
+        else { return }
+        progress.recentlyActive = true
+        switch outcome {
+        case .staleTerm: break  // Its term was ours after all.
+        case .conflict(let rejected, let hint, let hintTerm):
+            let retry = log.lastIndex(notAfter: min(hint, log.lastIndex), termAtMost: hintTerm)
+            _ = progress.noteConflict(rejected: rejected, retry: retry.index)
+        case .matched(let index):
+            guard index <= log.lastIndex else { return }
+            let isNews = progress.noteMatch(index)
+            switch progress.state {
+            case .probing: if isNews || progress.match == index { progress.becomeReplicating() }
+            case .snapshot where progress.match >= log.baseIndex: progress.becomeReplicating()
+            default: break
+            }
+        }
+        leadership?.peers[place].progress = progress
+        advanceCommit()
+        finishTransfer(if: sender)
+    }
+
+    mutating func handleHeartbeatReply(round: UInt64, from sender: NodeID) {
+        guard role == .leader, let place = leadership?.place(of: sender) else { return }
+        leadership?.peers[place].progress.recentlyActive = true
+        leadership?.peers[place].progress.noteHeartbeatReply(lastIndex: log.lastIndex)
+        if let known = leadership?.peers[place].progress.roundAcknowledged, round > known {
+            leadership?.peers[place].progress.roundAcknowledged = round
+            releaseReads()
+        }
+    }
+
+    mutating func noteSnapshotSent(to peer: NodeID, index: Index?) {
+        guard role == .leader, let place = leadership?.place(of: peer),
+            leadership?.peers[place].progress.state == .snapshot
+        else { return }
+        leadership?.peers[place].progress.noteSnapshotSent(index: index)
+    }
+
+    mutating func noteUnreachable(_ peer: NodeID) {
+        guard role == .leader, let place = leadership?.place(of: peer) else { return }
+        // What was sent ahead is probably lost.
+        if leadership?.peers[place].progress.state == .replicating { leadership?.peers[place].progress.becomeProbing() }
+    }
+
+    // MARK: - Commit
+
+    /// Commits what a majority has on disk, if it is of this term (P 5.4.2: older entries only along with it).
+    mutating func advanceCommit() {
+        guard role == .leader, let current = leadership else { return }
+        var matches: [Index] = []
+        for voter in configuration.voters {
+            matches.append(voter == id ? log.durableIndex : current.progress(of: voter)?.match ?? 0)
+        }
+        guard !matches.isEmpty else { return }
+        matches.sort(by: >)
+        let majority = matches[quorumSize - 1]
+        guard majority > commit, log.term(at: majority) == term else { return }
+        noteCommitted(from: commit + 1, through: majority)
+    }
+
+    private mutating func noteCommitted(from first: Index, through last: Index) {
+        if let entries = log.entries(from: first, through: last, costMax: .max) {
+            let bytes = entries.reduce(0) { $0 + $1.payload.count }
+            let before = leadership?.uncommittedBytes ?? 0
+            leadership?.uncommittedBytes = max(0, before - bytes)
+        }
+        let hadCommittedOwn = hasCommittedInTerm
+        commit = last
+        if !hadCommittedOwn, hasCommittedInTerm { startReadRound() }
+        if configurationIndex <= commit, !configuration.isVoter(id) { abdicate() }
+    }
+
+    /// Reads and membership changes wait for this (D 6.4 step 1; the 2015 correction of D 4.1).
+    var hasCommittedInTerm: Bool {
+        guard let current = leadership else { return false }
+        return commit >= current.firstIndex
+    }
+
+    /// A leader that is no longer a member stops when that is committed (D 4.2.2), and names the most advanced voter.
+    private mutating func abdicate() {
+        guard let current = leadership else { return }
+        for place in 0..<current.peers.count { flush(peerAt: place) }
+        let heir = current.peers.filter { configuration.isVoter($0.id) }
+            .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }
+        if let heir { send(.timeoutNow, to: heir.id) }
+        becomeFollower(term: term, leader: nil)
+    }
+
+    // MARK: - Transfer (D 3.10)
+
+    mutating func transfer(to target: NodeID) {
+        guard role == .leader, target != id, configuration.isVoter(target) else { return }
+        leadership?.transferTarget = target
+        electionElapsed = 0
+        finishTransfer(if: target)
+    }
+
+    private mutating func finishTransfer(if sender: NodeID) {
+        guard let current = leadership, current.transferTarget == sender,
+            let progress = current.progress(of: sender), progress.match == log.lastIndex
+        else { return }
+        send(.timeoutNow, to: sender)
+    }
+
+    /// The voter best placed to take the lead: heard of lately, with the longest log.
+    package var transferCandidate: NodeID? {
+        leadership?.peers.filter { configuration.isVoter($0.id) && $0.progress.recentlyActive }
+            .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }?.id
+    }
+
+    package var isTransferring: Bool { leadership?.transferTarget != nil }
+
+    /// How far each peer's log agrees, and if it was heard of lately; empty unless this member leads.
+    package var peerProgress: [(id: NodeID, match: Index, isActive: Bool)] {
+        leadership?.peers.map { ($0.id, $0.progress.match, $0.progress.recentlyActive) } ?? []
+    }
+}

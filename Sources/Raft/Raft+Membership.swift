@@ -1,0 +1,103 @@
+/// Single-server membership changes (D 4), and the configurations of the log.
+extension Raft {
+    mutating func change(_ change: ConfigurationChange, requestID: UInt64, from requester: NodeID) {
+        guard role == .leader else {
+            if let leader, requester == id {
+                send(.change(requestID: requestID, change), to: leader)
+            } else {
+                refuse(.notLeader, requestID: requestID, of: requester)
+            }
+            return
+        }
+        do {
+            let next = try configuration.applying(change)
+            try expectReady(for: change, next: next)
+            appendConfiguration(next, requestID: requestID)
+        } catch {
+            refuse(error, requestID: requestID, of: requester)
+        }
+    }
+
+    private mutating func refuse(_ refusal: ChangeRefusal, requestID: UInt64, of requester: NodeID) {
+        if requester == id {
+            ready.changesRefused.append((requestID, refusal))
+        } else {
+            send(.changeRefused(requestID: requestID, refusal), to: requester)
+        }
+    }
+
+    private func expectReady(for change: ConfigurationChange, next: Configuration) throws(ChangeRefusal) {
+        // One at a time, and none before an entry of this term is committed (the 2015 correction).
+        guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil else {
+            throw .notReady
+        }
+        switch change {
+        case .promote(let id):
+            guard isCaughtUp(id) else { throw .learnerNotCaughtUp }
+        case .remove(let removed):
+            // The voters that answer must be a majority of what remains, or the fabric would stop.
+            guard configuration.isVoter(removed) else { return }
+            let active = next.voters.count { $0 == id || leadership?.progress(of: $0)?.recentlyActive == true }
+            guard active >= next.voters.count / 2 + 1 else { throw .unhealthy }
+        case .add, .update: break
+        }
+    }
+
+    private mutating func appendConfiguration(_ next: Configuration, requestID: UInt64) {
+        let payload = ConfigurationEntry(requestID: requestID, configuration: next).encoded()
+        let proposal = Proposal(id: requestID, kind: .configuration, payload: payload)
+        append([Entry(index: log.lastIndex + 1, term: term, proposal: proposal)])
+    }
+
+    private func isCaughtUp(_ id: NodeID) -> Bool {
+        guard let progress = leadership?.progress(of: id) else { return false }
+        return progress.state == .replicating && progress.recentlyActive
+            && progress.match + settings.promotionLagMax >= log.lastIndex
+    }
+
+    /// A newcomer that has caught up becomes a voter without anybody's asking.
+    mutating func promoteCaughtUp() {
+        guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil else { return }
+        guard let newcomer = configuration.members.first(where: { $0.role == .joining && isCaughtUp($0.id) }),
+            let next = try? configuration.applying(.promote(newcomer.id))
+        else { return }
+        appendConfiguration(next, requestID: 0)
+    }
+
+    /// Takes up the configurations among `entries`: at once, not when they are committed (D 4.1).
+    mutating func adoptConfigurations(of entries: [Entry]) {
+        for entry in entries where entry.kind == .configuration {
+            guard let change = try? ConfigurationEntry(decoding: entry.payload) else {
+                preconditionFailure("entry \(entry.index) holds no configuration, though its checksum is right")
+            }
+            configurationsBefore.append((configurationIndex, configuration))
+            configuration = change.configuration
+            configurationIndex = entry.index
+        }
+        if role == .leader { syncProgress() }
+    }
+
+    /// Goes back to the configuration before `index`.
+    mutating func dropConfigurations(from index: Index) {
+        while configurationIndex >= index, let previous = configurationsBefore.popLast() {
+            configurationIndex = previous.index
+            configuration = previous.configuration
+        }
+    }
+
+    /// Follows the configuration with one progress per peer.
+    mutating func syncProgress() {
+        guard var current = leadership else { return }
+        let members = configuration.members.map(\.id).filter { $0 != id }
+        current.peers.removeAll { !members.contains($0.id) }
+        for member in members where current.place(of: member) == nil {
+            var progress = Progress(match: 0, next: log.lastIndex + 1)
+            // Heard of or not, it has a full interval to show itself before the quorum is checked.
+            progress.recentlyActive = true
+            current.peers.append(Leadership.Peer(id: member, progress: progress))
+        }
+        current.peers.sort { $0.id < $1.id }
+        if let target = current.transferTarget, !members.contains(target) { current.transferTarget = nil }
+        leadership = current
+    }
+}

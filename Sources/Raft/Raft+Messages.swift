@@ -1,0 +1,191 @@
+/// Messages from peers: first the rules of terms, then each kind's own.
+extension Raft {
+    mutating func receive(_ message: Message) {
+        guard message.to == id else { return }
+        if message.from == id {
+            // The own vote, back from the disk.
+            if case .voteReply(let granted) = message.body, message.term == term, role == .candidate {
+                countVote(from: id, granted: granted)
+            }
+            return
+        }
+        if message.term > term {
+            guard adopt(message) else { return }
+        } else if message.term < term {
+            refuseStale(message)
+            return
+        }
+        dispatch(message)
+    }
+
+    /// A message of a later term. Answers if it is to be handled.
+    private mutating func adopt(_ message: Message) -> Bool {
+        switch message.body {
+        case .preVote, .vote:
+            if case .vote(_, _, transfer: true) = message.body {
+                becomeFollower(term: message.term, leader: nil)
+                return true
+            }
+            // A member that hears a leader helps nobody to depose it (D 4.2.3).
+            let hearsLeader = leader != nil && electionElapsed < settings.electionTicks
+            if hearsLeader { return false }
+            if case .vote = message.body { becomeFollower(term: message.term, leader: nil) }
+        case .preVoteReply(granted: true):
+            break  // It answers the term that we asked about, which is not ours yet.
+        case .append, .heartbeat:
+            becomeFollower(term: message.term, leader: message.from)
+        case .propose, .proposeRefused, .change, .changeRefused, .readIndex, .readIndexReply:
+            // Requests between members move no terms: replication and elections do.
+            break
+        default:
+            becomeFollower(term: message.term, leader: nil)
+        }
+        return true
+    }
+
+    /// A message of an earlier term. Its sender may be a leader that a pre-vote with check-quorum would never depose
+    /// otherwise: it must learn that its term is over.
+    private mutating func refuseStale(_ message: Message) {
+        switch message.body {
+        case .append, .heartbeat: send(.appendReply(.staleTerm), to: message.from)
+        case .preVote: sendWhenDurable(.preVoteReply(granted: false), to: message.from)
+        case .propose(let proposals): send(.proposeRefused(proposals.map(\.id)), to: message.from)
+        case .proposeRefused, .change, .changeRefused, .readIndex, .readIndexReply: dispatch(message)
+        default: break
+        }
+    }
+
+    private mutating func dispatch(_ message: Message) {
+        switch message.body {
+        case .preVote(let lastIndex, let lastTerm):
+            handleVoteRequest(message, lastIndex: lastIndex, lastTerm: lastTerm, isRehearsal: true)
+        case .vote(let lastIndex, let lastTerm, _):
+            handleVoteRequest(message, lastIndex: lastIndex, lastTerm: lastTerm, isRehearsal: false)
+        case .preVoteReply(let granted):
+            if role == .preCandidate && (!granted || message.term == term + 1) {
+                countVote(from: message.from, granted: granted)
+            }
+        case .voteReply(let granted):
+            if role == .candidate { countVote(from: message.from, granted: granted) }
+        case .append, .heartbeat, .timeoutNow: dispatchFromLeader(message)
+        case .appendReply(let outcome): handleAppendReply(outcome, from: message.from)
+        case .heartbeatReply(let round): handleHeartbeatReply(round: round, from: message.from)
+        case .propose(let proposals):
+            if role == .leader && message.term == term {
+                propose(proposals, from: message.from)
+            } else {
+                send(.proposeRefused(proposals.map(\.id)), to: message.from)
+            }
+        case .proposeRefused(let ids): ready.proposalsDropped += ids
+        case .change(let requestID, let change): self.change(change, requestID: requestID, from: message.from)
+        case .changeRefused(let requestID, let refusal): ready.changesRefused.append((requestID, refusal))
+        case .readIndex(let ids): readIndex(ids, from: message.from)
+        case .readIndexReply(let ids, let index):
+            ready.readStates += ids.map { Ready.ReadState(id: $0, index: index) }
+        }
+    }
+
+    private mutating func dispatchFromLeader(_ message: Message) {
+        // One leader per term (P 5.2); two would be a broken invariant, but a peer's bytes may not stop this member.
+        guard role != .leader else { return }
+        if case .timeoutNow = message.body {
+            campaign(transfer: true)
+            return
+        }
+        if role != .follower || leader != message.from { becomeFollower(term: term, leader: message.from) }
+        electionElapsed = 0
+        switch message.body {
+        case .append(let previousIndex, let previousTerm, let entries, let leaderCommit):
+            handleAppend(
+                from: message.from, previousIndex: previousIndex, previousTerm: previousTerm, entries: entries,
+                leaderCommit: leaderCommit)
+        case .heartbeat(let leaderCommit, let round):
+            if installing == nil { commit = max(commit, min(leaderCommit, log.lastIndex)) }
+            send(.heartbeatReply(round: round), to: message.from)
+        default: break
+        }
+    }
+
+    /// AppendEntries at a follower (P figure 2, receiver implementation).
+    private mutating func handleAppend(
+        from sender: NodeID, previousIndex: Index, previousTerm: Term, entries: [Entry], leaderCommit: Index
+    ) {
+        guard installing == nil else { return }
+        guard isWellFormed(entries, after: previousIndex, previousTerm) else { return }
+        if previousIndex < commit {
+            sendWhenDurable(.appendReply(.matched(commit)), to: sender)
+            return
+        }
+        guard log.term(at: previousIndex) == previousTerm else {
+            // 2. Reply false if the log doesn't contain an entry at prevLogIndex whose term matches prevLogTerm. The
+            // hint skips all entries of terms above the leader's (P 5.3, last paragraphs).
+            let hint = log.lastIndex(notAfter: previousIndex, termAtMost: previousTerm)
+            sendWhenDurable(
+                .appendReply(.conflict(rejected: previousIndex, hint: hint.index, hintTerm: hint.term)), to: sender)
+            return
+        }
+        let lastNew = previousIndex + Index(entries.count)
+        if let fresh = entries.firstIndex(where: { log.term(at: $0.index) != $0.term }) {
+            // 3. If an existing entry conflicts with a new one, delete it and all that follow it. 4. Append the rest.
+            let first = entries[fresh].index
+            precondition(first > commit, "entry \(first) conflicts with a committed one, commit \(commit)")
+            truncate(from: first)
+            append(Array(entries[fresh...]))
+        }
+        // 5. commitIndex = min(leaderCommit, index of last new entry)
+        commit = max(commit, min(leaderCommit, lastNew))
+        sendWhenDurable(.appendReply(.matched(lastNew)), to: sender)
+    }
+
+    private func isWellFormed(_ entries: [Entry], after previousIndex: Index, _ previousTerm: Term) -> Bool {
+        var index = previousIndex
+        var lastTerm = previousTerm
+        for entry in entries {
+            guard entry.index == index + 1, entry.term >= lastTerm, entry.term <= term else { return false }
+            index = entry.index
+            lastTerm = entry.term
+        }
+        return true
+    }
+
+    private mutating func truncate(from index: Index) {
+        guard index <= log.lastIndex else { return }
+        log.truncate(from: index)
+        // The disk may still hold what was cut: the next append starts no later than here.
+        unsavedFrom = min(unsavedFrom ?? index, index)
+        dropConfigurations(from: index)
+    }
+
+    // MARK: - Snapshots at a follower
+
+    mutating func receiveSnapshot(_ mark: SnapshotMark, from sender: NodeID) {
+        guard role != .leader, installing == nil else { return }
+        if mark.index <= commit {
+            sendWhenDurable(.appendReply(.matched(commit)), to: sender)
+            return
+        }
+        if log.term(at: mark.index) == mark.term {
+            // The log already holds all that the snapshot covers (P figure 13, step 6).
+            commit = mark.index
+            sendWhenDurable(.appendReply(.matched(commit)), to: sender)
+            return
+        }
+        log.reset(index: mark.index, term: mark.term)
+        unsavedFrom = nil
+        commit = mark.index
+        applying = mark.index
+        configuration = mark.configuration
+        configurationIndex = mark.index
+        configurationsBefore = []
+        installing = mark.index
+        electionElapsed = 0
+        ready.install = mark
+    }
+
+    mutating func noteInstalled(_ index: Index) {
+        guard installing == index else { return }
+        installing = nil
+        applied = index
+        if let leader { send(.appendReply(.matched(index)), to: leader) }
+    }
+}

@@ -1,0 +1,58 @@
+/// Linearizable reads without a log write (D 6.4), many to a round of heartbeats.
+extension Raft {
+    mutating func readIndex(_ ids: [UInt64], from reader: NodeID) {
+        guard role == .leader else {
+            if let leader, reader == id {
+                send(.readIndex(ids), to: leader)
+            } else if reader == id {
+                ready.readsDropped += ids
+            }
+            return
+        }
+        leadership?.unnumberedReads += ids.map { (reader, $0) }
+    }
+
+    /// Gives the reads at hand a round of their own: only heartbeats sent after a read arrived can confirm it.
+    mutating func startReadRound() {
+        guard hasCommittedInTerm, let reads = leadership?.unnumberedReads, !reads.isEmpty else { return }
+        leadership?.unnumberedReads = []
+        leadership?.round += 1
+        guard let number = leadership?.round else { return }
+        leadership?.rounds.append(Leadership.ReadRound(number: number, index: commit, requests: reads))
+        if quorumSize == 1 && isVoter {
+            releaseReads()
+        } else {
+            broadcastHeartbeat()
+        }
+    }
+
+    /// Answers the reads of every round that a majority confirmed.
+    mutating func releaseReads() {
+        guard let current = leadership, !current.rounds.isEmpty else { return }
+        var confirmed: [UInt64] = []
+        for voter in configuration.voters {
+            confirmed.append(voter == id ? .max : current.progress(of: voter)?.roundAcknowledged ?? 0)
+        }
+        confirmed.sort(by: >)
+        guard confirmed.count >= quorumSize else { return }
+        let majority = confirmed[quorumSize - 1]
+        while let round = leadership?.rounds.first, round.number <= majority {
+            leadership?.rounds.removeFirst()
+            answer(round)
+        }
+    }
+
+    private mutating func answer(_ round: Leadership.ReadRound) {
+        var remote: [(reader: NodeID, ids: [UInt64])] = []
+        for request in round.requests {
+            if request.from == id {
+                ready.readStates.append(Ready.ReadState(id: request.id, index: round.index))
+            } else if let place = remote.firstIndex(where: { $0.reader == request.from }) {
+                remote[place].ids.append(request.id)
+            } else {
+                remote.append((request.from, [request.id]))
+            }
+        }
+        for (reader, ids) in remote { send(.readIndexReply(ids, index: round.index), to: reader) }
+    }
+}

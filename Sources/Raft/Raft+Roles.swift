@@ -1,0 +1,158 @@
+/// Changes of role, and time.
+extension Raft {
+    mutating func becomeFollower(term newTerm: Term, leader newLeader: NodeID?) {
+        precondition(newTerm >= term, "term cannot go back from \(term) to \(newTerm)")
+        if newTerm > term {
+            term = newTerm
+            vote = nil
+        }
+        stepDown()
+        role = .follower
+        leader = newLeader
+        resetElectionTimer()
+    }
+
+    mutating func becomePreCandidate() {
+        role = .preCandidate
+        votes = []
+        leader = nil
+        resetElectionTimer()
+    }
+
+    mutating func becomeCandidate() {
+        precondition(role != .leader, "a leader cannot become a candidate")
+        term += 1
+        vote = id
+        role = .candidate
+        votes = []
+        leader = nil
+        resetElectionTimer()
+    }
+
+    mutating func becomeLeader() {
+        precondition(role == .candidate, "only a candidate can become leader, not a \(role)")
+        role = .leader
+        leader = id
+        electionElapsed = 0
+        heartbeatElapsed = 0
+        leadership = Leadership(firstIndex: log.lastIndex + 1)
+        syncProgress()
+        // An entry of the own term, so that those of earlier terms commit with it (P 5.4.2, 8).
+        append([Entry(index: log.lastIndex + 1, term: term, proposal: Proposal(id: 0, kind: .empty, payload: []))])
+        broadcastHeartbeat()
+    }
+
+    /// Leaves a leadership, if there is one; reads that waited for its confirmation have none.
+    private mutating func stepDown() {
+        guard let ended = leadership else { return }
+        leadership = nil
+        for round in ended.rounds {
+            ready.readsDropped += round.requests.filter { $0.from == id }.map(\.id)
+        }
+        ready.readsDropped += ended.unnumberedReads.filter { $0.from == id }.map(\.id)
+    }
+
+    mutating func resetElectionTimer() {
+        electionElapsed = 0
+        heartbeatElapsed = 0
+        let ticks = UInt64(max(settings.electionTicks, 1))
+        electionTimeoutTicks = Int(ticks + random.next() % ticks)
+    }
+
+    mutating func tick() {
+        electionElapsed += 1
+        if role == .leader {
+            tickLeader()
+        } else if isVoter, installing == nil, electionElapsed >= electionTimeoutTicks {
+            campaign(transfer: false)
+        } else if !isVoter, electionElapsed >= 2 * settings.electionTicks {
+            // Without a vote it can do nothing about a silent leader but stop to believe in it.
+            leader = nil
+        }
+    }
+
+    private mutating func tickLeader() {
+        heartbeatElapsed += 1
+        if electionElapsed >= settings.electionTicks {
+            electionElapsed = 0
+            leadership?.transferTarget = nil
+            checkQuorum()
+            guard role == .leader else { return }
+        }
+        if heartbeatElapsed >= settings.heartbeatTicks {
+            heartbeatElapsed = 0
+            broadcastHeartbeat()
+        }
+    }
+
+    /// A leader that hears no majority is none (D 6.2): its clients shall go elsewhere.
+    private mutating func checkQuorum() {
+        guard var current = leadership else { return }
+        var active = 0
+        for voter in configuration.voters {
+            if voter == id || current.progress(of: voter)?.recentlyActive == true { active += 1 }
+        }
+        for place in current.peers.indices { current.peers[place].progress.recentlyActive = false }
+        leadership = current
+        if active < quorumSize { becomeFollower(term: term, leader: nil) }
+    }
+
+    package var quorumSize: Int { configuration.voters.count / 2 + 1 }
+
+    // MARK: - Elections
+
+    /// Begins an election: with a pre-vote, unless the leader handed over (D 9.6, 3.10).
+    mutating func campaign(transfer: Bool) {
+        guard isVoter, installing == nil else { return }
+        if transfer {
+            becomeCandidate()
+            requestVotes(transfer: true)
+        } else {
+            becomePreCandidate()
+            for voter in configuration.voters where voter != id {
+                send(.preVote(lastIndex: log.lastIndex, lastTerm: log.lastTerm), to: voter, term: term + 1)
+            }
+            countVote(from: id, granted: true)
+        }
+    }
+
+    private mutating func requestVotes(transfer: Bool) {
+        for voter in configuration.voters where voter != id {
+            send(.vote(lastIndex: log.lastIndex, lastTerm: log.lastTerm, transfer: transfer), to: voter)
+        }
+        // The own vote counts when it is on disk, like everybody else's.
+        sendWhenDurable(.voteReply(granted: true), to: id)
+    }
+
+    mutating func countVote(from voter: NodeID, granted: Bool) {
+        guard configuration.isVoter(voter), !votes.contains(where: { $0.id == voter }) else { return }
+        votes.append((voter, granted))
+        let grants = votes.count { $0.granted }
+        if grants >= quorumSize {
+            if role == .preCandidate {
+                becomeCandidate()
+                requestVotes(transfer: false)
+            } else {
+                becomeLeader()
+            }
+        } else if votes.count - grants > configuration.voters.count - quorumSize {
+            becomeFollower(term: term, leader: nil)
+        }
+    }
+
+    /// Answers RequestVote and its rehearsal (P 5.2, 5.4.1).
+    mutating func handleVoteRequest(_ message: Message, lastIndex: Index, lastTerm: Term, isRehearsal: Bool) {
+        let isFree = vote == message.from || (vote == nil && leader == nil) || (isRehearsal && message.term > term)
+        let granted = isFree && installing == nil && log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm)
+        if isRehearsal {
+            // A granted rehearsal answers in the asked term, a refused one in the own, so that a laggard learns it.
+            sendWhenDurable(.preVoteReply(granted: granted), to: message.from, term: granted ? message.term : term)
+        } else {
+            if granted {
+                electionElapsed = 0
+                vote = message.from
+            }
+            sendWhenDurable(.voteReply(granted: granted), to: message.from)
+        }
+    }
+}

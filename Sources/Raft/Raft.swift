@@ -1,0 +1,190 @@
+internal import Bytes
+
+/// One member's part of Raft: a value that takes events and says what to do.
+///
+/// It has no clock, no I/O and no threads. Time is `Event.tick`; chance is the injected generator. The shell feeds
+/// events in any order they happen and then empties `takeReady()`. Sections: P is the Raft paper (extended version),
+/// D the dissertation.
+package struct Raft: Sendable {
+    package enum Role: String, Sendable {
+        case follower, preCandidate, candidate, leader
+    }
+
+    package struct Settings: Sendable {
+        package var electionTicks = 10
+        package var heartbeatTicks = 1
+        /// Most bytes of entries in one message.
+        package var messageBytesMax = 1 << 20
+        package var window = Window()
+        /// Entries kept in memory once they are durable and applied.
+        package var recentBytesMax = 8 << 20
+        /// Most bytes of entries proposed and not committed.
+        package var uncommittedBytesMax = 64 << 20
+        /// Most bytes of entries handed out to be applied at once.
+        package var applyBytesMax = 4 << 20
+        /// A joining member is promoted when no more entries than this are missing.
+        package var promotionLagMax: Index = 256
+
+        package init() {}
+    }
+
+    package let id: NodeID
+    package var settings: Settings
+    package internal(set) var role = Role.follower
+    package internal(set) var term: Term
+    package internal(set) var vote: NodeID?
+    package internal(set) var leader: NodeID?
+    package internal(set) var commit: Index
+    package internal(set) var log: Log
+    /// The latest configuration of the log, committed or not (D 4.1).
+    package internal(set) var configuration: Configuration
+    /// Where `configuration` stands in the log.
+    var configurationIndex: Index
+    /// Earlier configurations that an entry cut off the log may bring back, ascending.
+    var configurationsBefore: [(index: Index, configuration: Configuration)] = []
+
+    var random: SplitMix64
+    var electionElapsed = 0
+    var heartbeatElapsed = 0
+    /// Drawn anew from [electionTicks, 2 × electionTicks) at each election (P 5.2).
+    var electionTimeoutTicks = 0
+    /// Answers of the running election, by ascending voter.
+    var votes: [(id: NodeID, granted: Bool)] = []
+    var leadership: Leadership?
+    /// Handed out to be applied.
+    var applying: Index
+    package internal(set) var applied: Index
+    var installing: Index?
+    /// The first index changed since the last Ready.
+    var unsavedFrom: Index?
+    var savedHardState: HardState
+    var sequence: UInt64 = 0
+    var ready = Ready()
+
+    /// A member as it was when it stopped, or a new one.
+    /// - Parameters:
+    ///   - configuration: the one at `applied`; later ones are found in the tail of `log`.
+    ///   - applied: what the state machine has; the tail of `log` holds all after it.
+    package init(
+        id: NodeID, settings: Settings, hardState: HardState, log: Log, configuration: Configuration, applied: Index,
+        seed: UInt64
+    ) {
+        self.id = id
+        self.settings = settings
+        self.term = hardState.term
+        self.vote = hardState.vote
+        self.log = log
+        self.configuration = configuration
+        self.configurationIndex = applied
+        self.applied = applied
+        self.applying = applied
+        self.commit = max(min(hardState.commit, log.lastIndex), applied)
+        self.savedHardState = hardState
+        self.random = SplitMix64(seed: seed ^ id)
+        precondition(log.lastIndex >= applied, "the log ends at \(log.lastIndex), before what was applied, \(applied)")
+        if log.lastIndex > applied {
+            guard let tail = log.entries(from: applied + 1, through: log.lastIndex, costMax: .max) else {
+                preconditionFailure("the log's tail after \(applied) is not at hand")
+            }
+            adoptConfigurations(of: tail)
+        }
+        resetElectionTimer()
+    }
+
+    /// If this member counts in quorums.
+    package var isVoter: Bool { configuration.isVoter(id) }
+
+    package mutating func receive(_ event: Event) {
+        switch event {
+        case .tick: tick()
+        case .message(let message): receive(message)
+        case .propose(let proposals): propose(proposals, from: id)
+        case .change(let requestID, let change): self.change(change, requestID: requestID, from: id)
+        case .readIndex(let ids): readIndex(ids, from: id)
+        case .appended(let sequence): noteAppended(sequence)
+        case .applied(let index): noteApplied(index)
+        case .logRead(let read, let entries): sendRead(entries, for: read)
+        case .snapshotReceived(let mark, let sender): receiveSnapshot(mark, from: sender)
+        case .installed(let index): noteInstalled(index)
+        case .snapshotSent(let peer, let index): noteSnapshotSent(to: peer, index: index)
+        case .unreachable(let peer): noteUnreachable(peer)
+        case .transfer(let target): transfer(to: target)
+        case .campaign: if role != .leader { campaign(transfer: false) }
+        case .compact(let index): compact(to: index)
+        }
+    }
+
+    /// What is to be done now. Call it after each batch of events.
+    package mutating func takeReady() -> Ready {
+        if role == .leader { flushLeader() }
+        collectDisk()
+        collectApply()
+        log.evict(before: applied + 1, costMax: settings.recentBytesMax)
+        defer { ready = Ready() }
+        ready.sequence = sequence
+        return ready
+    }
+
+    private mutating func collectDisk() {
+        let hardState = HardState(term: term, vote: vote, commit: commit)
+        let mustSave = hardState.term != savedHardState.term || hardState.vote != savedHardState.vote
+        if let first = unsavedFrom {
+            guard let entries = log.entries(from: first, through: log.lastIndex, costMax: .max) else {
+                preconditionFailure("unsaved entries from \(first) are not at hand")
+            }
+            ready.append = Ready.Append(firstIndex: first, entries: entries)
+            unsavedFrom = nil
+        }
+        if mustSave || ready.append != nil {
+            ready.hardState = hardState
+            savedHardState = hardState
+            sequence += 1
+            log.noteAppending(sequence: sequence)
+        }
+    }
+
+    /// Only what is committed and on this member's own disk is applied: the log is the state machine's write-ahead log.
+    private mutating func collectApply() {
+        guard installing == nil else { return }
+        let last = min(commit, log.durableIndex)
+        guard applying < last else { return }
+        guard let entries = log.entries(from: applying + 1, through: last, costMax: settings.applyBytesMax) else {
+            preconditionFailure("entries to apply from \(applying + 1) are not at hand")
+        }
+        ready.apply = entries
+        applying += Index(entries.count)
+    }
+
+    /// If there is more to apply than the last Ready held.
+    package var hasMoreToApply: Bool { installing == nil && applying < min(commit, log.durableIndex) }
+
+    private mutating func noteAppended(_ sequence: UInt64) {
+        log.noteAppended(sequence: sequence)
+        if role == .leader { advanceCommit() }
+    }
+
+    private mutating func noteApplied(_ index: Index) {
+        precondition(index <= applying, "applied \(index), but only \(applying) was handed out")
+        applied = max(applied, index)
+        if configurationIndex <= applied { configurationsBefore = [] }
+    }
+
+    private mutating func compact(to index: Index) {
+        log.compact(to: min(index, applied))
+    }
+
+    mutating func send(_ body: Message.Body, to peer: NodeID, term: Term? = nil) {
+        ready.messages.append(Message(from: id, to: peer, term: term ?? self.term, body: body))
+    }
+
+    mutating func sendWhenDurable(_ body: Message.Body, to peer: NodeID, term: Term? = nil) {
+        ready.messagesWhenDurable.append(Message(from: id, to: peer, term: term ?? self.term, body: body))
+    }
+
+    mutating func append(_ entries: [Entry]) {
+        guard let first = entries.first else { return }
+        log.append(entries)
+        unsavedFrom = min(unsavedFrom ?? first.index, first.index)
+        adoptConfigurations(of: entries)
+    }
+}

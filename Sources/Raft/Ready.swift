@@ -1,0 +1,80 @@
+/// Everything the core wants done, in the order of its fields. What must wait for the disk stands in
+/// `messagesWhenDurable`: replying before the fsync cannot be expressed.
+package struct Ready: Sendable {
+    package struct Append: Sendable {
+        /// Removes what the log holds from here on first.
+        package var firstIndex: Index
+        package var entries: [Entry]
+    }
+
+    package struct LogRead: Equatable, Sendable {
+        package var peer: NodeID
+        package var from: Index
+        package var through: Index
+        package var costMax: Int
+        package var term: Term
+    }
+
+    package struct ReadState: Equatable, Sendable {
+        package var id: UInt64
+        /// The read may be served once this is applied.
+        package var index: Index
+    }
+
+    /// Numbers what goes to the disk; `Event.appended` gives it back.
+    package var sequence: UInt64 = 0
+    /// To be made durable, together with `append`, in one transaction.
+    package var hardState: HardState?
+    package var append: Append?
+    /// To be sent at once.
+    package var messages: [Message] = []
+    /// To be sent when append `sequence` and all before it are durable.
+    package var messagesWhenDurable: [Message] = []
+    /// Replaces the state and the log by a snapshot that was received; `Event.installed` answers.
+    package var install: SnapshotMark?
+    /// Committed and durable here, in order, each once.
+    package var apply: [Entry] = []
+    package var readStates: [ReadState] = []
+    /// Reads that found no leader or lost theirs; they may be asked again.
+    package var readsDropped: [UInt64] = []
+    /// Proposals that certainly were not appended; they may be proposed again.
+    package var proposalsDropped: [UInt64] = []
+    package var changesRefused: [(requestID: UInt64, refusal: ChangeRefusal)] = []
+    package var logReads: [LogRead] = []
+    package var snapshotsWanted: [NodeID] = []
+
+    package var isEmpty: Bool {
+        hardState == nil && append == nil && messages.isEmpty && messagesWhenDurable.isEmpty && install == nil
+            && apply.isEmpty && readStates.isEmpty && readsDropped.isEmpty && proposalsDropped.isEmpty
+            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty
+    }
+
+    /// If the log lane has work with this.
+    package var needsDisk: Bool { hardState != nil || append != nil }
+}
+
+/// What happens to a member.
+package enum Event: Sendable {
+    case tick
+    case message(Message)
+    case propose([Proposal])
+    case change(requestID: UInt64, ConfigurationChange)
+    /// Requests for an index that is safe to read at; ids are never used twice.
+    case readIndex([UInt64])
+    /// `Ready.sequence` is durable.
+    case appended(sequence: UInt64)
+    case applied(Index)
+    /// A log read was answered; empty when the entries were compacted meanwhile.
+    case logRead(Ready.LogRead, [Entry])
+    /// A snapshot sent by `from` is on disk and verified.
+    case snapshotReceived(SnapshotMark, from: NodeID)
+    case installed(Index)
+    /// The peer has received and verified the snapshot of `index`; nil when that failed.
+    case snapshotSent(NodeID, index: Index?)
+    /// The shell knows that messages to this peer were lost.
+    case unreachable(NodeID)
+    case transfer(to: NodeID)
+    case campaign
+    /// The log up to this index is no longer needed.
+    case compact(to: Index)
+}

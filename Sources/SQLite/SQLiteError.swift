@@ -1,0 +1,23 @@
+internal import CSQLite
+
+/// A failure that SQLite reported.
+package struct SQLiteError: Error, CustomStringConvertible, Sendable {
+    /// The extended result code, <https://www.sqlite.org/rescode.html>.
+    package let code: Int32
+    package let message: String
+    /// What was being done: a statement's text, or a path.
+    package let context: String
+
+    package init(code: Int32, message: String, context: String) {
+        self.code = code
+        self.message = message
+        self.context = context
+    }
+
+    /// The file is not a database, or its structure is damaged.
+    package var isCorruption: Bool { code & 0xff == SQLITE_CORRUPT || code & 0xff == SQLITE_NOTADB }
+    package var isFull: Bool { code & 0xff == SQLITE_FULL }
+    package var isBusy: Bool { code & 0xff == SQLITE_BUSY }
+
+    package var description: String { "SQLite error \(code): \(message) (\(context))" }
+}

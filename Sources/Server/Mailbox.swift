@@ -1,0 +1,99 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// Nanoseconds of a clock that only runs forward.
+package func monotonicNanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+/// Hands batches from any thread to the one that owns the mailbox.
+package final class Mailbox<Item: Sendable>: @unchecked Sendable {
+    private let lock: UnsafeMutablePointer<pthread_mutex_t>
+    private let arrival: UnsafeMutablePointer<pthread_cond_t>
+    // Under `lock`:
+    private var items: [Item] = []
+    private var isWaiting = false
+
+    package init() {
+        lock = .allocate(capacity: 1)
+        arrival = .allocate(capacity: 1)
+        pthread_mutex_init(lock, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(arrival, &attributes)
+        pthread_condattr_destroy(&attributes)
+    }
+
+    deinit {
+        pthread_cond_destroy(arrival)
+        pthread_mutex_destroy(lock)
+        arrival.deallocate()
+        lock.deallocate()
+    }
+
+    package func post(_ item: Item) {
+        pthread_mutex_lock(lock)
+        items.append(item)
+        let mustWake = isWaiting
+        isWaiting = false
+        pthread_mutex_unlock(lock)
+        if mustWake { pthread_cond_signal(arrival) }
+    }
+
+    /// Everything that was posted since the last call; waits for something until `deadline`, a monotonic time, and
+    /// for ever without one.
+    package func take(until deadline: UInt64?) -> [Item] {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        while items.isEmpty {
+            isWaiting = true
+            if let deadline {
+                var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
+                if pthread_cond_timedwait(arrival, lock, &time) == ETIMEDOUT { break }
+            } else {
+                pthread_cond_wait(arrival, lock)
+            }
+        }
+        isWaiting = false
+        let taken = items
+        items = []
+        return taken
+    }
+}
+
+/// Starts a thread that runs `body` once; the name is for messages.
+package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    final class Box: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    pthread_attr_setstacksize(&attributes, 2 << 20)
+    let box = Unmanaged.passRetained(Box(body))
+    let code = pthread_create(
+        &thread, &attributes,
+        { argument in
+            guard let argument else { return nil }
+            let box = Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
+            box.body()
+            return nil
+        }, box.toOpaque())
+    pthread_attr_destroy(&attributes)
+    precondition(code == 0, "cannot start thread \(name): \(String(cString: strerror(code)))")
+}
+
+/// Lets one thread wait for another, once.
+final class Rendezvous<Value: Sendable>: Sendable {
+    private let mailbox = Mailbox<Value>()
+
+    func fulfil(_ value: Value) { mailbox.post(value) }
+
+    func wait() -> Value { mailbox.take(until: nil)[0] }
+}

@@ -1,0 +1,224 @@
+internal import Bytes
+internal import Logging
+package import MVCC
+package import Raft
+internal import SQLite
+internal import Storage
+internal import Transport
+
+/// A member of a fabric, running: the one object that the API talks to. Thread-safe.
+package final class RunningMember: Sendable {
+    private let core: MemberCore
+
+    init(core: MemberCore) {
+        self.core = core
+    }
+
+    package var clusterID: UInt64 { core.identity.clusterID }
+    package var id: NodeID { core.identity.memberID }
+    package var name: String { core.settings.name }
+    package var limits: RequestLimits { core.settings.limits }
+    package var metrics: Metrics { core.metrics }
+    package var status: RaftStatus { core.status }
+    package var revision: Int64 { core.view.revision }
+    package var compactRevision: Int64 { core.view.compactRevision }
+    package var appliedIndex: Index { core.view.appliedIndex }
+    package var isDiskFull: Bool { core.isDiskFull }
+    package var settings: ServerSettings { core.settings }
+
+    private var deadline: UInt64 { monotonicNanoseconds() + core.settings.requestTimeoutNanoseconds }
+
+    // MARK: - Writes
+
+    /// Replicates a command and answers what it did here.
+    package func propose(_ command: Command) async throws(ServerError) -> Applied {
+        let id = core.requests.makeID()
+        let payload = CommandEnvelope.encode(command, requestID: id)
+        guard payload.count <= core.settings.requestBytesMax + 4096 else { throw .requestTooLarge }
+        guard !core.isDiskFull else { throw .noSpace }
+        guard !core.isBehind else { throw .tooManyRequests }
+        let proposal = Proposal(id: id, kind: .command, payload: payload)
+        return try await finish(id, bytes: payload.count) { [core, deadline] in
+            core.consensus.post(.propose(proposal, deadline: deadline))
+        }
+    }
+
+    private func finish(
+        _ id: UInt64, bytes: Int, start: @Sendable () -> Void
+    ) async throws(ServerError) -> Applied {
+        guard !core.isStopping else { throw .stopping }
+        let outcome: Outcome = await withCheckedContinuation { continuation in
+            if core.requests.add(id, bytes: bytes, answer: { continuation.resume(returning: $0) }) {
+                start()
+            } else {
+                continuation.resume(returning: .failure(.tooManyRequests))
+            }
+        }
+        return try outcome.get()
+    }
+
+    // MARK: - Reads
+
+    /// Answers a range: linearizable, unless it says serializable.
+    package func range(_ request: RangeRequest) async throws(ServerError) -> (RangeResult, term: Term) {
+        core.metrics.ranges.add()
+        return try await read(serializable: request.serializable) { (view, reader) throws(ReadFailure) in
+            (try view.range(request, reader), view.appliedTerm)
+        }
+    }
+
+    /// Answers a txn that only reads; serializable when each of its ranges is.
+    package func readTxn(_ request: TxnRequest) async throws(ServerError) -> (TxnResult, Applied) {
+        try await read(serializable: request.isSerializable) { (view, reader) throws(ReadFailure) in
+            let result = try view.txn(request, reader)
+            return (result, Applied(result: .txn(result), revision: view.revision, term: view.appliedTerm))
+        }
+    }
+
+    private func read<T: Sendable>(
+        serializable: Bool, _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
+    ) async throws(ServerError) -> T {
+        guard !core.isStopping else { throw .stopping }
+        let result: Result<T, ServerError> = await withCheckedContinuation { continuation in
+            let job: @Sendable () -> Void = { [core] in
+                core.readers.submit { reader in
+                    continuation.resume(returning: Self.run(body, reader, core))
+                }
+            }
+            if serializable {
+                job()
+            } else {
+                core.consensus.post(
+                    .read(
+                        PendingRead(deadline: deadline) { failure in
+                            if let failure { continuation.resume(returning: .failure(failure)) } else { job() }
+                        }))
+            }
+        }
+        return try result.get()
+    }
+
+    private static func run<T>(
+        _ body: (View, StateReader) throws(ReadFailure) -> T, _ reader: Result<StateReader, SQLiteError>,
+        _ core: MemberCore
+    ) -> Result<T, ServerError> {
+        do {
+            return .success(try body(core.view, try reader.get()))
+        } catch ReadFailure.request(let refusal) {
+            return .failure(.refused(refusal))
+        } catch {
+            core.logger.error("a read failed: \(error)")
+            return .failure(.disk("\(error)"))
+        }
+    }
+
+    /// Returns once this member has applied everything that was committed when it was called.
+    package func confirmCurrent() async throws(ServerError) {
+        _ = try await read(serializable: false) { (view, _) throws(ReadFailure) in view.revision }
+    }
+
+    // MARK: - Membership
+
+    package var membership: Membership { core.membership }
+
+    /// Carries out one change of the membership; answers once it is applied here.
+    package func change(_ change: ConfigurationChange) async throws(ServerError) -> Applied {
+        let limit = deadline
+        while true {
+            let id = core.requests.makeID()
+            do throws(ServerError) {
+                return try await finish(id, bytes: 64) { [core] in
+                    core.consensus.post(.change(requestID: id, change, deadline: limit))
+                }
+            } catch .change(let refusal) where refusal == .notReady || refusal == .notLeader {
+                guard monotonicNanoseconds() < limit else { throw .change(refusal) }
+                try? await Task.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    /// Hands the lead to another voter.
+    package func transferLead(to target: NodeID) async throws(ServerError) {
+        let limit = deadline
+        guard core.status.configuration.isVoter(target) else { throw .badTransferTarget }
+        while core.status.leader != target {
+            guard core.status.role == .leader || core.status.leader == nil else { throw .change(.notLeader) }
+            guard monotonicNanoseconds() < limit else { throw .timeout }
+            core.consensus.post(.raft(.transfer(to: target)))
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    /// Tells the fabric this member's name and client URLs, until it is known.
+    package func publishAttributes() async {
+        let wanted = MemberAttributes(name: core.settings.name, clientURLs: core.settings.advertisedClientURLs)
+        while !core.isStopping {
+            let known = core.membership[id]
+            if known?.attributes == wanted { return }
+            // A newcomer that has not got the configuration yet has nobody to tell.
+            if known != nil, (try? await propose(.publish(memberID: id, wanted))) != nil { continue }
+            try? await Task.sleep(for: .milliseconds(100))
+        }
+    }
+
+    /// Size of `kv.db` on disk, and of what is in use of it.
+    package func databaseSizes() async throws(ServerError) -> (total: Int64, inUse: Int64) {
+        let sizes: Result<(total: Int64, inUse: Int64), SQLiteError> = await withCheckedContinuation { continuation in
+            core.readers.submit { reader in
+                continuation.resume(
+                    returning: reader.flatMap { reader in
+                        Result { () throws(SQLiteError) in try reader.sizes() }
+                    })
+            }
+        }
+        do throws(SQLiteError) { return try sizes.get() } catch { throw .disk(error.description) }
+    }
+
+    // MARK: - End
+
+    /// Stops: hands the lead over and writes what is in memory to `kv.db` unless `quickly`. Blocks.
+    package func stop(quickly: Bool) {
+        core.beginStopping()
+        if !quickly {
+            let retired = Rendezvous<Void>()
+            core.consensus.post(.retire(retired))
+            retired.wait()
+        }
+        core.consensus.post(.stop)
+        core.transport.stop()
+        core.snapshots.post(.stop)
+        let applied = Rendezvous<Void>()
+        core.apply.post(.stop(applied, flush: !quickly))
+        applied.wait()
+        let closed = Rendezvous<Void>()
+        core.checkpoints.post(.stop(closed))
+        closed.wait()
+        let logged = Rendezvous<Void>()
+        core.logs.post(.stop(logged))
+        logged.wait()
+        core.readers.stop()
+        core.requests.failAll(.stopping)
+    }
+
+    /// Notes on disk that this member was removed, so that it is not started again as it was.
+    package func markRemoved() {
+        var identity = core.identity
+        identity.state = .removed
+        core.orFail { () throws(StorageError) in try core.directory.write(identity) }
+    }
+}
+
+extension TxnRequest {
+    /// If every range in it may be answered from this member's own state.
+    var isSerializable: Bool {
+        let operations = success + failure
+        return !operations.isEmpty
+            && operations.allSatisfy { operation in
+                switch operation {
+                case .range(let range): range.serializable
+                case .txn(let inner): inner.isSerializable
+                case .put, .deleteRange: false
+                }
+            }
+    }
+}

@@ -1,0 +1,275 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+internal import Bytes
+internal import Logging
+internal import MVCC
+package import Raft
+internal import SQLite
+internal import Storage
+internal import Synchronization
+internal import Transport
+
+/// What the consensus lane says of itself after each round.
+package struct RaftStatus: Sendable {
+    package struct Peer: Sendable {
+        package var id: NodeID
+        package var match: Index
+        package var isActive: Bool
+    }
+
+    package var term: Term = 0
+    package var leader: NodeID?
+    package var role = Raft.Role.follower
+    package var commit: Index = 0
+    package var lastIndex: Index = 0
+    package var firstIndex: Index = 0
+    package var applied: Index = 0
+    package var pending = 0
+    /// As of the end of the log; `Membership` is as of what is applied.
+    package var configuration = Configuration()
+    /// Empty unless this member leads.
+    package var peers: [Peer] = []
+
+    package init() {}
+
+    init(
+        term: Term, leader: NodeID?, role: Raft.Role, commit: Index, lastIndex: Index, firstIndex: Index,
+        applied: Index, pending: Int, configuration: Configuration, peers: [Peer]
+    ) {
+        self.term = term
+        self.leader = leader
+        self.role = role
+        self.commit = commit
+        self.lastIndex = lastIndex
+        self.firstIndex = firstIndex
+        self.applied = applied
+        self.pending = pending
+        self.configuration = configuration
+        self.peers = peers
+    }
+}
+
+/// What the lanes of one member share: each other's mailboxes, and what they publish. Thread-safe.
+final class MemberCore: Sendable {
+    let settings: ServerSettings
+    let identity: Identity
+    let directory: DataDirectory
+    let logger: Logger
+    let metrics = Metrics()
+    let consensus = Mailbox<ConsensusWork>()
+    let requests: RequestTable
+    let readers: ReaderPool
+    let pruneMark = PruneMark()
+    let snapshotStore: SnapshotStore
+
+    private struct Published {
+        var view: View?
+        var membership = Membership()
+        var status = RaftStatus()
+        var received: [(mark: SnapshotMark, path: String)] = []
+        var fullFiles: Set<String> = []
+        var pendingBytes = 0
+        /// Where a member that just joined finds the others before it has the configuration.
+        var hints: [NodeID: PeerAddress] = [:]
+        var isStopping = false
+    }
+    private let published = Mutex(Published())
+    private let lanes = Mutex<Lanes?>(nil)
+    /// Called once, with the reason, when this member shall end by itself.
+    let onEnd: @Sendable (MemberEnd) -> Void
+
+    private struct Lanes {
+        let logs: LogLane
+        let apply: ApplyLane
+        let checkpoints: CheckpointLane
+        let snapshots: SnapshotLane
+        let transport: Transport
+    }
+
+    init(
+        settings: ServerSettings, identity: Identity, directory: DataDirectory, logger: Logger,
+        onEnd: @escaping @Sendable (MemberEnd) -> Void
+    ) {
+        self.settings = settings
+        self.identity = identity
+        self.directory = directory
+        self.logger = logger
+        self.onEnd = onEnd
+        snapshotStore = SnapshotStore(directory: directory.snapshotPath)
+        readers = ReaderPool(path: directory.statePath, threads: settings.readerThreads)
+        var generator = SystemRandomNumberGenerator()
+        requests = RequestTable(
+            firstID: generator.next(), countMax: settings.requestsMax, bytesMax: settings.requestsBytesMax)
+    }
+
+    func attach(
+        logs: LogLane, apply: ApplyLane, checkpoints: CheckpointLane, snapshots: SnapshotLane, transport: Transport
+    ) {
+        lanes.withLock {
+            $0 = Lanes(
+                logs: logs, apply: apply, checkpoints: checkpoints, snapshots: snapshots, transport: transport)
+        }
+    }
+
+    private func attached<T>(_ part: (Lanes) -> T) -> T {
+        lanes.withLock { lanes in
+            guard let lanes else { preconditionFailure("the lanes are not attached yet") }
+            return part(lanes)
+        }
+    }
+
+    var logs: Mailbox<LogLane.Work> { attached(\.logs.mailbox) }
+    var apply: Mailbox<ApplyLane.Work> { attached(\.apply.mailbox) }
+    var checkpoints: Mailbox<CheckpointLane.Work> { attached(\.checkpoints.mailbox) }
+    var snapshots: Mailbox<SnapshotLane.Work> { attached(\.snapshots.mailbox) }
+    var transport: Transport { attached(\.transport) }
+
+    // MARK: - Failure
+
+    /// Ends the process: the disk failed, and what it holds now is unknown. The next start finds out.
+    func fail(_ error: StorageError) -> Never {
+        logger.critical("this member stops: \(error)")
+        fflush(nil)
+        _exit(1)
+    }
+
+    @discardableResult
+    func orFail<T>(_ body: () throws(StorageError) -> T) -> T {
+        do throws(StorageError) { return try body() } catch { fail(error) }
+    }
+
+    @discardableResult
+    func orFailSQLite<T>(_ body: () throws(SQLiteError) -> T) -> T {
+        do throws(SQLiteError) {
+            return try body()
+        } catch {
+            fail(error.isCorruption ? .damaged(path: directory.statePath, reason: error.message) : .sqlite(error))
+        }
+    }
+
+    func noteDiskFull(_ isFull: Bool, what: String) {
+        let change: Bool? = published.withLock { published in
+            let before = published.fullFiles.isEmpty
+            if isFull { published.fullFiles.insert(what) } else { published.fullFiles.remove(what) }
+            return published.fullFiles.isEmpty == before ? nil : isFull
+        }
+        guard let change else { return }
+        if change {
+            logger.error("no space is left for \(directory.path)/\(what): writes wait until there is some")
+        } else {
+            logger.info("there is space for \(directory.path)/\(what) again")
+        }
+        consensus.post(.diskFull(change))
+    }
+
+    var isDiskFull: Bool { published.withLock { !$0.fullFiles.isEmpty } }
+
+    // MARK: - State
+
+    func openStore() throws(SQLiteError) -> KeyValueStore {
+        try KeyValueStore(
+            reader: StateReader(path: directory.statePath, cacheBytes: 16 << 20), pruneMark: pruneMark)
+    }
+
+    func publish(_ store: KeyValueStore) {
+        let view = store.view()
+        let bytes = store.pendingBytes
+        // The view before is released outside of the lock: it may be the last owner of a large memtable.
+        let old = published.withLock { published in
+            let old = published.view
+            published.view = view
+            published.pendingBytes = bytes
+            return old
+        }
+        withExtendedLifetime(old) {}
+    }
+
+    var view: View {
+        published.withLock { published in
+            guard let view = published.view else { preconditionFailure("no state is published yet") }
+            return view
+        }
+    }
+
+    /// If changes come faster than they can be written to `kv.db`.
+    var isBehind: Bool { published.withLock { $0.pendingBytes } > 8 * settings.memtableBytesMax }
+
+    func publish(_ status: RaftStatus) { published.withLock { $0.status = status } }
+
+    var status: RaftStatus { published.withLock { $0.status } }
+
+    // MARK: - Membership
+
+    func decodeConfiguration(_ bytes: [UInt8]) -> Configuration {
+        guard !bytes.isEmpty else { return Configuration() }
+        var reader = ByteReader(bytes)
+        guard let configuration = try? Configuration(from: &reader) else {
+            preconditionFailure("the stored configuration cannot be read, though its checksum is right")
+        }
+        return configuration
+    }
+
+    func noteMembership(_ meta: StateMeta, removed: [NodeID]) {
+        let membership = Membership(
+            configuration: decodeConfiguration(meta.configuration), attributes: meta.attributes)
+        published.withLock { $0.membership = membership }
+        transport.directory.setRemoved(meta.removedMembers)
+        if removed.contains(identity.memberID) { onEnd(.removed) }
+    }
+
+    var membership: Membership { published.withLock { $0.membership } }
+
+    func addHint(_ id: NodeID, _ address: PeerAddress) { published.withLock { $0.hints[id] = address } }
+
+    /// Keeps links to all members of the newest configuration, and to those a newcomer was told of. Who leaves is
+    /// answered until the change is applied here: a leader that removes itself must hear that it is committed.
+    func follow(_ configuration: Configuration) {
+        let applied = membership.entries.map(\.member)
+        var addresses = applied.isEmpty ? published.withLock { $0.hints } : [:]
+        for member in applied + configuration.members {
+            guard let url = member.peerURLs.first, let address = PeerAddress(url: url) else { continue }
+            addresses[member.id] = address
+        }
+        transport.setPeers(addresses)
+    }
+
+    // MARK: - Messages
+
+    func send(_ messages: [Message]) {
+        guard !messages.isEmpty else { return }
+        metrics.peerMessagesSent.add(UInt64(messages.count))
+        transport.send(messages)
+    }
+
+    /// Sends what waited for the disk; the own vote comes back to this member.
+    func sendDurable(_ messages: [Message]) {
+        let own = messages.filter { $0.to == identity.memberID }
+        if !own.isEmpty { consensus.post(.messages(own)) }
+        send(messages.filter { $0.to != identity.memberID })
+    }
+
+    // MARK: - Received snapshots
+
+    func addReceivedSnapshot(_ mark: SnapshotMark, path: String) {
+        published.withLock { $0.received.append((mark, path)) }
+    }
+
+    func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
+        published.withLock { published in
+            let found = published.received.first { $0.mark == mark }
+            published.received = []
+            return found?.path
+        }
+    }
+
+    // MARK: - End
+
+    func beginStopping() { published.withLock { $0.isStopping = true } }
+    var isStopping: Bool { published.withLock { $0.isStopping } }
+}
+
+/// Why a member ended without being asked to.
+package enum MemberEnd: Sendable {
+    case removed
+}

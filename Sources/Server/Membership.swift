@@ -1,0 +1,30 @@
+package import MVCC
+package import Raft
+
+/// The members as of what is applied: who takes part, and what each says of itself.
+package struct Membership: Sendable {
+    package struct Entry: Sendable {
+        package var member: Member
+        /// Empty while the member has not started.
+        package var attributes: MemberAttributes
+
+        package init(member: Member, attributes: MemberAttributes) {
+            self.member = member
+            self.attributes = attributes
+        }
+    }
+
+    /// By ascending id.
+    package var entries: [Entry] = []
+
+    package init() {}
+
+    init(configuration: Configuration, attributes: [(id: UInt64, attributes: MemberAttributes)]) {
+        entries = configuration.members.map { member in
+            let own = attributes.first { $0.id == member.id }?.attributes
+            return Entry(member: member, attributes: own ?? MemberAttributes(name: "", clientURLs: []))
+        }
+    }
+
+    package subscript(_ id: NodeID) -> Entry? { entries.first { $0.member.id == id } }
+}

@@ -1,0 +1,26 @@
+package import Transport
+
+extension PeerAddress {
+    /// Host and port of `http://host:port`; nil for anything else.
+    package init?(url: String) {
+        guard url.hasPrefix("http://") else { return nil }
+        var rest = url.dropFirst("http://".count)
+        if rest.hasSuffix("/") { rest = rest.dropLast() }
+        guard !rest.contains("/"), let colon = rest.lastIndex(of: ":"),
+            let port = Int(rest[rest.index(after: colon)...]), (0...65_535).contains(port)
+        else { return nil }
+        var host = rest[..<colon]
+        if host.hasPrefix("[") && host.hasSuffix("]") {
+            host = host.dropFirst().dropLast()
+        } else if host.contains(":") {
+            return nil
+        }
+        guard !host.isEmpty else { return nil }
+        self.init(host: String(host), port: port)
+    }
+}
+
+/// If peers can be reached at a URL of this form.
+package func isPeerURL(_ url: String) -> Bool {
+    PeerAddress(url: url) != nil
+}

@@ -1,0 +1,21 @@
+package import MVCC
+package import Raft
+
+/// Why a member did not do what it was asked. The API maps these to its codes and texts, once.
+package enum ServerError: Error, Equatable, Sendable {
+    /// The state machine refused.
+    case refused(MVCCError)
+    /// No answer in time; the request may still take effect.
+    case timeout
+    /// No leader was found in time; nothing was done.
+    case noLeader
+    case tooManyRequests
+    case requestTooLarge
+    /// The disk of this member is full.
+    case noSpace
+    case stopping
+    case change(ChangeRefusal)
+    case badTransferTarget
+    /// This member's disk cannot be read.
+    case disk(String)
+}

@@ -1,0 +1,45 @@
+package import MVCC
+package import Transport
+
+/// How a member runs. Names and defaults are etcd's flags'.
+package struct ServerSettings: Sendable {
+    package struct Founder: Sendable {
+        package var name: String
+        package var peerURLs: [String]
+
+        package init(name: String, peerURLs: [String]) {
+            self.name = name
+            self.peerURLs = peerURLs
+        }
+    }
+
+    package var name = "default"
+    package var dataDirectory = "default.weft"
+    package var peerListenAddresses: [PeerAddress] = []
+    package var advertisedPeerURLs = ["http://localhost:2380"]
+    package var advertisedClientURLs = ["http://localhost:2379"]
+    /// `--initial-cluster`, by name.
+    package var founders: [Founder] = []
+    package var clusterToken = "etcd-cluster"
+    package var heartbeatMilliseconds = 100
+    package var electionMilliseconds = 1000
+    package var snapshotCount: UInt64 = 10_000
+    package var catchUpEntries: UInt64 = 5_000
+    package var requestBytesMax = 1_572_864
+    package var limits = RequestLimits()
+    /// Bytes of changes in memory at which they are written to `kv.db`.
+    package var memtableBytesMax = 16 << 20
+    /// Age of changes in memory at which they are.
+    package var memtableSecondsMax: UInt64 = 5
+    /// Requests of this member's clients under way at once.
+    package var requestsMax = 20_000
+    package var requestsBytesMax = 128 << 20
+    package var readerThreads = 3
+
+    package init() {}
+
+    /// etcd's: 5 s for the work and two elections for a change of leader.
+    package var requestTimeoutNanoseconds: UInt64 {
+        (5_000 + 2 * UInt64(electionMilliseconds)) * 1_000_000
+    }
+}

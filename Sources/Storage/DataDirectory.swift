@@ -1,0 +1,162 @@
+internal import Bytes
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+package import Raft
+
+/// Whose data a directory holds.
+package struct Identity: Equatable, Sendable {
+    package enum State: String, Sendable {
+        case member
+        /// Taken out of the fabric: it must not come back as it was.
+        case removed
+    }
+
+    package var clusterID: UInt64
+    package var memberID: NodeID
+    /// The `--name` it was made with; one line of text.
+    package var name: String
+    package var state: State
+
+    package init(clusterID: UInt64, memberID: NodeID, name: String, state: State = .member) {
+        self.clusterID = clusterID
+        self.memberID = memberID
+        self.name = name
+        self.state = state
+    }
+}
+
+/// A member's directory: private, used by one process at a time, and labelled with its owner.
+package final class DataDirectory: Sendable {
+    package let path: String
+    private let lock: File
+
+    package var logPath: String { path + "/log.db" }
+    package var statePath: String { path + "/kv.db" }
+    package var markPath: String { path + "/durable.mark" }
+    package var snapshotPath: String { path + "/snapshots" }
+    private var identityPath: String { path + "/identity" }
+    /// Is there while a first start is under way.
+    private var unfinishedPath: String { path + "/unfinished" }
+
+    /// Opens the directory, making it when it is not there.
+    package init(_ path: String) throws(StorageError) {
+        self.path = path
+        try Self.make(path)
+        try Self.make(path + "/snapshots")
+        lock = try File(path + "/lock", .create)
+        guard lock.lock() else {
+            throw .unusable("\(path) is in use by another weft process; stop it, or choose another --data-dir")
+        }
+    }
+
+    private static func make(_ path: String) throws(StorageError) {
+        var parent = ""
+        for part in path.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
+            parent += part + "/"
+            if !File.exists(parent), mkdir(parent, 0o755) != 0, errno != EEXIST {
+                throw .system(operation: "make directory", path: parent, errno: errno)
+            }
+        }
+        if mkdir(path, 0o700) == 0 {
+            try File.syncDirectory(of: path)
+        } else if errno != EEXIST {
+            throw .system(operation: "make directory", path: path, errno: errno)
+        }
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw .system(operation: "stat", path: path, errno: errno) }
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw .unusable("\(path) is not a directory") }
+        guard status.st_mode & 0o077 == 0 else {
+            throw .unusable("\(path) can be read by other users; run `chmod 700 \(path)` and start again")
+        }
+    }
+
+    /// If nothing of a member is in it yet.
+    package func isFresh() -> Bool {
+        !File.exists(identityPath)
+    }
+
+    /// Begins to fill a directory without an owner: what an earlier first start left when it was cut short goes away.
+    package func beginFirstStart() throws(StorageError) {
+        try File.replace(unfinishedPath, with: [])
+        for file in [logPath, statePath] {
+            for suffix in ["", "-wal", "-shm"] { try File.remove(file + suffix) }
+        }
+        try File.remove(markPath)
+    }
+
+    /// Names the owner: from now on the directory is complete, and nothing in it may be missing.
+    package func finishFirstStart(_ identity: Identity) throws(StorageError) {
+        try write(identity)
+        try File.remove(unfinishedPath)
+    }
+
+    /// The owner, or nil while there is none.
+    package func identity() throws(StorageError) -> Identity? {
+        guard File.exists(identityPath) else {
+            guard !File.exists(logPath) || File.exists(unfinishedPath) else {
+                throw .damaged(path: identityPath, reason: "it is missing beside \(logPath)")
+            }
+            return nil
+        }
+        try File.remove(unfinishedPath)
+        let file = try File(identityPath, .read)
+        let text = String(decoding: try file.read(at: 0, count: 4096), as: UTF8.self)
+        let lines = text.split(separator: "\n")
+        guard lines.count == 6, lines[0] == "weft 1",
+            let cluster = Self.value(lines[1], "cluster").flatMap({ UInt64($0, radix: 16) }),
+            let member = Self.value(lines[2], "member").flatMap({ UInt64($0, radix: 16) }),
+            let name = Self.value(lines[3], "name"),
+            let state = Self.value(lines[4], "state").flatMap(Identity.State.init(rawValue:))
+        else { throw .damaged(path: identityPath, reason: "it does not read as an identity") }
+        let identity = Identity(clusterID: cluster, memberID: member, name: name, state: state)
+        guard Self.encoded(identity) == Array(text.utf8) else {
+            throw .damaged(path: identityPath, reason: "its checksum is wrong")
+        }
+        return identity
+    }
+
+    package func write(_ identity: Identity) throws(StorageError) {
+        try File.replace(identityPath, with: Self.encoded(identity))
+    }
+
+    /// Where a newcomer finds the members before it has the configuration; kept for a join that is interrupted.
+    package func writeHints(_ hints: [(id: NodeID, url: String)]) throws(StorageError) {
+        let text = hints.map { "\(String($0.id, radix: 16)) \($0.url)\n" }.joined()
+        try File.replace(path + "/peers", with: Array(text.utf8))
+    }
+
+    package func hints() throws(StorageError) -> [(id: NodeID, url: String)] {
+        guard File.exists(path + "/peers") else { return [] }
+        let text = String(decoding: try File(path + "/peers", .read).read(at: 0, count: 1 << 16), as: UTF8.self)
+        return text.split(separator: "\n").compactMap { line in
+            let parts = line.split(separator: " ")
+            guard parts.count == 2, let id = NodeID(parts[0], radix: 16) else { return nil }
+            return (id, String(parts[1]))
+        }
+    }
+
+    /// Empties the directory of a join that came to nothing.
+    package func clear() throws(StorageError) {
+        try beginFirstStart()
+        for file in [identityPath, path + "/peers", unfinishedPath] { try File.remove(file) }
+        for name in try File.names(in: snapshotPath) { try File.remove("\(snapshotPath)/\(name)") }
+    }
+
+    private static func value(_ line: Substring, _ key: String) -> String? {
+        line.hasPrefix(key + " ") ? String(line.dropFirst(key.count + 1)) : nil
+    }
+
+    private static func encoded(_ identity: Identity) -> [UInt8] {
+        let text = """
+            weft 1
+            cluster \(String(identity.clusterID, radix: 16))
+            member \(String(identity.memberID, radix: 16))
+            name \(identity.name)
+            state \(identity.state.rawValue)
+
+            """
+        let bytes = Array(text.utf8)
+        return bytes + Array("crc \(String(CRC32C.of(bytes), radix: 16))\n".utf8)
+    }
+}

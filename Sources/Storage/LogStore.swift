@@ -1,0 +1,303 @@
+internal import Bytes
+package import Raft
+internal import SQLite
+
+/// The Raft log and hard state of one member on disk (`log.db`), one transaction and one fsync per batch.
+///
+/// Owned by one thread at a time. Anything it throws but a full disk is final: what an fsync that failed left behind is
+/// unknown, so the process ends and finds out at its next start.
+package final class LogStore {
+    /// What a member finds at its start.
+    package struct Contents: Sendable {
+        package var hardState = HardState()
+        package var baseIndex: Index = 0
+        package var baseTerm: Term = 0
+        package var lastIndex: Index = 0
+        package var runs: [Log.TermRun] = []
+    }
+
+    private let connection: Connection
+    private let path: String
+    private let mark: DurableMark
+    private var contents: Contents
+    private var insert: Statement
+    private var cut: Statement
+    private var setState: Statement
+    private var read: Statement
+
+    /// Opens the log at `path`, or makes an empty one when `isNew`.
+    package init(path: String, markPath: String, isNew: Bool) throws(StorageError) {
+        guard isNew || File.exists(path) else { throw .damaged(path: path, reason: "it is missing") }
+        self.path = path
+        mark = try DurableMark(path: markPath, mayCreate: isNew)
+        do throws(SQLiteError) {
+            connection = try Self.open(path, isNew: isNew)
+            insert = try connection.prepare(
+                "INSERT INTO entry(idx,term,kind,checksum,row_sum,payload) VALUES(?,?,?,?,?,?)")
+            cut = try connection.prepare("DELETE FROM entry WHERE idx>=?")
+            setState = try connection.prepare(
+                "UPDATE state SET term=?,vote=?,commit_index=?,base_index=?,base_term=?,row_sum=? WHERE id=0")
+            read = try connection.prepare(
+                "SELECT idx,term,kind,checksum,row_sum,payload FROM entry WHERE idx>=? ORDER BY idx")
+            contents = try Self.load(connection)
+        } catch {
+            throw error.isCorruption ? .damaged(path: path, reason: error.message) : .sqlite(error)
+        }
+        try checkAgainstMark()
+        if isNew { try File.syncDirectory(of: path) }
+    }
+
+    private static func open(_ path: String, isNew: Bool) throws(SQLiteError) -> Connection {
+        let connection = try Connection(path: path, access: .readWrite)
+        if isNew { try connection.execute("PRAGMA page_size=8192") }
+        // Exclusive before the first access: then the write-ahead log needs no shared memory.
+        try connection.setPragma("locking_mode", "EXCLUSIVE")
+        try connection.setPragma("journal_mode", "WAL")
+        try connection.setPragma("synchronous", "FULL", expecting: "2")
+        try connection.execute("PRAGMA mmap_size=0")
+        try connection.setPragma("cache_size", "-4096")
+        try connection.setPragma("wal_autocheckpoint", "1000")
+        if isNew {
+            try connection.transaction { () throws(SQLiteError) in
+                try connection.execute("PRAGMA application_id=0x77656674")
+                try connection.execute("PRAGMA user_version=1")
+                try connection.execute(
+                    """
+                    CREATE TABLE IF NOT EXISTS entry(idx INTEGER PRIMARY KEY, term INTEGER NOT NULL,
+                        kind INTEGER NOT NULL, checksum INTEGER NOT NULL, row_sum INTEGER NOT NULL, payload BLOB NOT NULL);
+                    CREATE TABLE IF NOT EXISTS state(id INTEGER PRIMARY KEY CHECK(id=0), term INTEGER NOT NULL,
+                        vote INTEGER NOT NULL, commit_index INTEGER NOT NULL, base_index INTEGER NOT NULL,
+                        base_term INTEGER NOT NULL, row_sum INTEGER NOT NULL);
+                    INSERT OR IGNORE INTO state VALUES(0,0,0,0,0,0,\(stateSum(Contents())));
+                    """)
+            }
+        }
+        guard try connection.integer("PRAGMA user_version") == 1 else {
+            throw SQLiteError(code: 11, message: "its format is not 1", context: path)
+        }
+        return connection
+    }
+
+    private static func load(_ connection: borrowing Connection) throws(SQLiteError) -> Contents {
+        var contents = Contents()
+        var state = try connection.prepare(
+            "SELECT term,vote,commit_index,base_index,base_term,row_sum FROM state WHERE id=0")
+        guard try state.step() else { throw damage("it has no state", connection.path) }
+        let vote = NodeID(bitPattern: state.integer(1))
+        contents.hardState = HardState(
+            term: Term(bitPattern: state.integer(0)), vote: vote == 0 ? nil : vote,
+            commit: Index(bitPattern: state.integer(2)))
+        contents.baseIndex = Index(bitPattern: state.integer(3))
+        contents.baseTerm = Term(bitPattern: state.integer(4))
+        guard state.integer(5) == stateSum(contents) else {
+            throw damage("the checksum of its state is wrong", connection.path)
+        }
+        contents.lastIndex = contents.baseIndex
+        var scan = try connection.prepare("SELECT idx,term,checksum,row_sum FROM entry WHERE idx>? ORDER BY idx")
+        scan.bind(1, Int64(bitPattern: contents.baseIndex))
+        while try scan.step() {
+            let index = Index(bitPattern: scan.integer(0))
+            let term = Term(bitPattern: scan.integer(1))
+            guard index == contents.lastIndex + 1 else {
+                throw damage("entry \(contents.lastIndex + 1) is missing", connection.path)
+            }
+            guard scan.integer(3) == rowSum(index: index, term: term, checksum: scan.integer(2)),
+                term >= contents.runs.last?.term ?? contents.baseTerm
+            else { throw damage("entry \(index) is not what was written", connection.path) }
+            if contents.runs.last?.term != term { contents.runs.append(Log.TermRun(firstIndex: index, term: term)) }
+            contents.lastIndex = index
+        }
+        return contents
+    }
+
+    private static func damage(_ reason: String, _ path: String) -> SQLiteError {
+        SQLiteError(code: 11, message: reason, context: path)
+    }
+
+    private func checkAgainstMark() throws(StorageError) {
+        let known = mark.value
+        guard contents.lastIndex >= known.lastIndex else {
+            throw .damaged(
+                path: path, reason: "it ends at entry \(contents.lastIndex), but entry \(known.lastIndex) was written")
+        }
+        guard contents.hardState.term >= known.term else {
+            throw .damaged(
+                path: path, reason: "it knows of term \(contents.hardState.term), but had been in term \(known.term)")
+        }
+        guard contents.hardState.term > known.term || known.vote == nil || contents.hardState.vote == known.vote else {
+            throw .damaged(path: path, reason: "the vote of term \(known.term) is missing")
+        }
+    }
+
+    // MARK: - Reading
+
+    package func loaded() -> Contents { contents }
+
+    /// Entries from `first` to at most `last`, as many as `costMax` allows but at least one. Each is checked.
+    package func entries(
+        from first: Index, through last: Index, costMax: Int
+    ) throws(StorageError) -> [Entry] {
+        var found: [Entry] = []
+        var cost = 0
+        do throws(SQLiteError) {
+            defer { read.reset() }
+            read.bind(1, Int64(bitPattern: first))
+            while cost < costMax, try read.step() {
+                let index = Index(bitPattern: read.integer(0))
+                if index > last { break }
+                let term = Term(bitPattern: read.integer(1))
+                guard let kind = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: read.integer(2))),
+                    read.integer(4) == Self.rowSum(index: index, term: term, checksum: read.integer(3))
+                else { throw Self.damage("entry \(index) is not what was written", path) }
+                let entry = Entry(
+                    index: index, term: term, kind: kind, payload: read.blob(5),
+                    checksum: UInt32(truncatingIfNeeded: read.integer(3)))
+                guard entry.isIntact else { throw Self.damage("the payload of entry \(index) is not intact", path) }
+                found.append(entry)
+                cost += entry.cost
+            }
+        } catch {
+            throw error.isCorruption ? .damaged(path: path, reason: error.message) : .sqlite(error)
+        }
+        return found
+    }
+
+    // MARK: - Writing
+
+    /// Makes entries and hard state durable: what the log holds from the first entry on is replaced.
+    package func append(_ append: Ready.Append?, hardState: HardState) throws(StorageError) {
+        let cutsTail = append.map { $0.firstIndex <= contents.lastIndex } ?? false
+        if let append, cutsTail, append.firstIndex <= mark.value.lastIndex {
+            // The log is about to get shorter than the mark says: lower the mark first.
+            var lowered = mark.value
+            lowered.lastIndex = append.firstIndex - 1
+            try mark.write(lowered)
+            try mark.sync()
+        }
+        var next = contents
+        next.hardState = hardState
+        if let append {
+            while let run = next.runs.last, run.firstIndex >= append.firstIndex { next.runs.removeLast() }
+            next.lastIndex = append.firstIndex - 1
+            for entry in append.entries {
+                if next.runs.last?.term != entry.term {
+                    next.runs.append(Log.TermRun(firstIndex: entry.index, term: entry.term))
+                }
+                next.lastIndex = entry.index
+            }
+        }
+        try storage(path) { () throws(SQLiteError) in
+            try connection.transaction { () throws(SQLiteError) in
+                if let append {
+                    if cutsTail {
+                        cut.bind(1, Int64(bitPattern: append.firstIndex))
+                        try cut.run()
+                    }
+                    for entry in append.entries { try write(entry) }
+                }
+                try write(next)
+            }
+        }
+        contents = next
+        try noteDurable()
+    }
+
+    private func write(_ entry: Entry) throws(SQLiteError) {
+        insert.bind(1, Int64(bitPattern: entry.index))
+        insert.bind(2, Int64(bitPattern: entry.term))
+        insert.bind(3, Int64(entry.kind.rawValue))
+        insert.bind(4, Int64(entry.checksum))
+        insert.bind(5, Self.rowSum(index: entry.index, term: entry.term, checksum: Int64(entry.checksum)))
+        insert.bind(6, entry.payload)
+        try insert.run()
+    }
+
+    private func write(_ state: Contents) throws(SQLiteError) {
+        setState.bind(1, Int64(bitPattern: state.hardState.term))
+        setState.bind(2, Int64(bitPattern: state.hardState.vote ?? 0))
+        setState.bind(3, Int64(bitPattern: state.hardState.commit))
+        setState.bind(4, Int64(bitPattern: state.baseIndex))
+        setState.bind(5, Int64(bitPattern: state.baseTerm))
+        setState.bind(6, Self.stateSum(state))
+        try setState.run()
+    }
+
+    private func noteDurable() throws(StorageError) {
+        try mark.write(
+            DurableMark.Value(
+                lastIndex: contents.lastIndex, lastTerm: contents.runs.last?.term ?? contents.baseTerm,
+                term: contents.hardState.term, vote: contents.hardState.vote))
+    }
+
+    /// Makes the mark safe from a power cut, too. It costs an fsync of its own, off the path of a write.
+    package func syncMark() throws(StorageError) {
+        try mark.sync()
+    }
+
+    /// Removes entries up to and with `index`, at most `rowsMax` of them; answers if there is more to remove.
+    package func compact(to index: Index, rowsMax: Int) throws(StorageError) -> Bool {
+        let target = min(index, contents.baseIndex + Index(rowsMax))
+        guard target > contents.baseIndex, target <= contents.lastIndex else { return false }
+        guard let term = contents.runs.last(where: { $0.firstIndex <= target })?.term else { return false }
+        var next = contents
+        next.baseIndex = target
+        next.baseTerm = term
+        while next.runs.count > 1, next.runs[1].firstIndex <= target + 1 { next.runs.removeFirst() }
+        if target == next.lastIndex {
+            next.runs = []
+        } else {
+            next.runs[0].firstIndex = max(next.runs[0].firstIndex, target + 1)
+        }
+        try storage(path) { () throws(SQLiteError) in
+            try connection.transaction { () throws(SQLiteError) in
+                try connection.execute("DELETE FROM entry WHERE idx<=\(target)")
+                try write(next)
+            }
+        }
+        contents = next
+        return target < index
+    }
+
+    /// Begins anew after a snapshot of (`index`, `term`) was installed.
+    package func reset(index: Index, term: Term) throws(StorageError) {
+        var next = contents
+        next.baseIndex = index
+        next.baseTerm = term
+        next.lastIndex = index
+        next.runs = []
+        next.hardState.commit = max(next.hardState.commit, index)
+        if next.hardState.term < term { next.hardState = HardState(term: term, commit: next.hardState.commit) }
+        var lowered = mark.value
+        lowered.lastIndex = 0
+        try mark.write(lowered)
+        try mark.sync()
+        try storage(path) { () throws(SQLiteError) in
+            try connection.transaction { () throws(SQLiteError) in
+                try connection.execute("DELETE FROM entry")
+                try write(next)
+            }
+        }
+        contents = next
+        try noteDurable()
+    }
+
+    // MARK: - Checksums
+
+    private static func rowSum(index: Index, term: Term, checksum: Int64) -> Int64 {
+        var sum = CRC32C()
+        sum.add(index)
+        sum.add(term)
+        sum.add(UInt64(bitPattern: checksum))
+        return Int64(sum.value)
+    }
+
+    private static func stateSum(_ state: Contents) -> Int64 {
+        var sum = CRC32C()
+        sum.add(state.hardState.term)
+        sum.add(state.hardState.vote ?? 0)
+        sum.add(state.hardState.commit)
+        sum.add(state.baseIndex)
+        sum.add(state.baseTerm)
+        return Int64(sum.value)
+    }
+}

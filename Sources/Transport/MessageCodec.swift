@@ -1,0 +1,181 @@
+package import Bytes
+package import Raft
+
+/// Raft messages as bytes. Entries are checked when they are read: what a network damaged does not reach consensus.
+package enum MessageCodec {
+    package static func encode(_ message: Message, into writer: inout ByteWriter) {
+        writer.fixed(message.from)
+        writer.fixed(message.to)
+        writer.varint(message.term)
+        switch message.body {
+        case .preVote(let lastIndex, let lastTerm): numbers(1, [lastIndex, lastTerm], &writer)
+        case .preVoteReply(let granted): numbers(2, [granted ? 1 : 0], &writer)
+        case .vote(let lastIndex, let lastTerm, let transfer):
+            numbers(3, [lastIndex, lastTerm, transfer ? 1 : 0], &writer)
+        case .voteReply(let granted): numbers(4, [granted ? 1 : 0], &writer)
+        case .append(let previousIndex, let previousTerm, let entries, let commit):
+            numbers(5, [previousIndex, previousTerm, commit, UInt64(entries.count)], &writer)
+            for entry in entries { encode(entry, into: &writer) }
+        case .appendReply(.matched(let index)): numbers(6, [index], &writer)
+        case .appendReply(.conflict(let rejected, let hint, let hintTerm)):
+            numbers(7, [rejected, hint, hintTerm], &writer)
+        case .appendReply(.staleTerm): numbers(8, [], &writer)
+        case .heartbeat(let commit, let round): numbers(9, [commit, round], &writer)
+        case .heartbeatReply(let round): numbers(10, [round], &writer)
+        case .timeoutNow: numbers(11, [], &writer)
+        case .propose(let proposals):
+            numbers(12, [UInt64(proposals.count)], &writer)
+            for proposal in proposals { encode(proposal, into: &writer) }
+        case .proposeRefused(let ids): list(13, ids, &writer)
+        case .change(let requestID, let change):
+            numbers(14, [requestID], &writer)
+            encode(change, into: &writer)
+        case .changeRefused(let requestID, let refusal):
+            numbers(15, [requestID, UInt64(refusal.rawValue)], &writer)
+        case .readIndex(let ids): list(16, ids, &writer)
+        case .readIndexReply(let ids, let index):
+            list(17, ids, &writer)
+            writer.varint(index)
+        }
+    }
+
+    package static func decode(_ reader: inout ByteReader) throws(DecodingFault) -> Message {
+        let from: NodeID = try reader.fixed()
+        let to: NodeID = try reader.fixed()
+        let term = try reader.varint()
+        return Message(from: from, to: to, term: term, body: try body(&reader))
+    }
+
+    private static func body(_ reader: inout ByteReader) throws(DecodingFault) -> Message.Body {
+        switch try reader.byte() {
+        case 1: return .preVote(lastIndex: try reader.varint(), lastTerm: try reader.varint())
+        case 2: return .preVoteReply(granted: try flag(&reader))
+        case 3:
+            return .vote(lastIndex: try reader.varint(), lastTerm: try reader.varint(), transfer: try flag(&reader))
+        case 4: return .voteReply(granted: try flag(&reader))
+        case 5: return try append(&reader)
+        case 6: return .appendReply(.matched(try reader.varint()))
+        case 7:
+            return .appendReply(
+                .conflict(
+                    rejected: try reader.varint(), hint: try reader.varint(), hintTerm: try reader.varint()))
+        case 8: return .appendReply(.staleTerm)
+        case 9: return .heartbeat(commit: try reader.varint(), round: try reader.varint())
+        case 10: return .heartbeatReply(round: try reader.varint())
+        case 11: return .timeoutNow
+        case 12:
+            var proposals: [Proposal] = []
+            for _ in 0..<(try reader.count(itemBytesMin: 14)) { proposals.append(try proposal(&reader)) }
+            return .propose(proposals)
+        case 13: return .proposeRefused(try list(&reader))
+        case 14: return .change(requestID: try reader.varint(), try change(&reader))
+        case 15:
+            let requestID = try reader.varint()
+            guard let refusal = ChangeRefusal(rawValue: UInt8(truncatingIfNeeded: try reader.varint())) else {
+                throw .invalid("refusal")
+            }
+            return .changeRefused(requestID: requestID, refusal)
+        case 16: return .readIndex(try list(&reader))
+        case 17: return .readIndexReply(try list(&reader), index: try reader.varint())
+        case let kind: throw .invalid("message kind \(kind)")
+        }
+    }
+
+    private static func append(_ reader: inout ByteReader) throws(DecodingFault) -> Message.Body {
+        let previousIndex = try reader.varint()
+        let previousTerm = try reader.varint()
+        let commit = try reader.varint()
+        guard previousIndex < 1 << 62, previousTerm < 1 << 62 else { throw .invalid("index") }
+        var entries: [Entry] = []
+        for _ in 0..<(try reader.count(itemBytesMin: 8)) { entries.append(try entry(&reader)) }
+        return .append(previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit)
+    }
+
+    // MARK: - Parts
+
+    private static func numbers(_ kind: UInt8, _ values: [UInt64], _ writer: inout ByteWriter) {
+        writer.byte(kind)
+        for value in values { writer.varint(value) }
+    }
+
+    private static func list(_ kind: UInt8, _ ids: [UInt64], _ writer: inout ByteWriter) {
+        writer.byte(kind)
+        writer.varint(UInt64(ids.count))
+        for id in ids { writer.fixed(id) }
+    }
+
+    private static func list(_ reader: inout ByteReader) throws(DecodingFault) -> [UInt64] {
+        var ids: [UInt64] = []
+        for _ in 0..<(try reader.count(itemBytesMin: 8)) { ids.append(try reader.fixed()) }
+        return ids
+    }
+
+    private static func flag(_ reader: inout ByteReader) throws(DecodingFault) -> Bool {
+        try reader.bool()
+    }
+
+    private static func encode(_ entry: Entry, into writer: inout ByteWriter) {
+        writer.varint(entry.index)
+        writer.varint(entry.term)
+        writer.byte(entry.kind.rawValue)
+        writer.fixed(entry.checksum)
+        writer.lengthPrefixed(entry.payload)
+    }
+
+    private static func entry(_ reader: inout ByteReader) throws(DecodingFault) -> Entry {
+        let index = try reader.varint()
+        let term = try reader.varint()
+        guard let kind = Entry.Kind(rawValue: try reader.byte()) else { throw .invalid("entry kind") }
+        let checksum: UInt32 = try reader.fixed()
+        let entry = Entry(
+            index: index, term: term, kind: kind, payload: try reader.lengthPrefixed(), checksum: checksum)
+        guard entry.isIntact else { throw .invalid("checksum of entry \(index)") }
+        if kind == .configuration { _ = try ConfigurationEntry(decoding: entry.payload) }
+        return entry
+    }
+
+    private static func encode(_ proposal: Proposal, into writer: inout ByteWriter) {
+        writer.fixed(proposal.id)
+        writer.byte(proposal.kind.rawValue)
+        writer.fixed(proposal.checksum)
+        writer.lengthPrefixed(proposal.payload)
+    }
+
+    private static func proposal(_ reader: inout ByteReader) throws(DecodingFault) -> Proposal {
+        let id: UInt64 = try reader.fixed()
+        guard let kind = Entry.Kind(rawValue: try reader.byte()) else { throw .invalid("proposal kind") }
+        let checksum: UInt32 = try reader.fixed()
+        let payload = try reader.lengthPrefixed()
+        guard checksum == Entry.checksum(kind: kind, payload: payload) else { throw .invalid("proposal checksum") }
+        return Proposal(id: id, kind: kind, payload: payload, checksum: checksum)
+    }
+
+    private static func encode(_ change: ConfigurationChange, into writer: inout ByteWriter) {
+        switch change {
+        case .add(let member):
+            writer.byte(0)
+            Configuration([member]).encode(into: &writer)
+        case .promote(let id):
+            writer.byte(1)
+            writer.fixed(id)
+        case .remove(let id):
+            writer.byte(2)
+            writer.fixed(id)
+        case .update(let id, let peerURLs):
+            writer.byte(3)
+            Configuration([Member(id: id, role: .voter, peerURLs: peerURLs)]).encode(into: &writer)
+        }
+    }
+
+    private static func change(_ reader: inout ByteReader) throws(DecodingFault) -> ConfigurationChange {
+        let kind = try reader.byte()
+        switch kind {
+        case 1: return .promote(try reader.fixed())
+        case 2: return .remove(try reader.fixed())
+        case 0, 3:
+            guard let member = try Configuration(from: &reader).members.first else { throw .invalid("member") }
+            return kind == 0 ? .add(member) : .update(member.id, peerURLs: member.peerURLs)
+        default: throw .invalid("membership change")
+        }
+    }
+}

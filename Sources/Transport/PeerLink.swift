@@ -1,0 +1,165 @@
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Raft
+
+/// The connection to one peer for Raft messages: kept open, opened again when it breaks. What cannot be sent is
+/// dropped and said to be; Raft sends again.
+///
+/// Lives on one event loop; `send` may be called from any thread.
+final class PeerLink: @unchecked Sendable {
+    private enum State {
+        case idle
+        case connecting
+        case greeting(any Channel)
+        case open(any Channel)
+        case stopped
+    }
+
+    /// Most bytes waiting in one connection's buffer.
+    private static let pendingBytesMax = 64 << 20
+
+    private let peer: NodeID
+    private let directory: PeerDirectory
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let events: TransportEvents
+    // Only on `loop`:
+    private var state = State.idle
+    private var pendingBytes = 0
+    private var delay = TimeAmount.milliseconds(20)
+    private var lastComplaint: String?
+
+    init(peer: NodeID, directory: PeerDirectory, loop: any EventLoop, logger: Logger, events: TransportEvents) {
+        self.peer = peer
+        self.directory = directory
+        self.loop = loop
+        self.logger = logger
+        self.events = events
+    }
+
+    func start() {
+        loop.execute { self.connect() }
+    }
+
+    func stop() {
+        loop.execute {
+            if case .open(let channel) = self.state { channel.close(promise: nil) }
+            if case .greeting(let channel) = self.state { channel.close(promise: nil) }
+            self.state = .stopped
+        }
+    }
+
+    func send(_ messages: [Message]) {
+        let buffer = FrameDecoder.bytes(of: .messages(messages))
+        loop.execute { self.write(buffer) }
+    }
+
+    private func write(_ buffer: ByteBuffer) {
+        guard case .open(let channel) = state else { return }
+        let bytes = buffer.readableBytes
+        guard pendingBytes + bytes <= Self.pendingBytesMax else {
+            complain("it takes nothing: \(pendingBytes) bytes wait for it")
+            events.unreachable(peer)
+            return
+        }
+        pendingBytes += bytes
+        channel.writeAndFlush(buffer).whenComplete { [loop] _ in
+            loop.preconditionInEventLoop()
+            self.pendingBytes -= bytes
+        }
+    }
+
+    private func connect() {
+        guard case .idle = state else { return }
+        guard let address = directory.address(of: peer) else { return retry("its address is not known") }
+        state = .connecting
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(.seconds(2))
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
+                    try channel.pipeline.syncOperations.addHandler(Handler(link: self))
+                }
+            }
+        bootstrap.connect(host: address.host, port: address.port).whenComplete { result in
+            switch result {
+            case .failure(let error): self.retry("\(address.host):\(address.port): \(Self.text(error))")
+            case .success(let channel):
+                if case .stopped = self.state {
+                    channel.close(promise: nil)
+                    return
+                }
+                self.state = .greeting(channel)
+                let hello = PeerFrame.hello(
+                    clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer, .messages)
+                channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)
+            }
+        }
+    }
+
+    private static func text(_ error: any Error) -> String {
+        guard let failure = error as? NIOConnectionError else { return "\(error)" }
+        return failure.connectionErrors.first.map { "\($0.error)" } ?? "no address"
+    }
+
+    private func retry(_ reason: String) {
+        if case .stopped = state { return }
+        complain(reason)
+        state = .idle
+        pendingBytes = 0
+        loop.scheduleTask(in: delay) { self.connect() }
+        delay = min(delay * 2, .seconds(1))
+    }
+
+    /// Says what is wrong once, not at each attempt.
+    private func complain(_ reason: String) {
+        guard lastComplaint != reason else { return }
+        lastComplaint = reason
+        logger.warning("no connection to member \(hex(peer)): \(reason)")
+    }
+
+    fileprivate func received(_ frame: PeerFrame, on channel: any Channel) {
+        switch frame {
+        case .welcome:
+            guard case .greeting = state else { return }
+            state = .open(channel)
+            delay = .milliseconds(20)
+            if lastComplaint != nil { logger.info("connected to member \(hex(peer))") }
+            lastComplaint = nil
+        case .refused(let refusal):
+            complain(refusal.description)
+            if refusal == .removed { events.removed() }
+            channel.close(promise: nil)
+        default: channel.close(promise: nil)
+        }
+    }
+
+    fileprivate func closed() {
+        let wasOpen = if case .open = state { true } else { false }
+        guard wasOpen || { if case .greeting = state { true } else { false } }() else { return }
+        if wasOpen { events.unreachable(peer) }
+        retry(lastComplaint ?? "the connection was closed")
+    }
+
+    private final class Handler: ChannelInboundHandler {
+        typealias InboundIn = PeerFrame
+        private let link: PeerLink
+
+        init(link: PeerLink) { self.link = link }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            link.received(Self.unwrapInboundIn(data), on: context.channel)
+        }
+
+        func channelInactive(context: ChannelHandlerContext) { link.closed() }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    }
+}
+
+/// An id as operators see it: hexadecimal, as etcd prints it.
+package func hex(_ id: UInt64) -> String {
+    String(id, radix: 16)
+}

@@ -1,0 +1,136 @@
+internal import Dispatch
+package import Logging
+package import NIOCore
+internal import NIOPosix
+package import Raft
+package import Storage
+internal import Synchronization
+
+/// What a transport tells its member. The closures are called on the transport's threads and must not block, but for
+/// `snapshotReceived`.
+package struct TransportEvents: Sendable {
+    package var received: @Sendable ([Message]) -> Void
+    /// What was sent to this peer lately may be lost.
+    package var unreachable: @Sendable (NodeID) -> Void
+    /// A peer says that this member was removed.
+    package var removed: @Sendable () -> Void
+    /// Bytes received of bytes in all.
+    package var snapshotProgress: @Sendable (Int, Int) -> Void
+    /// An image is whole; throws when it cannot be used. Runs on a thread that may block.
+    package var snapshotReceived: @Sendable (SnapshotMark, _ path: String, _ from: NodeID) throws -> Void
+
+    package init(
+        received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
+        removed: @escaping @Sendable () -> Void, snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
+        snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void
+    ) {
+        self.received = received
+        self.unreachable = unreachable
+        self.removed = removed
+        self.snapshotProgress = snapshotProgress
+        self.snapshotReceived = snapshotReceived
+    }
+}
+
+/// Links between members: one connection each way for messages, and one per snapshot. Thread-safe.
+package final class Transport: Sendable {
+    package let directory: PeerDirectory
+    private let group: any EventLoopGroup
+    private let store: SnapshotStore
+    private let events: TransportEvents
+    private let logger: Logger
+    private let links = Mutex<[NodeID: PeerLink]>([:])
+    private let listeners = Mutex<[any Channel]>([])
+    private let queue = DispatchQueue(label: "weft.snapshot")
+
+    package init(
+        directory: PeerDirectory, group: any EventLoopGroup, store: SnapshotStore, events: TransportEvents,
+        logger: Logger
+    ) {
+        self.directory = directory
+        self.group = group
+        self.store = store
+        self.events = events
+        self.logger = logger
+    }
+
+    /// Begins to accept peers at `address`.
+    package func listen(at address: PeerAddress) throws {
+        let channel = try ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 128)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
+                    try channel.pipeline.syncOperations.addHandler(
+                        PeerAcceptor(
+                            directory: self.directory, events: self.events, store: self.store, queue: self.queue,
+                            logger: self.logger))
+                }
+            }
+            .bind(host: address.host, port: address.port).wait()
+        listeners.withLock { $0.append(channel) }
+    }
+
+    /// Keeps a link to each of these peers, and to no others.
+    package func setPeers(_ addresses: [NodeID: PeerAddress]) {
+        let peers = addresses.filter { $0.key != directory.selfID }
+        guard directory.setAddresses(peers) else { return }
+        links.withLock { links in
+            for (id, link) in links where peers[id] == nil {
+                link.stop()
+                links[id] = nil
+            }
+            for id in peers.keys where links[id] == nil {
+                let link = PeerLink(
+                    peer: id, directory: directory, loop: group.next(), logger: logger, events: events)
+                link.start()
+                links[id] = link
+            }
+        }
+    }
+
+    /// Sends messages to their addressees, in order; may lose them.
+    package func send(_ messages: [Message]) {
+        var start = 0
+        while start < messages.count {
+            // Neighbours to the same peer travel in one frame.
+            var end = start + 1
+            var cost = messages[start].cost
+            while end < messages.count, messages[end].to == messages[start].to, cost < 4 << 20 {
+                cost += messages[end].cost
+                end += 1
+            }
+            let link = links.withLock { $0[messages[start].to] }
+            link?.send(Array(messages[start..<end]))
+            start = end
+        }
+    }
+
+    /// Sends an image; `completion` gets whether the peer has it, verified.
+    package func sendSnapshot(
+        _ header: SnapshotStore.Header, at path: String, to peer: NodeID,
+        completion: @escaping @Sendable (Bool) -> Void
+    ) {
+        SnapshotSender(
+            peer: peer, header: header, path: path, directory: directory, queue: queue, completion: completion
+        ).start(on: group.next())
+    }
+
+    package func stop() {
+        setPeers([:])
+        for channel in listeners.withLock({ $0 }) { channel.close(promise: nil) }
+    }
+}
+
+extension Message {
+    /// About the bytes it takes on the wire.
+    fileprivate var cost: Int {
+        switch body {
+        case .append(_, _, let entries, _): entries.reduce(64) { $0 + $1.cost }
+        case .propose(let proposals): proposals.reduce(64) { $0 + $1.payload.count + 16 }
+        default: 64
+        }
+    }
+}

@@ -1,0 +1,99 @@
+internal import ArgumentParser
+internal import Client
+internal import JSON
+internal import NIOCore
+internal import NIOPosix
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// How an answer is printed.
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case simple
+    case json
+}
+
+/// The flags of every command that asks a fabric.
+struct ClientFlags: ParsableArguments {
+    @Option(help: "Client URLs of members, separated by commas; also WEFT_ENDPOINTS. (default: http://localhost:2379)")
+    var endpoints: String?
+
+    @Option(name: [.customShort("o"), .customLong("output")], help: "simple or json.")
+    var output: OutputFormat = .simple
+
+    @Option(help: "Seconds to wait for an answer.")
+    var timeout: Int = 10
+
+    func client() throws -> FabricClient {
+        let text = endpoints ?? getenv("WEFT_ENDPOINTS").map { String(cString: $0) } ?? "http://localhost:2379"
+        let found = try text.split(separator: ",").map { part in
+            guard let endpoint = Endpoint(String(part)) else {
+                throw Problem(.usage, "\"\(part)\" is no URL of the form http://HOST:PORT")
+            }
+            return endpoint
+        }
+        var client = FabricClient(endpoints: found, group: MultiThreadedEventLoopGroup.singleton)
+        client.http.timeout = .seconds(Int64(max(timeout, 1)))
+        return client
+    }
+
+    /// Runs `body` with a client, and puts what goes wrong into the user's words.
+    func ask<T>(_ body: (FabricClient) async throws -> T) async throws -> T {
+        do {
+            return try await body(try client())
+        } catch let refusal as FabricClient.Refusal {
+            let kind: Problem.Kind = refusal.status == 404 ? .notFound : refusal.status == 503 ? .unavailable : .failed
+            throw Problem(kind, refusal.message)
+        } catch let failure as HTTPClient.Failure {
+            throw Problem(.unavailable, failure.description)
+        }
+    }
+}
+
+/// A table for people.
+struct Table {
+    private var rows: [[String]]
+
+    init(_ titles: [String]) { rows = [titles] }
+
+    mutating func add(_ row: [String]) { rows.append(row) }
+
+    func print() {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        for row in rows {
+            var line = ""
+            for (cell, width) in zip(row, widths) {
+                line += cell + String(repeating: " ", count: width - cell.count + 2)
+            }
+            while line.last == " " { line.removeLast() }
+            Swift.print(line)
+        }
+    }
+}
+
+/// Prints a JSON value over several lines.
+func printJSON(_ value: JSONValue) {
+    print(text(of: value, indent: ""))
+}
+
+private func text(of value: JSONValue, indent: String) -> String {
+    let inner = indent + "  "
+    switch value {
+    case .null: return "null"
+    case .bool(let flag): return flag ? "true" : "false"
+    case .number(let text): return text
+    case .string(let string):
+        var json = JSONWriter()
+        json.string(string)
+        return String(decoding: json.bytes, as: UTF8.self)
+    case .array(let items):
+        if items.isEmpty { return "[]" }
+        return "[\n" + items.map { inner + text(of: $0, indent: inner) }.joined(separator: ",\n") + "\n\(indent)]"
+    case .object(let fields):
+        if fields.isEmpty { return "{}" }
+        let lines = fields.map {
+            inner + text(of: .string($0.name), indent: "") + ": " + text(of: $0.value, indent: inner)
+        }
+        return "{\n" + lines.joined(separator: ",\n") + "\n\(indent)}"
+    }
+}

@@ -1,0 +1,146 @@
+internal import API
+internal import CPlatform
+internal import Client
+internal import Dispatch
+internal import HTTPServer
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Server
+internal import Storage
+internal import Transport
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// A member as a process: started, announced to systemd, and stopped by signals.
+struct Daemon: Sendable {
+    enum Event: Sendable {
+        case signal(Int32)
+        case ended(MemberEnd)
+    }
+
+    let settings: ServeSettings
+    let logger: Logger
+    let group: MultiThreadedEventLoopGroup
+    let events = Mailbox<Event>()
+
+    init(_ settings: ServeSettings) {
+        self.settings = settings
+        logger = settings.makeLogger()
+        // glibc gives each thread arenas that keep what was freed; two are enough for these lanes.
+        weft_set_malloc_arenas(2)
+        group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, System.coreCount))
+        for flag in IgnoredFlags.given {
+            logger.warning("--\(flag) has no meaning in this version of weft and is ignored")
+        }
+    }
+
+    /// Runs the member until it is told to stop.
+    /// - Parameter joined: called with the running member of a join, before clients are let in.
+    func run(
+        _ directory: DataDirectory, ticket: JoinTicket? = nil,
+        onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void = { _, _ in },
+        joined: @escaping @Sendable (RunningMember) -> Void = { _ in }
+    ) throws {
+        raiseFileLimit()
+        let signals = [SIGTERM, SIGINT].map(watch)
+        let member = try RunningMember.start(
+            settings.server, directory: directory, ticket: ticket, group: group, logger: logger,
+            onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
+        let service = APIService(member: member)
+        var limits = HTTPLimits()
+        limits.bodyBytesMax = settings.server.requestBytesMax * 2
+        let listeners = try settings.listenClient.map { endpoint in
+            let address = ServeSettings.address(endpoint)
+            do {
+                return try HTTPListener(
+                    host: address.host, port: address.port, service: service, limits: limits, group: group)
+            } catch {
+                throw Problem(.failed, "cannot listen for clients on \(endpoint): \(error)")
+            }
+        }
+        let urls = settings.listenClient.map(\.description).joined(separator: ", ")
+        logger.info(
+            """
+            weft \(Version.weft): member \(member.name) (\(hex(member.id))) of fabric \(hex(member.clusterID)) \
+            serves clients on \(urls), data in \(directory.path)
+            """)
+        ServiceManager.notify("READY=1\nSTATUS=member \(member.name), clients on \(urls)")
+        Task(priority: .background) { await member.publishAttributes() }
+        joined(member)
+        wait(member, listeners)
+        withExtendedLifetime(signals) {}
+    }
+
+    private func wait(_ member: RunningMember, _ listeners: [HTTPListener]) {
+        switch events.take(until: nil)[0] {
+        case .signal(let number):
+            logger.info(
+                "stopping on signal \(number): the lead is handed over and changes are written; a second signal stops at once"
+            )
+            ServiceManager.notify("STOPPING=1")
+            let again = events
+            startThread("weft-hurry") {
+                // Everything acknowledged is on disk already, so leaving now loses nothing.
+                if case .signal = again.take(until: nil).first { _exit(0) }
+            }
+            for listener in listeners { listener.close() }
+            member.stop(quickly: false)
+            logger.info("stopped")
+        case .ended(.removed):
+            logger.notice("this member was removed from its fabric; it stops and will not start again as it was")
+            ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")
+            member.markRemoved()
+            for listener in listeners { listener.close() }
+            member.stop(quickly: true)
+        }
+    }
+
+    private func watch(_ number: Int32) -> any DispatchSourceSignal {
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+        source.setEventHandler { [events] in events.post(.signal(number)) }
+        source.resume()
+        return source
+    }
+
+    /// As many files as the system lets this process have: each client is one.
+    private func raiseFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// Runs work that blocks on a thread of its own, away from the threads that tasks share.
+func onThread(_ body: @escaping @Sendable () throws -> Void) async throws {
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+        startThread("weft-daemon") { continuation.resume(with: Result(catching: body)) }
+    }
+}
+
+/// systemd's notification protocol, sd_notify(3).
+enum ServiceManager {
+    /// Tells systemd about a change of state; does nothing when it did not start this process.
+    static func notify(_ state: String) {
+        guard let path = getenv("NOTIFY_SOCKET").map({ String(cString: $0) }), !path.isEmpty else { return }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        var bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return }
+        // An abstract socket's name begins with a zero byte, written as @.
+        if bytes[0] == UInt8(ascii: "@") { bytes[0] = 0 }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
+        withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                _ = sendto(descriptor, state, state.utf8.count, Int32(MSG_NOSIGNAL), generic, length)
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+internal import ArgumentParser
+internal import Client
+internal import JSON
+internal import Logging
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
+internal import Server
+internal import Storage
+internal import Transport
+
+struct Join: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Add this machine to a fabric, and run it.",
+        discussion: """
+            Asks the fabric at URL (any member's client URL) to add this machine. The new member starts without a vote,
+            receives the data, and is given its vote by itself once it has caught up. Interrupted, the same command goes
+            on where it stopped; later starts may use `weft serve` with the same flags.
+
+            Where peers reach this machine is found out from its connection to URL, unless
+            --initial-advertise-peer-urls says it.
+
+            Examples:
+              weft join http://10.0.0.1:2379 --name m4 --data-dir /var/lib/weft
+              weft join http://127.0.0.1:2379 --name m4 --listen-client-urls http://127.0.0.1:4379 \\
+                --listen-peer-urls http://127.0.0.1:4380
+            """)
+
+    @Argument(help: "The client URL of a member of the fabric.")
+    var url: String
+
+    @Option(help: "Seconds to wait for the fabric's leader to reach this machine before giving up.")
+    var joinTimeout: Int = 30
+
+    @Flag(help: "Stay without a vote until `weft member promote`.")
+    var learner = false
+
+    @OptionGroup var flags: ServeFlags
+
+    func run() async throws {
+        guard let endpoint = Endpoint(url) else {
+            throw Problem(.usage, "\"\(url)\" is no URL of the form http://HOST:PORT")
+        }
+        var settings = try ServeSettings(flags)
+        do {
+            let directory = try DataDirectory(settings.server.dataDirectory)
+            let identity = try directory.identity()
+            let group = MultiThreadedEventLoopGroup.singleton
+            let joining = Joining(
+                client: FabricClient(endpoints: [endpoint], group: group), endpoint: endpoint, learner: learner,
+                timeoutSeconds: joinTimeout)
+            if let identity {
+                print("going on with the member in \(directory.path)")
+                try await joining.adaptAddresses(&settings)
+                try await joining.checkSameFabric(identity)
+                try await joining.run(settings, directory, ticket: nil)
+            } else {
+                try await joining.adaptAddresses(&settings)
+                let ticket = try await joining.add(settings)
+                try await joining.run(settings, directory, ticket: ticket)
+            }
+        } catch let error as StorageError {
+            throw Problem(.failed, error.description)
+        }
+    }
+}
+
+/// The steps of a join. Until the fabric has said yes nothing is left behind anywhere, and after a failure neither.
+struct Joining {
+    let client: FabricClient
+    let endpoint: Endpoint
+    let learner: Bool
+    let timeoutSeconds: Int
+
+    /// Fills in addresses that were not given from this machine's own address as the fabric's member sees it.
+    func adaptAddresses(_ settings: inout ServeSettings) async throws {
+        let response: HTTPClient.Response
+        do {
+            response = try await client.http.send(.GET, endpoint, "/version")
+        } catch let failure as HTTPClient.Failure {
+            throw Problem(.unavailable, "\(failure.description). Is \(endpoint) the client URL of a running member?")
+        }
+        guard let version = try? FabricClient.answer(response), version["weft"] != nil else {
+            throw Problem(.failed, "\(endpoint) is no weft member: its /version does not say so")
+        }
+        settings.useOwnAddress(response.localHost ?? "127.0.0.1")
+    }
+
+    func checkSameFabric(_ identity: Identity) async throws {
+        let members = try await list()
+        guard members.clusterID == identity.clusterID else {
+            throw Problem(
+                .failed,
+                "the data directory belongs to fabric \(hex(identity.clusterID)), but \(endpoint) is a member of fabric \(hex(members.clusterID))"
+            )
+        }
+    }
+
+    private func list() async throws -> FabricMembers {
+        do {
+            return try await client.members()
+        } catch {
+            throw Problem(.unavailable, "the fabric at \(endpoint) cannot take a member now: \(error)")
+        }
+    }
+
+    // MARK: - Asking
+
+    /// Checks all that can be checked from here, and only then asks to be added.
+    func add(_ settings: ServeSettings) async throws -> JoinTicket {
+        try checkPortsAreFree(settings)
+        let fabric = try await list()
+        let own = settings.server.advertisedPeerURLs
+        if let named = fabric.members.first(where: { $0.name == settings.server.name }) {
+            throw Problem(
+                .failed,
+                "the fabric has a member named \(named.name) already (\(hex(named.id))); choose another --name, or remove that one first"
+            )
+        }
+        if let known = fabric.members.first(where: { !$0.peerURLs.filter(own.contains).isEmpty }) {
+            guard known.name.isEmpty else {
+                throw Problem(.failed, "member \(known.name) has the peer URL \(own.joined(separator: ",")) already")
+            }
+            print("the fabric knows this machine already, from an earlier try, as member \(hex(known.id))")
+            return ticket(fabric, known.id)
+        }
+        try await checkPeersAreReachable(fabric, own)
+        let id = try await add(own, fabric)
+        print("added to fabric \(hex(fabric.clusterID)) as member \(hex(id)), without a vote yet")
+        return ticket(fabric, id)
+    }
+
+    private func ticket(_ fabric: FabricMembers, _ id: UInt64) -> JoinTicket {
+        JoinTicket(
+            clusterID: fabric.clusterID, memberID: id,
+            peers: fabric.members.filter { $0.id != id }.map { ($0.id, $0.peerURLs) })
+    }
+
+    private func add(_ peerURLs: [String], _ fabric: FabricMembers) async throws -> UInt64 {
+        do {
+            let answer = try await client.call("/v3/cluster/member/add") { json in
+                json.field("peerURLs", peerURLs) { $0.string($1) }
+                json.field("isLearner", learner)
+            }
+            if let id = answer["member"]?["ID"]?.unsigned { return id }
+            throw HTTPClient.Failure(description: "the answer names no member")
+        } catch let refusal as FabricClient.Refusal where refusal.code != 14 {
+            throw Problem(.failed, "the fabric refused: \(refusal.message)")
+        } catch {
+            // It may have been added all the same: then it is found, and used.
+            for _ in 0..<3 {
+                if let members = try? await client.members().members,
+                    let found = members.first(where: { $0.peerURLs == peerURLs })
+                {
+                    return found.id
+                }
+                try? await Task.sleep(for: .seconds(1))
+            }
+            throw Problem(.unavailable, "the fabric did not answer: \(error). Run the same command again later")
+        }
+    }
+
+    private func checkPortsAreFree(_ settings: ServeSettings) throws {
+        for endpoint in settings.listenPeer + settings.listenClient {
+            let address = ServeSettings.address(endpoint)
+            do {
+                let channel = try ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                    .bind(host: address.host, port: address.port).wait()
+                try channel.close().wait()
+            } catch {
+                throw Problem(.failed, "cannot listen on \(endpoint): \(error); choose another address")
+            }
+        }
+    }
+
+    private func checkPeersAreReachable(_ fabric: FabricMembers, _ own: [String]) async throws {
+        var unreachable: [String] = []
+        for member in fabric.members {
+            guard let address = member.peerURLs.first.flatMap(PeerAddress.init(url:)) else { continue }
+            do {
+                let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .connectTimeout(.seconds(3)).connect(host: address.host, port: address.port).get()
+                channel.close(promise: nil)
+            } catch {
+                unreachable.append("\(member.name) at \(member.peerURLs.joined(separator: ","))")
+            }
+        }
+        guard unreachable.count * 2 < fabric.members.count else {
+            throw Problem(
+                .failed,
+                """
+                from here these members' peer URLs cannot be reached: \(unreachable.joined(separator: "; ")). Nothing was \
+                added. A peer URL on localhost is for members on one machine: give the members URLs that others reach
+                """)
+        }
+    }
+
+    // MARK: - Running
+
+    func run(_ settings: ServeSettings, _ directory: DataDirectory, ticket: JoinTicket?) async throws {
+        let daemon = Daemon(settings)
+        let progress = JoinProgress()
+        let isNew = ticket != nil
+        try await onThread {
+            try daemon.run(directory, ticket: ticket, onSnapshotProgress: progress.noteSnapshot) { member in
+                Task(priority: .background) {
+                    if await progress.follow(member, isNew: isNew, seconds: timeoutSeconds) == .unreached {
+                        await giveUp(member, directory, settings)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The leader never came: takes the member out again, so that no half of one stays.
+    private func giveUp(_ member: RunningMember, _ directory: DataDirectory, _ settings: ServeSettings) async {
+        var text =
+            "the fabric's leader did not reach this machine at \(settings.server.advertisedPeerURLs.joined(separator: ",")) in \(timeoutSeconds) s. Check the address and firewalls between the machines, and run the command again."
+        do {
+            _ = try await client.call("/v3/cluster/member/remove") { $0.field("ID", member.id) }
+            member.stop(quickly: true)
+            try directory.clear()
+        } catch {
+            text +=
+                " Member \(hex(member.id)) could not be removed again (\(error)); run `weft member remove \(hex(member.id))`."
+        }
+        fail(Problem(.failed, text))
+    }
+}
+
+extension ServeSettings {
+    /// Uses this machine's address for what still has the default of localhost.
+    mutating func useOwnAddress(_ host: String) {
+        if !isSet.contains("listen-peer-urls") { listenPeer = [Endpoint(host: host, port: 2380)] }
+        if !isSet.contains("listen-client-urls") { listenClient = [Endpoint(host: host, port: 2379)] }
+        if !isSet.contains("initial-advertise-peer-urls") {
+            server.advertisedPeerURLs = listenPeer.map { Self.reachable($0, host).description }
+        }
+        if !isSet.contains("advertise-client-urls") {
+            server.advertisedClientURLs = listenClient.map { Self.reachable($0, host).description }
+        }
+        server.peerListenAddresses = listenPeer.map(Self.address)
+    }
+
+    /// A listener on all addresses is reached at this one.
+    private static func reachable(_ endpoint: Endpoint, _ host: String) -> Endpoint {
+        ["0.0.0.0", "::"].contains(endpoint.host) ? Endpoint(host: host, port: endpoint.port) : endpoint
+    }
+}

@@ -1,0 +1,62 @@
+internal import Raft
+internal import Server
+internal import Synchronization
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// Prints how a join comes along.
+final class JoinProgress: Sendable {
+    enum Outcome {
+        case done, unreached
+    }
+
+    private let lastPercent = Mutex<Int>(-10)
+
+    var noteSnapshot: @Sendable (Int, Int) -> Void {
+        { [self] received, total in
+            let percent = total == 0 ? 100 : received * 100 / total
+            let isNews = lastPercent.withLock { last in
+                guard percent >= last + 10 || percent == 100 && last != 100 else { return false }
+                last = percent
+                return true
+            }
+            if isNews { print("receiving the data: \(percent) % of \(total) bytes") }
+        }
+    }
+
+    /// Follows the member until it is what it shall be; gives up when the leader does not come.
+    func follow(_ member: RunningMember, isNew: Bool, seconds: Int) async -> Outcome {
+        let start = monotonicNanoseconds()
+        var lastIndex: Index = 0
+        while true {
+            try? await Task.sleep(for: .milliseconds(200))
+            let status = member.status
+            let role = member.membership[member.id]?.member.role
+            switch role {
+            case nil:
+                let waited = Int((monotonicNanoseconds() - start) / 1_000_000_000)
+                if isNew, waited >= seconds, status.leader == nil, status.lastIndex == 0 { return .unreached }
+            case .voter:
+                print("\(member.name) has caught up at entry \(status.applied) and is a voter: the join is done")
+                return .done
+            case .learner:
+                print(
+                    "\(member.name) is a learner, as asked; `weft member promote \(String(member.id, radix: 16))` gives it a vote"
+                )
+                return .done
+            case .joining:
+                if status.applied >= lastIndex + 1000 || lastIndex == 0 {
+                    lastIndex = status.applied
+                    print("catching up: entry \(status.applied) of \(max(status.commit, status.lastIndex))")
+                }
+            }
+        }
+    }
+}
+
+/// Ends the process with a problem, from a place where it cannot be thrown.
+func fail(_ problem: Problem) -> Never {
+    Console.error("weft: \(problem.text)")
+    exit(problem.exitCode)
+}

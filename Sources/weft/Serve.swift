@@ -1,0 +1,32 @@
+internal import ArgumentParser
+internal import Server
+internal import Storage
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run a member of a fabric.",
+        discussion: """
+            Flags have etcd's names and defaults. Each is also a variable of the environment (WEFT_DATA_DIR for
+            --data-dir) and a key of the file given with --config-file. A flag beats the environment, that beats the file.
+
+            A fabric of one:
+              weft serve --data-dir /var/lib/weft
+
+            Three founders, each started with its own name and URLs and the same --initial-cluster:
+              weft serve --name m1 --listen-client-urls http://10.0.0.1:2379 --advertise-client-urls http://10.0.0.1:2379 \\
+                --listen-peer-urls http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380 \\
+                --initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380
+            """)
+
+    @OptionGroup var flags: ServeFlags
+
+    func run() async throws {
+        let settings = try ServeSettings(flags)
+        do {
+            let directory = try DataDirectory(settings.server.dataDirectory)
+            try await onThread { try Daemon(settings).run(directory) }
+        } catch let error as StorageError {
+            throw Problem(.failed, error.description)
+        }
+    }
+}

@@ -1,0 +1,110 @@
+internal import ArgumentParser
+
+/// The flags of a running member: etcd's names and defaults.
+struct ServeFlags: ParsableArguments {
+    @Option(help: "Read these settings from a YAML file; its keys are the names of these flags.")
+    var configFile: String?
+
+    @Option(help: "The member's name, unique in the fabric. (default: default)")
+    var name: String?
+
+    @Option(help: "Where the member keeps its data. (default: NAME.weft)")
+    var dataDir: String?
+
+    @Option(help: "Where to listen for peers. (default: http://localhost:2380)")
+    var listenPeerUrls: String?
+
+    @Option(help: "Where to listen for clients. (default: http://localhost:2379)")
+    var listenClientUrls: String?
+
+    @Option(help: "Where peers reach this member. (default: http://localhost:2380)")
+    var initialAdvertisePeerUrls: String?
+
+    @Option(help: "Where clients reach this member. (default: http://localhost:2379)")
+    var advertiseClientUrls: String?
+
+    @Option(help: "The founding members, as NAME=URL,NAME=URL. (default: NAME=advertised peer URL)")
+    var initialCluster: String?
+
+    @Option(help: "new; for a fabric that exists use `weft join`. (default: new)")
+    var initialClusterState: String?
+
+    @Option(help: "Tells fabrics apart whose founders have the same URLs. (default: etcd-cluster)")
+    var initialClusterToken: String?
+
+    @Option(help: "Milliseconds between heartbeats. (default: 100)")
+    var heartbeatInterval: String?
+
+    @Option(help: "Milliseconds without a leader until an election. (default: 1000)")
+    var electionTimeout: String?
+
+    @Option(help: "Log entries beyond those kept for slow followers at which the log is cut. (default: 10000)")
+    var snapshotCount: String?
+
+    @Option(help: "Log entries kept for slow followers. (default: 5000)")
+    var snapshotCatchupEntries: String?
+
+    @Option(help: "Most operations in a txn. (default: 128)")
+    var maxTxnOps: String?
+
+    @Option(help: "Most bytes in a request. (default: 1572864)")
+    var maxRequestBytes: String?
+
+    @Option(help: "debug, info, warn, error or critical. (default: info)")
+    var logLevel: String?
+
+    /// What was given on the command line, by flag name.
+    var given: [(key: String, value: String)] {
+        let all: [(String, String?)] = [
+            ("name", name), ("data-dir", dataDir), ("listen-peer-urls", listenPeerUrls),
+            ("listen-client-urls", listenClientUrls), ("initial-advertise-peer-urls", initialAdvertisePeerUrls),
+            ("advertise-client-urls", advertiseClientUrls), ("initial-cluster", initialCluster),
+            ("initial-cluster-state", initialClusterState), ("initial-cluster-token", initialClusterToken),
+            ("heartbeat-interval", heartbeatInterval), ("election-timeout", electionTimeout),
+            ("snapshot-count", snapshotCount), ("snapshot-catchup-entries", snapshotCatchupEntries),
+            ("max-txn-ops", maxTxnOps), ("max-request-bytes", maxRequestBytes), ("log-level", logLevel),
+        ]
+        return all.compactMap { key, value in value.map { (key, $0) } }
+    }
+}
+
+/// Flags of etcd that mean nothing here: they are taken, so that a unit file written for etcd starts weft, and reported.
+enum IgnoredFlags {
+    static let names: Set<String> = [
+        "auto-compaction-mode", "auto-compaction-retention", "backend-batch-interval", "backend-batch-limit",
+        "bcrypt-cost", "auth-token", "auth-token-ttl", "compact-hash-check-enabled", "compact-hash-check-time",
+        "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "cors", "discovery",
+        "discovery-fallback", "discovery-proxy", "discovery-srv", "downgrade-check-time", "enable-grpc-gateway",
+        "enable-pprof", "enable-v2", "experimental-compact-hash-check-enabled", "experimental-corrupt-check-time",
+        "experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval", "force-new-cluster",
+        "grpc-keepalive-interval", "grpc-keepalive-min-time", "grpc-keepalive-timeout", "host-whitelist",
+        "initial-election-tick-advance", "listen-metrics-urls", "log-format", "log-outputs", "logger",
+        "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals", "metrics", "pre-vote", "proxy",
+        "quota-backend-bytes", "socket-reuse-address", "socket-reuse-port", "strict-reconfig-check", "v2-deprecation",
+        "wal-dir", "warning-apply-duration", "warning-unary-request-duration", "watch-progress-notify-interval",
+    ]
+
+    /// The names that were given, for the log.
+    nonisolated(unsafe) private(set) static var given: [String] = []
+
+    /// The arguments of `serve` and `join` without the ignored flags and their values.
+    static func remove(from arguments: [String]) -> [String] {
+        guard let command = arguments.first, command == "serve" || command == "join" else { return arguments }
+        var kept: [String] = []
+        var place = 0
+        while place < arguments.count {
+            let argument = arguments[place]
+            let name = String(argument.drop { $0 == "-" }.prefix { $0 != "=" })
+            if argument.hasPrefix("-"), names.contains(name) {
+                given.append(name)
+                let hasOwnValue = argument.contains("=")
+                let next = place + 1 < arguments.count ? arguments[place + 1] : "-"
+                if !hasOwnValue, !next.hasPrefix("-") { place += 1 }
+            } else {
+                kept.append(argument)
+            }
+            place += 1
+        }
+        return kept
+    }
+}

@@ -1,0 +1,217 @@
+internal import ArgumentParser
+internal import Client
+internal import Logging
+internal import MVCC
+internal import Raft
+internal import Server
+internal import Transport
+internal import Yams
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// How a daemon runs: flags over environment over file over defaults.
+struct ServeSettings {
+    var server = ServerSettings()
+    var listenClient: [Endpoint] = []
+    var listenPeer: [Endpoint] = []
+    var logLevel = Logger.Level.info
+    /// Keys that were set somewhere; the others have their defaults.
+    private(set) var isSet: Set<String> = []
+    private var initialCluster: String?
+
+    init(_ flags: ServeFlags) throws {
+        var values: [String: (value: String, source: String)] = [:]
+        let environment = Self.environment()
+        let file = flags.configFile ?? environment.first { $0.key == "config-file" }?.value
+        if let file {
+            for setting in try ConfigurationFile.read(file) { values[setting.key] = (setting.value, setting.source) }
+        }
+        for (key, value) in environment where key != "config-file" {
+            values[key] = (value, "environment variable \(Self.variable(key))")
+        }
+        for (key, value) in flags.given { values[key] = (value, "--\(key)") }
+        for (key, setting) in values.sorted(by: { $0.key < $1.key }) {
+            do {
+                try set(key, setting.value)
+            } catch let problem as Problem {
+                throw Problem(.usage, "\(setting.source): \(problem.text)")
+            }
+            isSet.insert(key)
+        }
+        try complete()
+    }
+
+    static let keys = [
+        "name", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
+        "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
+        "heartbeat-interval", "election-timeout", "snapshot-count", "snapshot-catchup-entries", "max-txn-ops",
+        "max-request-bytes", "log-level", "config-file",
+    ]
+
+    private static func variable(_ key: String) -> String {
+        "WEFT_" + key.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+    }
+
+    private static func environment() -> [(key: String, value: String)] {
+        keys.compactMap { key in getenv(variable(key)).map { (key, String(cString: $0)) } }
+    }
+
+    private mutating func set(_ key: String, _ value: String) throws {
+        switch key {
+        case "name":
+            guard !value.isEmpty, !value.contains(where: { $0.isNewline || $0 == "," || $0 == "=" }) else {
+                throw Problem(.usage, "a name is one line without commas and equals signs")
+            }
+            server.name = value
+        case "data-dir": server.dataDirectory = value
+        case "listen-peer-urls": listenPeer = try endpoints(value)
+        case "listen-client-urls": listenClient = try endpoints(value)
+        case "initial-advertise-peer-urls": server.advertisedPeerURLs = try endpoints(value).map(\.description)
+        case "advertise-client-urls": server.advertisedClientURLs = try endpoints(value).map(\.description)
+        case "initial-cluster": initialCluster = value
+        case "initial-cluster-state":
+            guard value == "new" || value == "existing" else {
+                throw Problem(.usage, "\(value) is neither new nor existing")
+            }
+        case "initial-cluster-token": server.clusterToken = value
+        case "heartbeat-interval": server.heartbeatMilliseconds = try number(value, 1...10_000)
+        case "election-timeout": server.electionMilliseconds = try number(value, 2...50_000)
+        case "snapshot-count": server.snapshotCount = UInt64(try number(value, 1...1_000_000_000))
+        case "snapshot-catchup-entries": server.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))
+        case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
+        case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(64 << 20))
+        case "log-level":
+            let names = ["warn": "warning", "dpanic": "critical", "panic": "critical", "fatal": "critical"]
+            guard let level = Logger.Level(rawValue: names[value] ?? value) else {
+                throw Problem(.usage, "\"\(value)\" is none of debug, info, warn, error, critical")
+            }
+            logLevel = level
+        default: throw Problem(.usage, "unknown setting \"\(key)\"")
+        }
+    }
+
+    private func number(_ text: String, _ range: ClosedRange<Int>) throws -> Int {
+        guard let number = Int(text), range.contains(number) else {
+            throw Problem(.usage, "\"\(text)\" is no whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    private func endpoints(_ text: String) throws -> [Endpoint] {
+        let parts = text.split(separator: ",").map { String($0.drop { $0 == " " }) }
+        guard !parts.isEmpty else { throw Problem(.usage, "a URL is expected, such as http://127.0.0.1:2379") }
+        return try parts.map { part in
+            if part.hasPrefix("https://") {
+                throw Problem(.usage, "\(part): TLS is not available yet; use http:// on a network you trust")
+            }
+            guard part.hasPrefix("http://"), let endpoint = Endpoint(part) else {
+                throw Problem(.usage, "\"\(part)\" is no URL of the form http://HOST:PORT")
+            }
+            return endpoint
+        }
+    }
+
+    private mutating func complete() throws {
+        if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
+        if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
+        if !isSet.contains("data-dir") { server.dataDirectory = "\(server.name).weft" }
+        guard server.electionMilliseconds >= 5 * server.heartbeatMilliseconds else {
+            throw Problem(
+                .usage,
+                "--election-timeout \(server.electionMilliseconds) must be at least five times --heartbeat-interval \(server.heartbeatMilliseconds)"
+            )
+        }
+        server.founders = try founders()
+        server.peerListenAddresses = listenPeer.map(Self.address)
+        if let own = server.founders.first(where: { $0.name == server.name }),
+            isSet.contains("initial-advertise-peer-urls") || isSet.contains("initial-cluster"),
+            own.peerURLs.sorted() != server.advertisedPeerURLs.sorted()
+        {
+            throw Problem(
+                .usage,
+                "--initial-cluster has \(own.peerURLs.joined(separator: ",")) for \(server.name), but --initial-advertise-peer-urls is \(server.advertisedPeerURLs.joined(separator: ","))"
+            )
+        }
+    }
+
+    private func founders() throws -> [ServerSettings.Founder] {
+        guard let initialCluster else {
+            return [ServerSettings.Founder(name: server.name, peerURLs: server.advertisedPeerURLs)]
+        }
+        var founders: [ServerSettings.Founder] = []
+        for part in initialCluster.split(separator: ",") {
+            let sides = part.split(separator: "=", maxSplits: 1)
+            guard sides.count == 2 else {
+                throw Problem(.usage, "--initial-cluster: \"\(part)\" is not NAME=URL")
+            }
+            let url = try endpoints(String(sides[1]))[0].description
+            if let known = founders.firstIndex(where: { $0.name == sides[0] }) {
+                founders[known].peerURLs.append(url)
+            } else {
+                founders.append(ServerSettings.Founder(name: String(sides[0]), peerURLs: [url]))
+            }
+        }
+        return founders
+    }
+
+    /// `localhost` is bound as 127.0.0.1: a name with two addresses is a listener that half of the clients miss.
+    static func address(_ endpoint: Endpoint) -> PeerAddress {
+        PeerAddress(host: endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, port: endpoint.port)
+    }
+
+    func makeLogger() -> Logger {
+        var logger = Logger(label: "weft", factory: { StreamLogHandler.standardError(label: $0) })
+        logger.logLevel = logLevel
+        return logger
+    }
+}
+
+/// A YAML file of settings: flat keys, the names of the flags.
+enum ConfigurationFile {
+    static func read(_ path: String) throws -> [(key: String, value: String, source: String)] {
+        guard let file = fopen(path, "r") else {
+            throw Problem(.usage, "cannot read \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 1 << 20)
+        bytes.removeLast(bytes.count - fread(&bytes, 1, bytes.count, file))
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw Problem(.usage, "\(path) is not UTF-8") }
+        return try parse(text, path: path)
+    }
+
+    static func parse(_ text: String, path: String) throws -> [(key: String, value: String, source: String)] {
+        let document: Node?
+        do {
+            document = try Yams.compose(yaml: text)
+        } catch {
+            throw Problem(.usage, "\(path) is not YAML: \(error)")
+        }
+        guard let document, !(document.scalar?.string.isEmpty ?? false) else { return [] }
+        guard let mapping = document.mapping else {
+            throw Problem(.usage, "\(path): line 1: settings are written as KEY: VALUE")
+        }
+        return try mapping.compactMap { keyNode, node in
+            let line = keyNode.mark?.line ?? 0
+            let key = keyNode.string ?? ""
+            if IgnoredFlags.names.contains(key) { return nil }
+            guard ServeSettings.keys.contains(key), key != "config-file" else {
+                throw Problem(.usage, "\(path): line \(line): unknown key \"\(key)\"")
+            }
+            return (key, try value(node, "\(path): line \(line)"), "\(path): line \(line): \(key)")
+        }
+    }
+
+    private static func value(_ node: Node, _ place: String) throws -> String {
+        if let scalar = node.scalar { return scalar.string }
+        if let sequence = node.sequence {
+            return try sequence.map { item in
+                guard let scalar = item.scalar else {
+                    throw Problem(.usage, "\(place): a list of plain values is expected")
+                }
+                return scalar.string
+            }.joined(separator: ",")
+        }
+        throw Problem(.usage, "\(place): a plain value is expected")
+    }
+}

@@ -1,0 +1,120 @@
+internal import API
+internal import ArgumentParser
+internal import Client
+internal import JSON
+internal import NIOHTTP1
+internal import Server
+internal import Transport
+
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show every member of the fabric: role, term, applied index, size, lag, version.",
+        discussion: """
+            Exits with 4 when a member does not answer.
+
+            Examples:
+              weft status
+              weft status --endpoints http://10.0.0.1:2379 -o json
+            """)
+
+    @OptionGroup var flags: ClientFlags
+
+    private struct Row {
+        var member: FabricMembers.Member
+        var status: JSONValue?
+        var version: String?
+        var trouble: String?
+
+        var applied: UInt64 { status?["raftAppliedIndex"]?.unsigned ?? 0 }
+    }
+
+    func run() async throws {
+        let rows = try await flags.ask { client in
+            let listed = try await client.call("/v3/cluster/member/list") { _ in }
+            var rows: [Row] = []
+            for member in FabricMembers(listed).members { rows.append(await row(member, client)) }
+            return rows
+        }
+        let newest = rows.compactMap { $0.status?["raftIndex"]?.unsigned }.max() ?? 0
+        if flags.output == .json { printRows(rows, newest) } else { printTable(rows, newest) }
+        let silent = rows.filter { $0.status == nil }
+        guard silent.isEmpty else {
+            let reasons = silent.map {
+                "\($0.member.name.isEmpty ? hex($0.member.id) : $0.member.name): \($0.trouble ?? "")"
+            }
+            throw Problem(.unavailable, reasons.joined(separator: "\nweft: "))
+        }
+    }
+
+    private func row(_ member: FabricMembers.Member, _ client: FabricClient) async -> Row {
+        var row = Row(member: member)
+        let endpoints = member.clientURLs.compactMap(Endpoint.init)
+        guard let first = endpoints.first else {
+            row.trouble = "not started yet"
+            return row
+        }
+        do {
+            var own = FabricClient(endpoints: endpoints, group: client.group)
+            own.http.timeout = client.http.timeout
+            row.status = try await own.call("/v3/maintenance/status")
+            row.version = try FabricClient.answer(await own.http.send(.GET, first, "/version"))["weft"]?.text
+        } catch {
+            row.trouble = "\(error)"
+        }
+        return row
+    }
+
+    private func role(_ row: Row) -> String {
+        guard let status = row.status else { return "unreachable" }
+        if status["leader"]?.unsigned == row.member.id { return "leader" }
+        return row.member.isLearner ? "learner" : "follower"
+    }
+
+    private func printTable(_ rows: [Row], _ newest: UInt64) {
+        var table = Table(["NAME", "ID", "ROLE", "TERM", "APPLIED", "LAG", "SIZE", "VERSION", "CLIENT URLS"])
+        for row in rows {
+            let has = row.status != nil
+            table.add([
+                row.member.name.isEmpty ? "(not started)" : row.member.name, hex(row.member.id), role(row),
+                row.status?["raftTerm"]?.text ?? "-", has ? String(row.applied) : "-",
+                has ? String(newest - min(newest, row.applied)) : "-",
+                has ? size(row.status?["dbSize"]?.integer ?? 0) : "-", row.version ?? "-",
+                row.member.clientURLs.joined(separator: ","),
+            ])
+        }
+        table.print()
+    }
+
+    private func size(_ bytes: Int64) -> String {
+        let units = ["B", "kB", "MB", "GB", "TB"]
+        var value = Double(bytes)
+        var unit = 0
+        while value >= 1000, unit < units.count - 1 {
+            value /= 1000
+            unit += 1
+        }
+        let tenths = Int((value * 10).rounded())
+        return unit == 0 ? "\(bytes) B" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
+    }
+
+    private func printRows(_ rows: [Row], _ newest: UInt64) {
+        printJSON(
+            .array(
+                rows.map { row in
+                    var fields = [
+                        JSONValue.Field("name", .string(row.member.name)),
+                        JSONValue.Field("id", .string(hex(row.member.id))),
+                        JSONValue.Field("role", .string(role(row))),
+                        JSONValue.Field("clientURLs", .array(row.member.clientURLs.map(JSONValue.string))),
+                    ]
+                    if let status = row.status {
+                        fields.append(JSONValue.Field("lag", .number(String(newest - min(newest, row.applied)))))
+                        fields.append(JSONValue.Field("version", .string(row.version ?? "")))
+                        fields.append(JSONValue.Field("status", status))
+                    } else {
+                        fields.append(JSONValue.Field("error", .string(row.trouble ?? "")))
+                    }
+                    return .object(fields)
+                }))
+    }
+}

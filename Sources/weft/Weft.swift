@@ -1,0 +1,68 @@
+internal import ArgumentParser
+internal import CPlatform
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+@main
+struct Weft: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "weft",
+        abstract: "The metadata fabric of a storage cluster: a replicated key-value store with etcd's API.",
+        discussion: """
+            Start one member, and ask it:
+              weft serve --data-dir /var/lib/weft
+              weft put volumes/v1 '{"size":1}'
+              weft get volumes/v1
+
+            Add a machine to a running fabric:
+              weft join http://10.0.0.1:2379 --name m2
+
+            Shell completion:
+              weft --generate-completion-script bash > /etc/bash_completion.d/weft
+            """,
+        subcommands: [
+            Serve.self, Join.self, Leave.self, MemberCommand.self, Get.self, Put.self, Delete.self, Compact.self,
+            Status.self, MoveLeader.self, VersionCommand.self,
+        ])
+
+    static func main() async {
+        // Line by line, also into a pipe: what is printed is seen when it happens.
+        weft_line_buffer_standard_output()
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot(IgnoredFlags.remove(from: Array(CommandLine.arguments.dropFirst())))
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch let problem as Problem {
+            Console.error("weft: \(problem.text)")
+            Self.exit(withError: ExitCode(problem.exitCode))
+        } catch {
+            Self.exit(withError: error)
+        }
+    }
+}
+
+/// An error in the user's words; the exit code tells scripts what kind it is.
+struct Problem: Error {
+    /// 1: the operation failed; 2: it was asked for wrongly; 3: what was asked for is not there; 4: nobody answered.
+    enum Kind: Int32 {
+        case failed = 1
+        case usage = 2
+        case notFound = 3
+        case unavailable = 4
+    }
+
+    var kind: Kind
+    var text: String
+
+    init(_ kind: Kind, _ text: String) {
+        self.kind = kind
+        self.text = text
+    }
+
+    var exitCode: Int32 { kind.rawValue }
+}
