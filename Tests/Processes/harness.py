@@ -1,0 +1,221 @@
+"""Runs real weft daemons on loopback for the tests beside this file. Standard library only."""
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def b64(text):
+    return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+
+def unb64(text):
+    return base64.b64decode(text)
+
+
+class Unanswered(Exception):
+    """No answer came: the request may or may not have taken effect."""
+
+
+class Refused(Exception):
+    """The daemon answered with an error."""
+
+    def __init__(self, status, code, message):
+        super().__init__(f"{status}: {message}")
+        self.status, self.code, self.message = status, code, message
+
+
+class Connection:
+    """Requests to one member, over one connection while it holds."""
+
+    def __init__(self, port, timeout=12):
+        self.port, self.timeout, self.http = port, timeout, None
+
+    def request(self, method, path, body=b"", headers=None):
+        try:
+            if self.http is None:
+                self.http = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+                self.http.connect()
+                self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.http.request(method, path, body, headers or {})
+            answer = self.http.getresponse()
+            return answer.status, answer.read(), dict((k.lower(), v) for k, v in answer.getheaders())
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unanswered(f"{type(error).__name__}: {error}")
+
+    def call(self, path, body):
+        status, data, _ = self.request("POST", path, json.dumps(body).encode())
+        answer = json.loads(data)
+        if status >= 400:
+            raise Refused(status, answer.get("code"), answer.get("message"))
+        return answer
+
+    def close(self):
+        if self.http:
+            self.http.close()
+            self.http = None
+
+
+class Member:
+    def __init__(self, fabric, name):
+        self.fabric, self.name = fabric, name
+        self.client_port, self.peer_port = free_port(), free_port()
+        self.data = os.path.join(fabric.directory, name)
+        self.log_path = os.path.join(fabric.directory, name + ".log")
+        self.process = None
+        self.prefix = []
+
+    @property
+    def client_url(self):
+        return f"http://127.0.0.1:{self.client_port}"
+
+    @property
+    def peer_url(self):
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    def arguments(self):
+        return ["--name", self.name, "--data-dir", self.data, "--listen-client-urls", self.client_url,
+                "--advertise-client-urls", self.client_url, "--listen-peer-urls", self.peer_url,
+                "--initial-advertise-peer-urls", self.peer_url] + self.fabric.flags
+
+    def start(self, *extra):
+        founders = ",".join(f"{m.name}={m.peer_url}" for m in self.fabric.founders)
+        self.spawn(["serve", *self.arguments(), "--initial-cluster", founders, *extra])
+
+    def join(self, other, *extra):
+        self.spawn(["join", other.client_url, *self.arguments(), *extra])
+
+    def spawn(self, arguments):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.prefix + [self.fabric.weft, *arguments], stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL)
+
+    def kill(self):
+        if self.process:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def stop(self, timeout=30):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                return self.process.wait(timeout)
+            finally:
+                self.kill()
+
+    def connection(self, timeout=12):
+        return Connection(self.client_port, timeout)
+
+    def healthy(self):
+        try:
+            return self.connection(2).request("GET", "/health")[0] == 200
+        except Unanswered:
+            return False
+
+    def wait_healthy(self, seconds=30):
+        end = time.time() + seconds
+        while not self.healthy():
+            if self.process and self.process.poll() is not None:
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log()[-3000:]}")
+            assert time.time() < end, f"{self.name} does not get well:\n{self.log()[-3000:]}"
+            time.sleep(0.05)
+
+    def status(self):
+        return self.connection().call("/v3/maintenance/status", {})
+
+    def log(self):
+        with open(self.log_path, errors="replace") as file:
+            return file.read()
+
+
+class Fabric:
+    """Members of one fabric in a temporary directory; a context manager that ends them all."""
+
+    def __init__(self, weft, count=3, flags=()):
+        self.weft, self.flags = weft, list(flags)
+        self.directory = tempfile.mkdtemp(prefix="weft-test-", dir=os.environ.get("WEFT_TEST_DIR"))
+        self.founders = []
+        self.members = []
+        for n in range(count):
+            self.founders.append(self.add(f"m{n + 1}"))
+
+    def add(self, name):
+        member = Member(self, name)
+        self.members.append(member)
+        return member
+
+    def __enter__(self):
+        try:
+            for member in self.founders:
+                member.start()
+            for member in self.founders:
+                member.wait_healthy()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for member in self.members:
+            member.kill()
+        if error is not None and os.environ.get("WEFT_KEEP"):
+            print(f"kept: {self.directory}")
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def leader(self, seconds=20):
+        end = time.time() + seconds
+        while time.time() < end:
+            for member in self.members:
+                try:
+                    status = member.status()
+                except (Unanswered, Refused):
+                    continue
+                if status.get("leader") == status["header"]["member_id"]:
+                    return member
+            time.sleep(0.05)
+        raise AssertionError("there is no leader")
+
+    def follower(self):
+        leader = self.leader()
+        return next(m for m in self.members if m is not leader and m.process)
+
+
+class Report:
+    """Counts checks; prints each, and one line at the end that says how many passed and failed."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, what, holds, detail=""):
+        if holds:
+            self.passed += 1
+            print(f"ok    {what}")
+        else:
+            self.failed += 1
+            print(f"FAIL  {what}  {detail}")
+
+    def run(self, what, function, *arguments):
+        try:
+            function(*arguments)
+        except Exception as error:
+            return self.check(what, False, f"{type(error).__name__}: {error}")
+        self.check(what, True)
+
+    def finish(self):
+        print(f"{self.passed} passed, {self.failed} failed")
+        raise SystemExit(1 if self.failed else 0)
