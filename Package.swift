@@ -54,5 +54,12 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: houseRules),
+        tests("BytesTests", ["Bytes", "JSON"]),
+        tests("RaftTests", ["Bytes", "Raft"], resources: ["Interactions"]),
+        tests("StorageTests", ["Raft", "SQLite", "Storage"]),
+        tests("MVCCTests", ["Bytes", "MVCC", "SQLite"]),
+        tests("TransportTests", ["Bytes", "Raft", "Transport"]),
+        tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
+        tests("TidyTests", []),
     ]
 )

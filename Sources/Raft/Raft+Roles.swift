@@ -39,7 +39,6 @@ extension Raft {
         syncProgress()
         // An entry of the own term, so that those of earlier terms commit with it (P 5.4.2, 8).
         append([Entry(index: log.lastIndex + 1, term: term, proposal: Proposal(id: 0, kind: .empty, payload: []))])
-        broadcastHeartbeat()
     }
 
     /// Leaves a leadership, if there is one; reads that waited for its confirmation have none.
@@ -63,9 +62,9 @@ extension Raft {
         electionElapsed += 1
         if role == .leader {
             tickLeader()
-        } else if isVoter, installing == nil, electionElapsed >= electionTimeoutTicks {
+        } else if mayCampaign, installing == nil, electionElapsed >= electionTimeoutTicks {
             campaign(transfer: false)
-        } else if !isVoter, electionElapsed >= 2 * settings.electionTicks {
+        } else if !mayCampaign, electionElapsed >= 2 * settings.electionTicks {
             // Without a vote it can do nothing about a silent leader but stop to believe in it.
             leader = nil
         }
@@ -97,13 +96,21 @@ extension Raft {
         if active < quorumSize { becomeFollower(term: term, leader: nil) }
     }
 
+    /// A voter may, and one whose removal is in its log but not known to be committed: with two members its log can be
+    /// the longer one, so that the other could never be elected without it (D 4.2.2).
+    private var mayCampaign: Bool {
+        if isVoter { return true }
+        guard configurationIndex > commit else { return false }
+        return configurationsBefore.last?.configuration.isVoter(id) ?? false
+    }
+
     package var quorumSize: Int { configuration.voters.count / 2 + 1 }
 
     // MARK: - Elections
 
     /// Begins an election: with a pre-vote, unless the leader handed over (D 9.6, 3.10).
     mutating func campaign(transfer: Bool) {
-        guard isVoter, installing == nil else { return }
+        guard mayCampaign, installing == nil else { return }
         if transfer {
             becomeCandidate()
             requestVotes(transfer: true)

@@ -5,6 +5,11 @@ package struct Ready: Sendable {
         /// Removes what the log holds from here on first.
         package var firstIndex: Index
         package var entries: [Entry]
+
+        package init(firstIndex: Index, entries: [Entry]) {
+            self.firstIndex = firstIndex
+            self.entries = entries
+        }
     }
 
     package struct LogRead: Equatable, Sendable {

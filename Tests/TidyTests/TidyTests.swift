@@ -1,0 +1,102 @@
+import Foundation
+import Testing
+
+/// The house rules that a machine can check.
+@Suite struct TidyTests {
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    struct Source: CustomTestStringConvertible, Sendable {
+        let path: String
+        let lines: [String]
+        var testDescription: String { path }
+        /// The room it is in.
+        var target: String { path.split(separator: "/").dropFirst().first.map(String.init) ?? "" }
+    }
+
+    static func files(under folder: String) -> [Source] {
+        let base = root.appendingPathComponent(folder)
+        let names = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+        return names.filter { $0.hasSuffix(".swift") }.sorted().compactMap { name in
+            guard let text = try? String(contentsOf: base.appendingPathComponent(name), encoding: .utf8) else {
+                return nil
+            }
+            return Source(path: "\(folder)/\(name)", lines: text.components(separatedBy: "\n"))
+        }
+    }
+
+    static let sources = files(under: "Sources")
+
+    /// What each room may import beside the toolchain's own modules.
+    static let allowed: [String: Set<String>] = [
+        "Bytes": [], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CSQLite"],
+        "Storage": ["Bytes", "Raft", "SQLite", "Glibc"], "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
+        "Transport": ["Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Synchronization"],
+        "Server": [
+            "Bytes", "MVCC", "Raft", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc", "Synchronization",
+        ],
+        "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
+        "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Server", "NIOHTTP1", "Glibc"],
+        "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
+        "weft": [
+            "API", "ArgumentParser", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
+            "MVCC",
+            "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Server", "Storage", "Synchronization", "Transport", "Yams",
+        ],
+    ]
+
+    @Test func thereAreSources() {
+        #expect(Self.sources.count > 60)
+    }
+
+    @Test(arguments: sources) func filesAreShort(_ source: Source) {
+        #expect(source.lines.count < 800)
+    }
+
+    @Test(arguments: sources) func roomsImportOnlyWhatTheyMay(_ source: Source) {
+        for line in source.lines {
+            let words = line.split(separator: " ")
+            guard let place = words.firstIndex(of: "import"), place <= 2, words.count > place + 1, !line.hasPrefix("//")
+            else {
+                continue
+            }
+            let name = String(words[place + 1])
+            #expect(Self.allowed[source.target]?.contains(name) == true, "\(source.path) may not import \(name)")
+        }
+    }
+
+    @Test(arguments: sources) func nothingForbiddenIsWritten(_ source: Source) {
+        for (number, line) in source.lines.enumerated() {
+            let code = line.components(separatedBy: "//")[0]
+            for forbidden in ["try!", "Task {", "Task.detached", "fatalError()", "as!", "TO" + "DO", "FIX" + "ME"] {
+                #expect(!code.contains(forbidden), "\(source.path):\(number + 1) has \(forbidden)")
+            }
+        }
+    }
+
+    @Test(arguments: sources) func functionsFitAScreen(_ source: Source) {
+        var start: (line: Int, indent: Int)?
+        for (number, line) in source.lines.enumerated() {
+            let indent = line.prefix { $0 == " " }.count
+            let text = line.drop { $0 == " " }
+            if let open = start, text.hasPrefix("}"), indent == open.indent {
+                #expect(number - open.line < 70, "\(source.path):\(open.line + 1) is \(number - open.line) lines long")
+                start = nil
+            }
+            let isFunction = text.contains("func ") || text.contains("init(") || text.hasPrefix("deinit")
+            if start == nil, isFunction, !text.hasPrefix("//"), !text.hasSuffix("}") { start = (number, indent) }
+        }
+    }
+
+    @Test(arguments: ["Raft", "MVCC"]) func nothingDependsOnHashOrder(_ target: String) {
+        for source in Self.sources where source.target == target {
+            for (number, line) in source.lines.enumerated() where target == "Raft" {
+                let code = line.components(separatedBy: "//")[0]
+                for hashed in ["Dictionary<", "Set<", "[NodeID:", "[Index:", "SystemRandomNumberGenerator", ".random("]
+                {
+                    #expect(!code.contains(hashed), "\(source.path):\(number + 1) has \(hashed)")
+                }
+            }
+        }
+    }
+}
