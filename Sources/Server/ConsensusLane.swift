@@ -95,6 +95,8 @@ private struct Driver {
         self.core = core
         self.raft = raft
         checkpointed = raft.applied
+        // With nobody to wait for there is no reason to wait.
+        if raft.configuration.voters == [raft.id] { self.raft.receive(.campaign) }
     }
 
     // MARK: - Input

@@ -60,7 +60,7 @@ struct Join: AsyncParsableCommand {
                 try await joining.run(settings, directory, ticket: ticket)
             }
         } catch let error as StorageError {
-            throw Problem(.failed, error.description)
+            throw Problem(error)
         }
     }
 }

@@ -26,7 +26,7 @@ struct Serve: AsyncParsableCommand {
             let directory = try DataDirectory(settings.server.dataDirectory)
             try await onThread { try Daemon(settings).run(directory) }
         } catch let error as StorageError {
-            throw Problem(.failed, error.description)
+            throw Problem(error)
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import CPlatform
+internal import Storage
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -48,12 +49,14 @@ struct Weft: AsyncParsableCommand {
 
 /// An error in the user's words; the exit code tells scripts what kind it is.
 struct Problem: Error {
-    /// 1: the operation failed; 2: it was asked for wrongly; 3: what was asked for is not there; 4: nobody answered.
+    /// 1: the operation failed; 2: it was asked for wrongly; 3: what was asked for is not there; 4: nobody answered;
+    /// 5: the data directory cannot be used, and starting again will not help.
     enum Kind: Int32 {
         case failed = 1
         case usage = 2
         case notFound = 3
         case unavailable = 4
+        case unusable = 5
     }
 
     var kind: Kind
@@ -62,6 +65,13 @@ struct Problem: Error {
     init(_ kind: Kind, _ text: String) {
         self.kind = kind
         self.text = text
+    }
+
+    init(_ error: StorageError) {
+        switch error {
+        case .damaged, .unusable: self.init(.unusable, error.description)
+        case .system, .sqlite: self.init(.failed, error.description)
+        }
     }
 
     var exitCode: Int32 { kind.rawValue }
