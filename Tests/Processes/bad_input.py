@@ -179,7 +179,8 @@ def refused_starts(weft):
         ended(member, 'line 3: unknown key "heart-beat"')
         member.start("--election-timeout", "100")
         ended(member, "--heartbeat-interval")
-        member.start()
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        member.start("--config-file", os.path.join(root, "config", "weft.example.yaml"))
         member.wait_healthy()
 
 
