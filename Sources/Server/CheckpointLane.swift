@@ -84,7 +84,7 @@ final class CheckpointLane: Sendable {
             } catch {
                 guard error.isFull else { core.fail(StorageError.sqlite(error)) }
                 core.noteDiskFull(true, what: "kv.db")
-                _ = Mailbox<Void>().take(until: monotonicNanoseconds() + Self.retryNanoseconds)
+                pause(nanoseconds: Self.retryNanoseconds)
             }
         }
     }

@@ -145,8 +145,20 @@ private struct Driver {
             held += proposals.map(\.id)
             return
         }
-        for proposal in proposals { outstanding[proposal.id]?.term = raft.term }
-        raft.receive(.propose(proposals))
+        // In portions that fit a message to the leader.
+        var portion: [Proposal] = []
+        var bytes = 0
+        for proposal in proposals {
+            outstanding[proposal.id]?.term = raft.term
+            portion.append(proposal)
+            bytes += proposal.payload.count
+            if bytes >= raft.settings.messageBytesMax {
+                raft.receive(.propose(portion))
+                portion = []
+                bytes = 0
+            }
+        }
+        if !portion.isEmpty { raft.receive(.propose(portion)) }
     }
 
     /// Proposes again what certainly was not appended.
@@ -204,7 +216,7 @@ private struct Driver {
             if !alive.isEmpty { ask(alive) }
         }
         expire(now)
-        retryChanges(now)
+        expireChanges(now)
         tickRetirement()
         core.follow(raft.configuration)
     }
@@ -219,8 +231,8 @@ private struct Driver {
         held.removeAll { outstanding[$0] == nil }
     }
 
-    /// A change of membership that found no leader, or one that was not ready, is tried again while its time lasts.
-    private mutating func retryChanges(_ now: UInt64) {
+    /// A change of the membership that nobody answered in its time.
+    private mutating func expireChanges(_ now: UInt64) {
         for (id, pending) in changeDeadlines.sorted(by: { $0.key < $1.key }) where pending.deadline <= now {
             changeDeadlines[id] = nil
             core.requests.finish(id, .failure(.timeout))

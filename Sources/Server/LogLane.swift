@@ -40,7 +40,8 @@ final class LogLane: Sendable {
     }
 
     private static let compactionRowsMax = 500
-    private static let markSyncNanoseconds: UInt64 = 20_000_000
+    /// Between syncs of the mark, and between slices of a compaction.
+    private static let choreNanoseconds: UInt64 = 20_000_000
     private static let retryNanoseconds: UInt64 = 250_000_000
 
     let mailbox = Mailbox<Work>()
@@ -52,47 +53,45 @@ final class LogLane: Sendable {
 
     func run(_ store: LogStore) {
         var compactTo: Index = 0
-        var markIsDirty = false
-        var markDeadline: UInt64 = 0
+        var nextChore: UInt64 = 0
         while true {
-            let mustCompact = compactTo > store.loaded().baseIndex
-            let deadline = mustCompact ? 0 : markIsDirty ? markDeadline : nil
-            let work = mailbox.take(until: deadline)
-            var batch = Batch()
-            for item in work {
-                switch item {
-                case .append(let sequence, let append, let hardState, let messages):
-                    if !batch.add(append, hardState, messages, sequence) {
-                        write(&batch, store)
-                        _ = batch.add(append, hardState, messages, sequence)
-                    }
-                case .read(let read):
-                    write(&batch, store)
-                    answer(read, store)
-                case .compact(let index): compactTo = max(compactTo, index)
-                case .reset(let mark):
-                    write(&batch, store)
-                    core.orFail { () throws(StorageError) in try store.reset(index: mark.index, term: mark.term) }
-                    core.consensus.post(.raft(.installed(mark.index)))
-                case .stop(let done):
-                    write(&batch, store)
-                    core.orFail { () throws(StorageError) in try store.syncMark() }
-                    done.fulfil(())
-                    return
-                }
-            }
-            let hadWork = !batch.isEmpty
-            write(&batch, store)
-            if hadWork && !markIsDirty {
-                markIsDirty = true
-                markDeadline = monotonicNanoseconds() + Self.markSyncNanoseconds
-            }
-            if markIsDirty, monotonicNanoseconds() >= markDeadline {
-                core.orFail { () throws(StorageError) in try store.syncMark() }
-                markIsDirty = false
-            }
-            if work.isEmpty, mustCompact { compact(&compactTo, store) }
+            let hasChores = store.isMarkUnsynced || compactTo > store.loaded().baseIndex
+            guard handle(mailbox.take(until: hasChores ? nextChore : nil), store, &compactTo) else { return }
+            // Also under load that never pauses: chores get their turn, a slice at a time.
+            let now = monotonicNanoseconds()
+            guard now >= nextChore else { continue }
+            nextChore = now + Self.choreNanoseconds
+            if store.isMarkUnsynced { core.orFail { () throws(StorageError) in try store.syncMark() } }
+            if compactTo > store.loaded().baseIndex { compact(to: compactTo, store) }
         }
+    }
+
+    /// Does what was posted; false when the lane shall end.
+    private func handle(_ work: [Work], _ store: LogStore, _ compactTo: inout Index) -> Bool {
+        var batch = Batch()
+        for item in work {
+            if case .append(let sequence, let append, let hardState, let messages) = item {
+                if batch.add(append, hardState, messages, sequence) { continue }
+                write(&batch, store)
+                _ = batch.add(append, hardState, messages, sequence)
+                continue
+            }
+            write(&batch, store)
+            switch item {
+            case .append: break
+            case .read(let read): answer(read, store)
+            case .compact(let index): compactTo = max(compactTo, index)
+            case .reset(let mark):
+                whileFull { () throws(StorageError) in try store.reset(index: mark.index, term: mark.term) }
+                core.consensus.post(.raft(.installed(mark.index)))
+            case .stop(let done):
+                core.orFail { () throws(StorageError) in try store.syncMark() }
+                done.fulfil(())
+                return false
+            }
+        }
+        write(&batch, store)
+        return true
     }
 
     private func write(_ batch: inout Batch, _ store: LogStore) {
@@ -118,7 +117,7 @@ final class LogLane: Sendable {
             } catch {
                 guard error.isFull else { core.fail(error) }
                 core.noteDiskFull(true, what: "log.db")
-                _ = Mailbox<Void>().take(until: monotonicNanoseconds() + Self.retryNanoseconds)
+                pause(nanoseconds: Self.retryNanoseconds)
             }
         }
     }
@@ -132,13 +131,12 @@ final class LogLane: Sendable {
         }
     }
 
-    /// A slice at a time, and only when nothing waits.
-    private func compact(_ target: inout Index, _ store: LogStore) {
+    /// One slice. Without space it can wait.
+    private func compact(to target: Index, _ store: LogStore) {
         do throws(StorageError) {
-            if try !store.compact(to: target, rowsMax: Self.compactionRowsMax) { target = 0 }
+            try store.compact(to: target, rowsMax: Self.compactionRowsMax)
         } catch {
             guard error.isFull else { core.fail(error) }
-            target = 0
         }
     }
 }

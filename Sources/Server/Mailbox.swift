@@ -65,6 +65,13 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     }
 }
 
+/// Lets this thread rest.
+func pause(nanoseconds: UInt64) {
+    var rest = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    var remaining = timespec()
+    while nanosleep(&rest, &remaining) != 0, errno == EINTR { rest = remaining }
+}
+
 /// Starts a thread that runs `body` once; the name is for messages.
 package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     final class Box: Sendable {

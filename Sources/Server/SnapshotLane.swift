@@ -31,7 +31,7 @@ final class SnapshotLane: Sendable {
                     do {
                         // The log may have been cut past an older image.
                         if let old = image, receivers.isEmpty || old.header.mark.index + 1 < core.status.firstIndex {
-                            try File.remove(old.path)
+                            try remove(old.path)
                             image = nil
                         }
                         let current = try image ?? makeImage()
@@ -45,7 +45,7 @@ final class SnapshotLane: Sendable {
                 case .ended(let peer):
                     receivers.remove(peer)
                     if receivers.isEmpty, let old = image {
-                        core.orFail { () throws(StorageError) in try File.remove(old.path) }
+                        core.orFail { () throws(StorageError) in try remove(old.path) }
                         image = nil
                     }
                 case .stop: return
@@ -54,9 +54,14 @@ final class SnapshotLane: Sendable {
         }
     }
 
+    /// Removes an image and what SQLite put beside it when it was looked at.
+    private func remove(_ path: String) throws(StorageError) {
+        for suffix in ["", "-wal", "-shm"] { try File.remove(path + suffix) }
+    }
+
     private func makeImage() throws -> (header: SnapshotStore.Header, path: String) {
         let path = core.snapshotStore.outgoingPath(core.view.appliedIndex)
-        try File.remove(path)
+        try remove(path)
         try StateReader(path: core.directory.statePath, cacheBytes: 1 << 20).copy(to: path)
         let meta = try inspectImage(at: path)
         let size = try SnapshotStore.measure(path)

@@ -20,6 +20,8 @@ package final class LogStore {
     private let path: String
     private let mark: DurableMark
     private var contents: Contents
+    /// If the mark knows more than the device has of it.
+    package private(set) var isMarkUnsynced = false
     private var insert: Statement
     private var cut: Statement
     private var setState: Statement
@@ -223,6 +225,7 @@ package final class LogStore {
     }
 
     private func noteDurable() throws(StorageError) {
+        isMarkUnsynced = true
         try mark.write(
             DurableMark.Value(
                 lastIndex: contents.lastIndex, lastTerm: contents.runs.last?.term ?? contents.baseTerm,
@@ -232,9 +235,11 @@ package final class LogStore {
     /// Makes the mark safe from a power cut, too. It costs an fsync of its own, off the path of a write.
     package func syncMark() throws(StorageError) {
         try mark.sync()
+        isMarkUnsynced = false
     }
 
     /// Removes entries up to and with `index`, at most `rowsMax` of them; answers if there is more to remove.
+    @discardableResult
     package func compact(to index: Index, rowsMax: Int) throws(StorageError) -> Bool {
         let target = min(index, contents.baseIndex + Index(rowsMax))
         guard target > contents.baseIndex, target <= contents.lastIndex else { return false }

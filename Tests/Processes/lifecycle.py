@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""How daemons start, stop, catch up and are asked, as systemd and operators do it.
+
+    lifecycle.py WEFT
+"""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from harness import Fabric, Report, b64
+
+
+def weft(binary, *arguments, status=0, text=None):
+    """What the command prints; it must end with `status`."""
+    run = subprocess.run([binary, *arguments], input=text, capture_output=True, text=True, timeout=60)
+    assert run.returncode == status, f"weft {' '.join(arguments)}: {run.returncode}, not {status}: {run.stdout}{run.stderr}"
+    return run.stdout
+
+
+def announces_itself(binary):
+    """Type=notify: READY once it serves, STOPPING at SIGTERM; ends with 0."""
+    with Fabric(binary, 1) as fabric:
+        member = fabric.members[0]
+        member.stop()
+        path = os.path.join(fabric.directory, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(path)
+            notify.settimeout(20)
+            os.environ["NOTIFY_SOCKET"] = path
+            try:
+                member.start()
+            finally:
+                del os.environ["NOTIFY_SOCKET"]
+            assert notify.recv(1000).startswith(b"READY=1")
+            assert member.connection().request("GET", "/version")[0] == 200, "it is ready, but serves nobody"
+            member.process.send_signal(signal.SIGTERM)
+            assert notify.recv(1000).startswith(b"STOPPING=1")
+            assert member.process.wait(20) == 0
+
+
+def hands_over(fabric):
+    """A leader that is stopped has handed over by the time it has ended."""
+    leader = fabric.leader()
+    term = int(leader.status()["raftTerm"])
+    assert leader.stop() == 0, leader.log()[-500:]
+    other = next(m for m in fabric.members if m.process)
+    status = other.status()
+    assert int(status.get("leader", 0)) != 0 and int(status["raftTerm"]) == term + 1, status
+    leader.start()
+    leader.wait_healthy()
+
+
+def two_signals(fabric):
+    """The second signal ends it at once; nothing that was acknowledged is lost."""
+    member = fabric.follower()
+    member.connection().call("/v3/kv/put", {"key": b64("two"), "value": b64("signals")})
+    member.process.send_signal(signal.SIGTERM)
+    member.process.send_signal(signal.SIGTERM)
+    assert member.process.wait(10) == 0
+    member.process = None
+    member.start()
+    member.wait_healthy()
+    assert member.connection().call("/v3/kv/range", {"key": b64("two"), "serializable": True})["count"] == "1"
+
+
+def catches_up(fabric):
+    """Who was away for longer than the log reaches back gets a snapshot, and then has everything."""
+    away = fabric.follower()
+    away.stop()
+    writer = fabric.leader().connection()
+    # More than --snapshot-count, over several checkpoints, so that the log is cut.
+    for n in range(1500):
+        writer.call("/v3/kv/put", {"key": b64(f"away/{n % 100}"), "value": b64(str(n))})
+        if n % 300 == 299:
+            time.sleep(5.5)
+    away.start()
+    away.wait_healthy(60)
+    assert "receiving a snapshot" in away.log(), away.log()[-1000:]
+    local = away.connection().call("/v3/kv/range", {"key": b64("away/"), "range_end": b64("away0")})
+    assert local["count"] == "100" and local["kvs"][0]["value"] == b64("1400"), local
+
+
+def commands(binary, fabric):
+    at = ["--endpoints", fabric.members[0].client_url]
+    assert weft(binary, "put", "cli/a", "one", *at).startswith("OK, revision ")
+    weft(binary, "put", "cli/b", *at, text="from standard input")
+    assert weft(binary, "get", "cli/b", *at) == "from standard input\n"
+    assert weft(binary, "get", "--prefix", "cli/", *at) == "cli/a\none\ncli/b\nfrom standard input\n"
+    assert json.loads(weft(binary, "get", "cli/a", "-o", "json", *at))["count"] == "1"
+    weft(binary, "get", "cli/nothing", *at, status=3)
+    assert weft(binary, "del", "--prefix", "cli/", *at) == "2\n"
+    weft(binary, "del", "cli/a", *at, status=3)
+    revision = json.loads(weft(binary, "get", "--prefix", "", "--limit", "1", "-o", "json", *at))["header"]["revision"]
+    weft(binary, "compact", revision, *at)
+    weft(binary, "compact", revision, *at, status=1)
+    weft(binary, "get", "x", "--endpoints", "http://127.0.0.1:1", status=4)
+    weft(binary, "get", "x", "--endpoints", "ftp://x", status=2)
+    rows = json.loads(weft(binary, "status", "-o", "json", *at))
+    assert [row["role"] for row in rows].count("leader") == 1 and len(rows) == 3, rows
+    assert len(json.loads(weft(binary, "member", "list", "-o", "json", *at))["members"]) == 3
+    target = next(row["name"] for row in rows if row["role"] == "follower")
+    weft(binary, "move-leader", target, *at)
+    assert fabric.leader().name == target
+    weft(binary, "member", "remove", "nobody", *at, status=3)
+    for shell in ("bash", "zsh", "fish"):
+        assert "weft" in weft(binary, "--generate-completion-script", shell)
+    for command in ("serve", "join", "leave", "get", "put", "del", "compact", "status", "move-leader", "version"):
+        assert "weft" in weft(binary, command, "--help")
+
+
+def metrics(fabric):
+    text = fabric.members[0].connection().request("GET", "/metrics")[1].decode()
+    for name in ("etcd_server_has_leader 1", "etcd_disk_wal_fsync_duration_seconds_bucket", "etcd_mvcc_db_total_size_in_bytes",
+                 "etcd_server_proposals_applied_total", "process_resident_memory_bytes"):
+        assert name in text, name
+    for line in text.splitlines():
+        assert line.startswith("#") or len(line.rsplit(" ", 1)) == 2 and float(line.rsplit(" ", 1)[1]) >= 0, line
+
+
+def main():
+    binary = sys.argv[1]
+    report = Report()
+    report.run("it tells systemd when it is ready and when it stops", announces_itself, binary)
+    with Fabric(binary, 3, ["--snapshot-count", "200", "--snapshot-catchup-entries", "100"]) as fabric:
+        report.run("every command does what its help says", commands, binary, fabric)
+        report.run("a stopped leader hands over", hands_over, fabric)
+        report.run("a second signal is quicker", two_signals, fabric)
+        report.run("metrics are Prometheus text under etcd's names", metrics, fabric)
+        report.run("a member that was away long gets a snapshot", catches_up, fabric)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
