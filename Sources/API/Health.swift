@@ -9,7 +9,7 @@ struct Health: Sendable {
 
     /// If this member can serve: with `?serializable=true` alone, else with the others.
     func health(_ request: HTTPRequest) async -> HTTPResponse {
-        let isLocal = request.queryFields.contains { $0.name == "serializable" && $0.value == "true" }
+        let isLocal = request.queryFields.contains { $0.name == "serializable" && $0.value == Array("true".utf8) }
         let reason = isLocal ? localTrouble() : await trouble()
         var json = JSONWriter()
         json.object { json in

@@ -15,12 +15,17 @@ struct PlainKV: Sendable {
     func respond(to request: HTTPRequest) async -> HTTPResponse {
         let key = percentDecoded(request.path.dropFirst(Self.prefix.utf8.count))
         do throws(APIError) {
-            let options = try Options(request.queryFields)
             switch request.method {
             case .GET, .HEAD:
+                let options = try Options(
+                    request, known: ["prefix", "keys", "limit", "after", "revision", "serializable"])
                 return options.lists ? try await list(key, options) : try await get(key, options, request)
-            case .PUT: return try await put(key, options, request)
-            case .DELETE: return try await delete(key, options, request)
+            case .PUT:
+                _ = try Options(request, known: [])
+                return try await put(key, request)
+            case .DELETE:
+                let options = try Options(request, known: ["prefix"])
+                return options.isPrefix ? try await deletePrefix(key, request) : try await delete(key, request)
             default: return .methodNotAllowed("GET, HEAD, PUT, DELETE")
             }
         } catch {
@@ -38,19 +43,24 @@ struct PlainKV: Sendable {
         var limit: Int64 = 0
         var after: [UInt8]?
 
-        init(_ fields: [(name: String, value: String?)]) throws(APIError) {
-            for (name, value) in fields {
+        /// - Parameter known: the fields that mean something to this method.
+        init(_ request: HTTPRequest, known: Set<String>) throws(APIError) {
+            for (name, bytes) in request.queryFields {
+                guard known.contains(name) else {
+                    throw APIError(
+                        .invalidArgument,
+                        "unknown query field \"\(name)\" for \(request.method); known: \(known.sorted().joined(separator: ", "))"
+                    )
+                }
+                let value = bytes.map { String(decoding: $0, as: UTF8.self) }
                 switch name {
                 case "prefix": isPrefix = try Self.flag(name, value)
                 case "keys": keysOnly = try Self.flag(name, value)
                 case "serializable": serializable = try Self.flag(name, value)
                 case "revision": revision = try Self.number(name, value)
                 case "limit": limit = try Self.number(name, value)
-                case "after": after = Array((value ?? "").utf8)
-                default:
-                    throw APIError(
-                        .invalidArgument,
-                        "unknown query field \"\(name)\"; known are prefix, keys, limit, after, revision, serializable")
+                case "after": after = bytes ?? []
+                default: break
                 }
             }
             lists = isPrefix || keysOnly
@@ -150,8 +160,7 @@ struct PlainKV: Sendable {
 
     // MARK: - Writing
 
-    private func put(_ key: [UInt8], _ options: Options, _ request: HTTPRequest) async throws(APIError) -> HTTPResponse
-    {
+    private func put(_ key: [UInt8], _ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
         try expectKey(key)
         guard request.body.count <= member.settings.requestBytesMax else {
             return .error(.payloadTooLarge, code: 8, "a value of over \(member.settings.requestBytesMax) bytes")
@@ -173,20 +182,33 @@ struct PlainKV: Sendable {
         return .json(previous == nil ? .created : .ok, json, Self.headers(of: pair))
     }
 
-    private func delete(
-        _ key: [UInt8], _ options: Options, _ request: HTTPRequest
-    ) async throws(APIError) -> HTTPResponse {
-        if !options.isPrefix { try expectKey(key) }
-        let range = options.isPrefix ? KeyRange(prefix: key) : KeyRange(start: key, end: .single)
+    private func delete(_ key: [UInt8], _ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
+        try expectKey(key)
+        let range = KeyRange(start: key, end: .single)
         let outcome = try await change(key, .deleteRange(DeleteRangeRequest(range: range)), request)
         guard case .deleteRange(let deleted, _) = outcome.response else { return failed(outcome.current) }
-        if deleted == 0, !options.isPrefix { return notFound(key, revision: outcome.revision) }
+        return deleted == 0 ? notFound(key, revision: outcome.revision) : deletion(deleted, revision: outcome.revision)
+    }
+
+    private func deletePrefix(_ prefix: [UInt8], _ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
+        guard !request.headers.contains(name: "if-match"), !request.headers.contains(name: "if-none-match") else {
+            throw APIError(.invalidArgument, "conditions are about one key; they do not go with ?prefix")
+        }
+        let command = Command.deleteRange(DeleteRangeRequest(range: KeyRange(prefix: prefix)))
+        let applied = try await member.kv { member throws(ServerError) in try await member.propose(command) }
+        guard case .deleteRange(let deleted, _) = applied.result else {
+            throw APIError(.internal, "weft: a deletion without an answer")
+        }
+        return deletion(deleted, revision: applied.revision)
+    }
+
+    private func deletion(_ deleted: Int64, revision: Int64) -> HTTPResponse {
         var json = JSONWriter()
         json.object { json in
             json.name("deleted")
             json.number(deleted)
             json.name("revision")
-            json.number(outcome.revision)
+            json.number(revision)
         }
         return .json(.ok, json)
     }

@@ -103,7 +103,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
             return refuseBody()
         }
         body.append(contentsOf: buffer.readableBytesView)
-        let seconds = Int64(body.count / limits.bodyBytesPerSecondMin)
+        let seconds = Int64(body.count / limits.bytesPerSecondMin)
         let deadline = since + limits.headerTimeout + .seconds(seconds)
         state = .body(head, body, since: since)
         expect(within: max(deadline - .now(), .milliseconds(1)), "the request's body came too slowly")
@@ -112,7 +112,9 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private func finish() {
         guard case .body(let head, let body, _) = state, let context else { return }
         timer?.cancel()
-        state = .answering(keepAlive: head.isKeepAlive)
+        // Whoever asks to upgrade is answered in HTTP/1.1; the decoder reads nothing after such a request.
+        let wantsUpgrade = head.headers.contains(name: "upgrade") || head.method == .CONNECT
+        state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade)
         let request = HTTPRequest(method: head.method, target: head.uri, headers: head.headers, body: body)
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let service = service
@@ -124,21 +126,21 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private func write(_ response: HTTPResponse, isHead: Bool) {
-        guard case .answering(let keepAlive) = state, let context else { return }
+        guard case .answering(let keepAlive) = state else { return }
         send(response, keepAlive: keepAlive, isHead: isHead)
-        if keepAlive {
-            state = .idle
-            expect(within: limits.idleTimeout, nil)
-            // The next request may be here already, in part or whole.
-            let waiting = ahead
-            ahead = []
-            for part in waiting {
-                if case .answering = state { ahead.append(part) } else { receive(part) }
-            }
-            context.read()
-        } else {
-            state = .closing
+    }
+
+    /// The answer has left: the next request may be here already, in part or whole.
+    private func answered() {
+        state = .idle
+        expect(within: limits.idleTimeout, nil)
+        let waiting = ahead
+        ahead = []
+        for part in waiting {
+            if case .answering = state { ahead.append(part) } else { receive(part) }
         }
+        if case .answering = state { return }
+        context?.read()
     }
 
     /// Answers without asking the service, and closes: what follows on the connection cannot be trusted.
@@ -163,10 +165,13 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
             let buffer = context.channel.allocator.buffer(bytes: response.body)
             context.write(Self.wrapOutboundOut(.body(.byteBuffer(buffer))), promise: nil)
         }
+        // A client that takes nothing is not waited for longer than the least rate allows.
+        let patience = limits.headerTimeout + .seconds(Int64(response.body.count / limits.bytesPerSecondMin))
+        expect(within: patience, nil)
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let channel = context.channel
-        let closes = !keepAlive
-        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in
-            if closes { channel.close(promise: nil) }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { result in
+            if keepAlive, case .success = result { bound.value.answered() } else { channel.close(promise: nil) }
         }
     }
 

@@ -21,11 +21,10 @@ package struct HTTPRequest: Sendable {
     }
 
     /// The query's fields in order, decoded; a field without an equals sign has no value.
-    package var queryFields: [(name: String, value: String?)] {
+    package var queryFields: [(name: String, value: [UInt8]?)] {
         query.split(separator: "&").map { field in
             let parts = field.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            let value =
-                parts.count > 1 ? String(decoding: percentDecoded(parts[1], plusIsSpace: true), as: UTF8.self) : nil
+            let value = parts.count > 1 ? percentDecoded(parts[1], plusIsSpace: true) : nil
             return (String(decoding: percentDecoded(parts[0], plusIsSpace: true), as: UTF8.self), value)
         }
     }
@@ -88,8 +87,8 @@ package struct HTTPLimits: Sendable {
     package var headerTimeout = TimeAmount.seconds(10)
     /// Idle time between requests of a connection.
     package var idleTimeout = TimeAmount.seconds(300)
-    /// A body must come at least this fast, after a grace of `headerTimeout`.
-    package var bodyBytesPerSecondMin = 16 << 10
+    /// Bodies must come, and answers be taken, at least this fast, after a grace of `headerTimeout`.
+    package var bytesPerSecondMin = 16 << 10
     package var connectionsMax = 10_000
 
     package init() {}

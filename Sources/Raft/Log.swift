@@ -23,7 +23,8 @@ package struct Log: Sendable {
     private var runs: [TermRun]
     private var recent = Queue<Entry>()
     private var recentFirst: Index
-    private var recentBytes = 0
+    /// What the entries in memory take.
+    private(set) var recentBytes = 0
     /// Appends on their way to the disk: their sequence and the last of their entries that is still part of the log.
     private var appending = Queue<(sequence: UInt64, lastIndex: Index)>()
 

@@ -29,7 +29,8 @@ package struct Message: Equatable, Sendable {
         case timeoutNow
         /// A follower's requests for the leader. A leader of another term refuses, which is what makes it safe to ask again.
         case propose([Proposal])
-        case proposeRefused([UInt64])
+        /// `attempt` is the term the refused proposals were sent in.
+        case proposeRefused([UInt64], attempt: Term)
         case change(requestID: UInt64, ConfigurationChange)
         case changeRefused(requestID: UInt64, ChangeRefusal)
         case readIndex([UInt64])

@@ -38,9 +38,13 @@ struct Progress: Sendable {
         switch state {
         case .probing(let waiting): return !waiting
         case .replicating where isStuck: return true
-        case .replicating: return inflight.count < window.messagesMax && inflightBytes < window.bytesMax
+        case .replicating: return hasRoom(in: window)
         case .snapshot: return false
         }
+    }
+
+    func hasRoom(in window: Window) -> Bool {
+        inflight.count < window.messagesMax && inflightBytes < window.bytesMax
     }
 
     mutating func becomeProbing() {
@@ -99,7 +103,7 @@ struct Progress: Sendable {
             guard rejected > match else { return false }
             becomeProbing()
         } else {
-            guard next == rejected + 1 else { return false }
+            guard next - 1 == rejected else { return false }
         }
         next = max(min(rejected, retry + 1), match + 1)
         if case .probing = state { state = .probing(waiting: false) }

@@ -31,9 +31,9 @@ extension Raft {
 
     private mutating func drop(_ ids: [UInt64], of proposer: NodeID) {
         if proposer == id {
-            ready.proposalsDropped += ids
+            ready.proposalsDropped += ids.map { ($0, term) }
         } else {
-            send(.proposeRefused(ids), to: proposer)
+            send(.proposeRefused(ids, attempt: term), to: proposer)
         }
     }
 
@@ -76,6 +76,11 @@ extension Raft {
             peer.progress.becomeSnapshot()
             ready.snapshotsWanted.append(peer.id)
             return false
+        }
+        if peer.progress.isStuck, !peer.progress.hasRoom(in: settings.window) {
+            // Only asks where the peer is: what it lacks is under way already.
+            sendAppend([], previousTerm: previousTerm, to: &peer)
+            return true
         }
         guard let entries = log.entries(from: next, through: log.lastIndex, costMax: settings.messageBytesMax) else {
             peer.progress.isReadingLog = true

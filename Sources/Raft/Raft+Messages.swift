@@ -49,7 +49,7 @@ extension Raft {
         switch message.body {
         case .append, .heartbeat: send(.appendReply(.staleTerm), to: message.from)
         case .preVote: sendWhenDurable(.preVoteReply(granted: false), to: message.from)
-        case .propose(let proposals): send(.proposeRefused(proposals.map(\.id)), to: message.from)
+        case .propose(let proposals): refuse(proposals, of: message)
         case .proposeRefused, .change, .changeRefused, .readIndex, .readIndexReply: dispatch(message)
         default: break
         }
@@ -74,15 +74,20 @@ extension Raft {
             if role == .leader && message.term == term {
                 propose(proposals, from: message.from)
             } else {
-                send(.proposeRefused(proposals.map(\.id)), to: message.from)
+                refuse(proposals, of: message)
             }
-        case .proposeRefused(let ids): ready.proposalsDropped += ids
+        case .proposeRefused(let ids, let attempt): ready.proposalsDropped += ids.map { ($0, attempt) }
         case .change(let requestID, let change): self.change(change, requestID: requestID, from: message.from)
         case .changeRefused(let requestID, let refusal): ready.changesRefused.append((requestID, refusal))
         case .readIndex(let ids): readIndex(ids, from: message.from)
         case .readIndexReply(let ids, let index):
             ready.readStates += ids.map { Ready.ReadState(id: $0, index: index) }
         }
+    }
+
+    /// Names the term of the attempt: the proposer may have tried again since, and that try is not refused.
+    private mutating func refuse(_ proposals: [Proposal], of message: Message) {
+        send(.proposeRefused(proposals.map(\.id), attempt: message.term), to: message.from)
     }
 
     private mutating func dispatchFromLeader(_ message: Message) {
@@ -110,7 +115,8 @@ extension Raft {
     private mutating func handleAppend(
         from sender: NodeID, previousIndex: Index, previousTerm: Term, entries: [Entry], leaderCommit: Index
     ) {
-        guard installing == nil else { return }
+        // Behind with applying, it takes no more: the leader's window closes, and memory stays bounded.
+        guard installing == nil, log.recentBytes < settings.unappliedBytesMax else { return }
         guard isWellFormed(entries, after: previousIndex, previousTerm) else { return }
         if previousIndex < commit {
             sendWhenDurable(.appendReply(.matched(commit)), to: sender)
@@ -170,6 +176,7 @@ extension Raft {
             sendWhenDurable(.appendReply(.matched(commit)), to: sender)
             return
         }
+        if role != .follower { becomeFollower(term: term, leader: nil) }
         log.reset(index: mark.index, term: mark.term)
         unsavedFrom = nil
         commit = mark.index

@@ -124,15 +124,18 @@ extension Raft {
     }
 
     private mutating func requestVotes(transfer: Bool) {
+        // The own vote is on disk before anybody hears of the candidacy: a candidate that forgot it could lead its term
+        // twice. It also counts only then, like everybody else's.
         for voter in configuration.voters where voter != id {
-            send(.vote(lastIndex: log.lastIndex, lastTerm: log.lastTerm, transfer: transfer), to: voter)
+            sendWhenDurable(.vote(lastIndex: log.lastIndex, lastTerm: log.lastTerm, transfer: transfer), to: voter)
         }
-        // The own vote counts when it is on disk, like everybody else's.
         sendWhenDurable(.voteReply(granted: true), to: id)
     }
 
     mutating func countVote(from voter: NodeID, granted: Bool) {
-        guard configuration.isVoter(voter), !votes.contains(where: { $0.id == voter }) else { return }
+        guard installing == nil, configuration.isVoter(voter), !votes.contains(where: { $0.id == voter }) else {
+            return
+        }
         votes.append((voter, granted))
         let grants = votes.count { $0.granted }
         if grants >= quorumSize {

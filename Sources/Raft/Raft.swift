@@ -24,6 +24,8 @@ package struct Raft: Sendable {
         package var applyBytesMax = 4 << 20
         /// A joining member is promoted when no more entries than this are missing.
         package var promotionLagMax: Index = 256
+        /// Bytes of entries in memory, for want of being applied, at which a follower takes no more.
+        package var unappliedBytesMax = 64 << 20
 
         package init() {}
     }
@@ -51,6 +53,8 @@ package struct Raft: Sendable {
     /// Answers of the running election, by ascending voter.
     var votes: [(id: NodeID, granted: Bool)] = []
     var leadership: Leadership?
+    /// Hands out nothing more to be applied: the shell is behind with what it has.
+    package var isApplyPaused = false
     /// Handed out to be applied.
     var applying: Index
     package internal(set) var applied: Index
@@ -126,7 +130,10 @@ package struct Raft: Sendable {
     }
 
     private mutating func collectDisk() {
-        let hardState = HardState(term: term, vote: vote, commit: commit)
+        // A snapshot's index is no commit index of the log that is still on disk: if the install is cut short, what
+        // stands there must not pass as committed.
+        let savedCommit = installing == nil ? commit : savedHardState.commit
+        let hardState = HardState(term: term, vote: vote, commit: savedCommit)
         let mustSave = hardState.term != savedHardState.term || hardState.vote != savedHardState.vote
         if let first = unsavedFrom {
             guard let entries = log.entries(from: first, through: log.lastIndex, costMax: .max) else {
@@ -145,7 +152,7 @@ package struct Raft: Sendable {
 
     /// Only what is committed and on this member's own disk is applied: the log is the state machine's write-ahead log.
     private mutating func collectApply() {
-        guard installing == nil else { return }
+        guard installing == nil, !isApplyPaused else { return }
         let last = min(commit, log.durableIndex)
         guard applying < last else { return }
         guard let entries = log.entries(from: applying + 1, through: last, costMax: settings.applyBytesMax) else {
@@ -156,7 +163,7 @@ package struct Raft: Sendable {
     }
 
     /// If there is more to apply than the last Ready held.
-    package var hasMoreToApply: Bool { installing == nil && applying < min(commit, log.durableIndex) }
+    package var hasMoreToApply: Bool { installing == nil && !isApplyPaused && applying < min(commit, log.durableIndex) }
 
     private mutating func noteAppended(_ sequence: UInt64) {
         log.noteAppended(sequence: sequence)

@@ -18,6 +18,8 @@ enum ConsensusWork: Sendable {
     /// `kv.db` has everything up to this index on the device.
     case checkpointed(Index)
     case diskFull(Bool)
+    /// These messages found no connection.
+    case undelivered([Message])
     /// A snapshot goes out to this peer, of this index.
     case snapshotStarted(NodeID, Index)
     case snapshotEnded(NodeID, Index?)
@@ -61,6 +63,8 @@ private struct Driver {
         let proposal: Proposal
         /// The term it was given to a leader in; nil while it waits for one.
         var term: Term?
+        /// It may have been applied by a snapshot: then nobody can tell, and it must not be proposed again.
+        var isAmbiguous = false
     }
 
     /// Reads that share one question to the leader.
@@ -69,6 +73,16 @@ private struct Driver {
         var reads: [PendingRead]
         var askedAtTick: Int
     }
+
+    /// A place in the log that a peer will need after its snapshot.
+    private struct Hold {
+        var index: Index
+        /// Set once the snapshot was sent.
+        var releaseAtTick: Int?
+    }
+
+    /// How long a peer may take to install a snapshot.
+    private static let holdTicks = 300
 
     /// Ticks after which an unanswered question is asked anew, under a new id.
     private static let readRetryTicks = 5
@@ -84,7 +98,7 @@ private struct Driver {
     private var ticks = 0
     private var appliedTerm: Term = 0
     private var checkpointed: Index
-    private var snapshotsUnderWay: [NodeID: Index] = [:]
+    private var snapshotsUnderWay: [NodeID: Hold] = [:]
     private var knownConfiguration: Configuration?
     private var lastLeader: NodeID?
     private var lastTerm: Term = 0
@@ -94,7 +108,8 @@ private struct Driver {
     init(core: MemberCore, raft: Raft) {
         self.core = core
         self.raft = raft
-        checkpointed = raft.applied
+        // What kv.db holds may not be on the device yet; the first checkpoint tells.
+        checkpointed = raft.log.baseIndex
         // With nobody to wait for there is no reason to wait.
         if raft.configuration.voters == [raft.id] { self.raft.receive(.campaign) }
     }
@@ -120,12 +135,13 @@ private struct Driver {
             case .checkpointed(let index):
                 checkpointed = max(checkpointed, index)
                 compactLog()
+            case .undelivered(let messages): refuse(messages)
             case .diskFull(let isFull): if isFull { leaveLead() }
-            case .snapshotStarted(let peer, let index): snapshotsUnderWay[peer] = index
+            case .snapshotStarted(let peer, let index): snapshotsUnderWay[peer] = Hold(index: index)
             case .snapshotEnded(let peer, let index):
-                snapshotsUnderWay[peer] = nil
                 raft.receive(.snapshotSent(peer, index: index))
-                compactLog()
+                // Until it has installed and asked for what follows, the log must still have that.
+                snapshotsUnderWay[peer] = index.map { Hold(index: $0, releaseAtTick: ticks + Self.holdTicks) }
             case .retire(let done): retire(done)
             case .stop:
                 failAll()
@@ -170,6 +186,17 @@ private struct Driver {
         proposeNew()
     }
 
+    /// Proposals that never left this member can be proposed again.
+    private mutating func refuse(_ messages: [Message]) {
+        for message in messages {
+            guard case .propose(let proposals) = message.body else { continue }
+            for proposal in proposals where outstanding[proposal.id]?.term == message.term {
+                outstanding[proposal.id]?.term = nil
+                held.append(proposal.id)
+            }
+        }
+    }
+
     private mutating func askForReads() {
         guard !newReads.isEmpty else { return }
         let reads = newReads
@@ -193,7 +220,8 @@ private struct Driver {
         appliedTerm = term
         // A leader takes proposals of its own term only. With an entry of a later term applied, one that was given to
         // an earlier leader and is not applied can never be: proposing it again cannot do it twice.
-        let lost = outstanding.filter { $0.value.term.map { $0 < term } ?? false }.keys.sorted()
+        let lost = outstanding.filter { !$0.value.isAmbiguous && $0.value.term.map { $0 < term } ?? false }.keys
+            .sorted()
         for id in lost { outstanding[id]?.term = nil }
         held += lost
     }
@@ -217,6 +245,7 @@ private struct Driver {
         }
         expire(now)
         expireChanges(now)
+        releaseHolds()
         tickRetirement()
         core.follow(raft.configuration)
     }
@@ -242,6 +271,7 @@ private struct Driver {
     // MARK: - Output
 
     mutating func dispatch() {
+        raft.isApplyPaused = core.isBehind
         repeat {
             let ready = raft.takeReady()
             if ready.isEmpty { break }
@@ -271,12 +301,16 @@ private struct Driver {
                 preconditionFailure("no image for the snapshot of index \(mark.index)")
             }
             checkpointed = mark.index
+            for id in outstanding.keys where outstanding[id]?.term != nil { outstanding[id]?.isAmbiguous = true }
             core.apply.post(.install(mark, path: path))
         }
         if !ready.apply.isEmpty { core.apply.post(.entries(ready.apply)) }
         for state in ready.readStates { release(state) }
         for read in ready.logReads { core.logs.post(.read(read)) }
-        for peer in ready.snapshotsWanted { core.snapshots.post(.send(to: peer)) }
+        for peer in ready.snapshotsWanted {
+            snapshotsUnderWay[peer] = Hold(index: raft.log.baseIndex)
+            core.snapshots.post(.send(to: peer))
+        }
         hold(ready)
     }
 
@@ -288,7 +322,7 @@ private struct Driver {
 
     /// Keeps what was turned away for another try.
     private mutating func hold(_ ready: Ready) {
-        for id in ready.proposalsDropped where outstanding[id] != nil {
+        for (id, term) in ready.proposalsDropped where outstanding[id]?.term == term {
             outstanding[id]?.term = nil
             held.append(id)
         }
@@ -330,10 +364,18 @@ private struct Driver {
         let kept = core.settings.catchUpEntries
         guard checkpointed > kept else { return }
         var target = min(checkpointed - kept, raft.applied)
-        for index in snapshotsUnderWay.values { target = min(target, index) }
+        for hold in snapshotsUnderWay.values { target = min(target, hold.index) }
         guard target >= raft.log.baseIndex + core.settings.snapshotCount else { return }
         raft.receive(.compact(to: target))
         core.logs.post(.compact(to: target))
+    }
+
+    private mutating func releaseHolds() {
+        for (peer, hold) in snapshotsUnderWay {
+            guard let releaseAtTick = hold.releaseAtTick else { continue }
+            let hasIt = raft.peerProgress.contains { $0.id == peer && $0.match >= hold.index }
+            if hasIt || ticks >= releaseAtTick || raft.role != .leader { snapshotsUnderWay[peer] = nil }
+        }
     }
 
     // MARK: - Leaving

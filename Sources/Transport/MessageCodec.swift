@@ -26,7 +26,9 @@ package enum MessageCodec {
         case .propose(let proposals):
             numbers(12, [UInt64(proposals.count)], &writer)
             for proposal in proposals { encode(proposal, into: &writer) }
-        case .proposeRefused(let ids): list(13, ids, &writer)
+        case .proposeRefused(let ids, let attempt):
+            list(13, ids, &writer)
+            writer.varint(attempt)
         case .change(let requestID, let change):
             numbers(14, [requestID], &writer)
             encode(change, into: &writer)
@@ -42,32 +44,32 @@ package enum MessageCodec {
     package static func decode(_ reader: inout ByteReader) throws(DecodingFault) -> Message {
         let from: NodeID = try reader.fixed()
         let to: NodeID = try reader.fixed()
-        let term = try reader.varint()
+        let term = try number(&reader)
         return Message(from: from, to: to, term: term, body: try body(&reader))
     }
 
     private static func body(_ reader: inout ByteReader) throws(DecodingFault) -> Message.Body {
         switch try reader.byte() {
-        case 1: return .preVote(lastIndex: try reader.varint(), lastTerm: try reader.varint())
+        case 1: return .preVote(lastIndex: try number(&reader), lastTerm: try number(&reader))
         case 2: return .preVoteReply(granted: try flag(&reader))
         case 3:
-            return .vote(lastIndex: try reader.varint(), lastTerm: try reader.varint(), transfer: try flag(&reader))
+            return .vote(lastIndex: try number(&reader), lastTerm: try number(&reader), transfer: try flag(&reader))
         case 4: return .voteReply(granted: try flag(&reader))
         case 5: return try append(&reader)
-        case 6: return .appendReply(.matched(try reader.varint()))
+        case 6: return .appendReply(.matched(try number(&reader)))
         case 7:
             return .appendReply(
                 .conflict(
-                    rejected: try reader.varint(), hint: try reader.varint(), hintTerm: try reader.varint()))
+                    rejected: try number(&reader), hint: try number(&reader), hintTerm: try number(&reader)))
         case 8: return .appendReply(.staleTerm)
-        case 9: return .heartbeat(commit: try reader.varint(), round: try reader.varint())
+        case 9: return .heartbeat(commit: try number(&reader), round: try reader.varint())
         case 10: return .heartbeatReply(round: try reader.varint())
         case 11: return .timeoutNow
         case 12:
             var proposals: [Proposal] = []
             for _ in 0..<(try reader.count(itemBytesMin: 14)) { proposals.append(try proposal(&reader)) }
             return .propose(proposals)
-        case 13: return .proposeRefused(try list(&reader))
+        case 13: return .proposeRefused(try list(&reader), attempt: try number(&reader))
         case 14: return .change(requestID: try reader.varint(), try change(&reader))
         case 15:
             let requestID = try reader.varint()
@@ -76,16 +78,15 @@ package enum MessageCodec {
             }
             return .changeRefused(requestID: requestID, refusal)
         case 16: return .readIndex(try list(&reader))
-        case 17: return .readIndexReply(try list(&reader), index: try reader.varint())
+        case 17: return .readIndexReply(try list(&reader), index: try number(&reader))
         case let kind: throw .invalid("message kind \(kind)")
         }
     }
 
     private static func append(_ reader: inout ByteReader) throws(DecodingFault) -> Message.Body {
-        let previousIndex = try reader.varint()
-        let previousTerm = try reader.varint()
-        let commit = try reader.varint()
-        guard previousIndex < 1 << 62, previousTerm < 1 << 62 else { throw .invalid("index") }
+        let previousIndex = try number(&reader)
+        let previousTerm = try number(&reader)
+        let commit = try number(&reader)
         var entries: [Entry] = []
         for _ in 0..<(try reader.count(itemBytesMin: 8)) { entries.append(try entry(&reader)) }
         return .append(previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit)
@@ -96,6 +97,13 @@ package enum MessageCodec {
     private static func numbers(_ kind: UInt8, _ values: [UInt64], _ writer: inout ByteWriter) {
         writer.byte(kind)
         for value in values { writer.varint(value) }
+    }
+
+    /// An index or a term: far from where adding to it would overflow.
+    private static func number(_ reader: inout ByteReader) throws(DecodingFault) -> UInt64 {
+        let value = try reader.varint()
+        guard value < 1 << 62 else { throw .invalid("an index or term of \(value)") }
+        return value
     }
 
     private static func list(_ kind: UInt8, _ ids: [UInt64], _ writer: inout ByteWriter) {
@@ -123,8 +131,8 @@ package enum MessageCodec {
     }
 
     private static func entry(_ reader: inout ByteReader) throws(DecodingFault) -> Entry {
-        let index = try reader.varint()
-        let term = try reader.varint()
+        let index = try number(&reader)
+        let term = try number(&reader)
         guard let kind = Entry.Kind(rawValue: try reader.byte()) else { throw .invalid("entry kind") }
         let checksum: UInt32 = try reader.fixed()
         let entry = Entry(

@@ -85,6 +85,7 @@ enum PeerFrame: Sendable {
         case 5:
             let index = try reader.varint()
             let term = try reader.varint()
+            guard index < 1 << 62, term < 1 << 62 else { throw .invalid("snapshot mark") }
             let size = try Self.size(&reader)
             let checksum: UInt32 = try reader.fixed()
             let mark = SnapshotMark(index: index, term: term, configuration: try Configuration(from: &reader))

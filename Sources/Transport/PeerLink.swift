@@ -2,6 +2,9 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import Raft
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 
 /// The connection to one peer for Raft messages: kept open, opened again when it breaks. What cannot be sent is
 /// dropped and said to be; Raft sends again.
@@ -18,6 +21,11 @@ final class PeerLink: @unchecked Sendable {
 
     /// Most bytes waiting in one connection's buffer.
     private static let pendingBytesMax = 64 << 20
+
+    /// What was sent and is not acknowledged for so long breaks the connection: the other end is gone without a word.
+    private static let silenceMillisecondsMax = 5000
+    /// Linux's TCP_USER_TIMEOUT, in milliseconds.
+    private static let userTimeout = ChannelOptions.socket(SocketOptionLevel(IPPROTO_TCP), 18)
 
     private let peer: NodeID
     private let directory: PeerDirectory
@@ -52,14 +60,20 @@ final class PeerLink: @unchecked Sendable {
 
     func send(_ messages: [Message]) {
         let buffer = FrameDecoder.bytes(of: .messages(messages))
-        loop.execute { self.write(buffer) }
+        // Only proposals are worth giving back: whatever else is lost, Raft sends again by itself.
+        let proposals = messages.filter { if case .propose = $0.body { true } else { false } }
+        loop.execute { self.write(buffer, giveBack: proposals) }
     }
 
-    private func write(_ buffer: ByteBuffer) {
-        guard case .open(let channel) = state else { return }
+    private func write(_ buffer: ByteBuffer, giveBack: [Message]) {
+        guard case .open(let channel) = state else {
+            if !giveBack.isEmpty { events.undelivered(giveBack) }
+            return
+        }
         let bytes = buffer.readableBytes
         guard pendingBytes + bytes <= Self.pendingBytesMax else {
             complain("it takes nothing: \(pendingBytes) bytes wait for it")
+            if !giveBack.isEmpty { events.undelivered(giveBack) }
             events.unreachable(peer)
             return
         }
@@ -77,6 +91,7 @@ final class PeerLink: @unchecked Sendable {
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(.seconds(2))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(Self.userTimeout, value: Self.silenceMillisecondsMax)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
@@ -92,6 +107,9 @@ final class PeerLink: @unchecked Sendable {
                     return
                 }
                 self.state = .greeting(channel)
+                self.loop.scheduleTask(in: .milliseconds(Int64(Self.silenceMillisecondsMax))) {
+                    if case .greeting(let waiting) = self.state, waiting === channel { channel.close(promise: nil) }
+                }
                 let hello = PeerFrame.hello(
                     clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer, .messages)
                 channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)

@@ -12,6 +12,8 @@ package struct TransportEvents: Sendable {
     package var received: @Sendable ([Message]) -> Void
     /// What was sent to this peer lately may be lost.
     package var unreachable: @Sendable (NodeID) -> Void
+    /// These messages certainly were not sent.
+    package var undelivered: @Sendable ([Message]) -> Void
     /// A peer says that this member was removed.
     package var removed: @Sendable () -> Void
     /// Bytes received of bytes in all.
@@ -21,11 +23,13 @@ package struct TransportEvents: Sendable {
 
     package init(
         received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
+        undelivered: @escaping @Sendable ([Message]) -> Void,
         removed: @escaping @Sendable () -> Void, snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
         snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void
     ) {
         self.received = received
         self.unreachable = unreachable
+        self.undelivered = undelivered
         self.removed = removed
         self.snapshotProgress = snapshotProgress
         self.snapshotReceived = snapshotReceived
@@ -102,8 +106,12 @@ package final class Transport: Sendable {
                 cost += messages[end].cost
                 end += 1
             }
-            let link = links.withLock { $0[messages[start].to] }
-            link?.send(Array(messages[start..<end]))
+            let portion = Array(messages[start..<end])
+            if let link = links.withLock({ $0[messages[start].to] }) {
+                link.send(portion)
+            } else {
+                events.undelivered(portion)
+            }
             start = end
         }
     }

@@ -23,6 +23,8 @@ struct Daemon: Sendable {
     let settings: ServeSettings
     let logger: Logger
     let group: MultiThreadedEventLoopGroup
+    /// Peers have a thread of their own: a large answer to a client delays no heartbeat.
+    let peerGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let events = Mailbox<Event>()
 
     init(_ settings: ServeSettings) {
@@ -46,7 +48,7 @@ struct Daemon: Sendable {
         raiseFileLimit()
         let signals = [SIGTERM, SIGINT].map(watch)
         let member = try RunningMember.start(
-            settings.server, directory: directory, ticket: ticket, group: group, logger: logger,
+            settings.server, directory: directory, ticket: ticket, group: peerGroup, logger: logger,
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
         let service = APIService(member: member)
         var limits = HTTPLimits()

@@ -51,13 +51,13 @@ struct Get: AsyncParsableCommand {
         let pairs = answer["kvs"]?.items ?? []
         guard prefix || !pairs.isEmpty else { throw Problem(.notFound, "there is no key \"\(key)\"") }
         for pair in pairs {
-            if prefix || keysOnly { writeLine(pair["key"]) }
-            if !keysOnly { writeLine(pair["value"]) }
+            if prefix || keysOnly { try writeLine(pair["key"]) }
+            if !keysOnly { try writeLine(pair["value"]) }
         }
     }
 
-    private func writeLine(_ value: JSONValue?) {
-        Console.output((value?.text.flatMap(Base64.decode) ?? []) + [10])
+    private func writeLine(_ value: JSONValue?) throws {
+        try Console.output((value?.text.flatMap(Base64.decode) ?? []) + [10])
     }
 }
 
@@ -85,7 +85,7 @@ struct Put: AsyncParsableCommand {
 
     func run() async throws {
         let range = try KeyArgument(key, prefix: false)
-        let bytes = value == nil || value == "-" ? Console.input() : Array((value ?? "").utf8)
+        let bytes = value == nil || value == "-" ? try Console.input() : Array((value ?? "").utf8)
         let answer = try await flags.ask { client in
             try await client.call("/v3/kv/put") { json in
                 json.field("key", range.start)

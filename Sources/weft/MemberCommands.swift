@@ -117,6 +117,9 @@ struct Leave: AsyncParsableCommand {
 
     func run() async throws {
         let name = try await flags.ask { client in
+            guard client.endpoints.count == 1 else {
+                throw Problem(.usage, "give the one endpoint of the member that shall leave, with --endpoints")
+            }
             let fabric = try await client.members()
             guard let own = fabric.members.first(where: { $0.id == fabric.memberID }) else {
                 throw Problem(.notFound, "the member at \(client.endpoints[0]) is in no fabric")
@@ -126,6 +129,10 @@ struct Leave: AsyncParsableCommand {
             }
             // The others answer for sure: who leaves may never hear that it was agreed.
             let others = fabric.members.filter { $0.id != own.id }.flatMap(\.clientURLs).compactMap(Endpoint.init)
+            guard !others.isEmpty else {
+                throw Problem(
+                    .failed, "no other member says where its clients reach it; use `weft member remove` at one of them")
+            }
             var remaining = FabricClient(endpoints: others, group: client.group)
             remaining.http.timeout = client.http.timeout
             _ = try await remaining.call("/v3/cluster/member/remove") { $0.field("ID", own.id) }

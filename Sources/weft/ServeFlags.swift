@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Synchronization
 
 /// The flags of a running member: etcd's names and defaults.
 struct ServeFlags: ParsableArguments {
@@ -72,20 +73,31 @@ struct ServeFlags: ParsableArguments {
 enum IgnoredFlags {
     static let names: Set<String> = [
         "auto-compaction-mode", "auto-compaction-retention", "backend-batch-interval", "backend-batch-limit",
-        "bcrypt-cost", "auth-token", "auth-token-ttl", "compact-hash-check-enabled", "compact-hash-check-time",
-        "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "cors", "discovery",
-        "discovery-fallback", "discovery-proxy", "discovery-srv", "downgrade-check-time", "enable-grpc-gateway",
+        "bcrypt-cost", "compact-hash-check-enabled", "compact-hash-check-time",
+        "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "cors", "downgrade-check-time",
+        "enable-grpc-gateway",
         "enable-pprof", "enable-v2", "experimental-compact-hash-check-enabled", "experimental-corrupt-check-time",
-        "experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval", "force-new-cluster",
-        "grpc-keepalive-interval", "grpc-keepalive-min-time", "grpc-keepalive-timeout", "host-whitelist",
-        "initial-election-tick-advance", "listen-metrics-urls", "log-format", "log-outputs", "logger",
-        "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals", "metrics", "pre-vote", "proxy",
+        "experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval", "grpc-keepalive-interval",
+        "grpc-keepalive-min-time", "grpc-keepalive-timeout", "initial-election-tick-advance", "listen-metrics-urls",
+        "log-format", "log-outputs", "logger",
+        "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals", "metrics", "pre-vote",
         "quota-backend-bytes", "socket-reuse-address", "socket-reuse-port", "strict-reconfig-check", "v2-deprecation",
         "wal-dir", "warning-apply-duration", "warning-unary-request-duration", "watch-progress-notify-interval",
     ]
 
+    /// Those of them that take no value unless it stands after an equals sign.
+    private static let switches: Set<String> = [
+        "enable-grpc-gateway", "enable-pprof", "enable-v2", "experimental-compact-hash-check-enabled",
+        "experimental-initial-corrupt-check", "initial-election-tick-advance", "pre-vote", "socket-reuse-address",
+        "socket-reuse-port", "strict-reconfig-check", "compact-hash-check-enabled",
+    ]
+
+    private static let found = Mutex<[String]>([])
+
     /// The names that were given, for the log.
-    nonisolated(unsafe) private(set) static var given: [String] = []
+    static var given: [String] { found.withLock { $0 } }
+
+    static func note(_ name: String) { found.withLock { $0.append(name) } }
 
     /// The arguments of `serve` and `join` without the ignored flags and their values.
     static func remove(from arguments: [String]) -> [String] {
@@ -96,10 +108,10 @@ enum IgnoredFlags {
             let argument = arguments[place]
             let name = String(argument.drop { $0 == "-" }.prefix { $0 != "=" })
             if argument.hasPrefix("-"), names.contains(name) {
-                given.append(name)
+                note(name)
                 let hasOwnValue = argument.contains("=")
                 let next = place + 1 < arguments.count ? arguments[place + 1] : "-"
-                if !hasOwnValue, !next.hasPrefix("-") { place += 1 }
+                if !hasOwnValue, !switches.contains(name), !next.hasPrefix("-") { place += 1 }
             } else {
                 kept.append(argument)
             }

@@ -194,7 +194,10 @@ enum ConfigurationFile {
         return try mapping.compactMap { keyNode, node in
             let line = keyNode.mark?.line ?? 0
             let key = keyNode.string ?? ""
-            if IgnoredFlags.names.contains(key) { return nil }
+            if IgnoredFlags.names.contains(key) {
+                IgnoredFlags.note(key)
+                return nil
+            }
             guard ServeSettings.keys.contains(key), key != "config-file" else {
                 throw Problem(.usage, "\(path): line \(line): unknown key \"\(key)\"")
             }

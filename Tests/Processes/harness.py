@@ -99,6 +99,8 @@ class Member:
         self.spawn(["join", other.client_url, *self.arguments(), *extra])
 
     def spawn(self, arguments):
+        # Where this run's part of the log begins.
+        self.log_start = len(self.log()) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.prefix + [self.fabric.weft, *arguments], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL)

@@ -170,6 +170,7 @@ def main():
     # Small limits, so that cutting the log, checkpoints and snapshots happen all the time.
     flags = ["--heartbeat-interval", "30", "--election-timeout", "300", "--snapshot-count", "300",
              "--snapshot-catchup-entries", "200"]
+    last = {}
     with Fabric(options.weft, 3, flags) as fabric:
         for number in range(options.rounds):
             if time.time() - begin > options.seconds_max:
@@ -182,10 +183,22 @@ def main():
             if problem:
                 report.check(f"round {number}", False, problem)
                 break
+            # The reads at a round's end saw what must stay.
+            last.update({op.key: op.seen for op in operations[-12:]})
             report.passed += 1
             if number % 10 == 9:
                 print(f"{number + 1} rounds, {total} operations, {unanswered} of them unanswered, nothing lost", flush=True)
+        report.run("what all rounds left is there in the end, on every member", still_there, fabric, last)
     report.finish()
+
+
+def still_there(fabric, wanted):
+    for member in fabric.members:
+        connection = member.connection()
+        for key, value in wanted.items():
+            operations = []
+            read(connection, key, operations)
+            assert operations and operations[0].seen == value, f"{member.name}: {key} is {operations}, not {value}"
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ struct Network {
             guard let ready = hosts[id]?.raft.takeReady(), !ready.isEmpty else { return }
             wire += ready.messages
             hosts[id]?.readStates += ready.readStates
-            hosts[id]?.dropped += ready.proposalsDropped
+            hosts[id]?.dropped += ready.proposalsDropped.map(\.id)
             hosts[id]?.refused += ready.changesRefused.map(\.refusal)
             apply(ready.apply, at: id)
             serve(ready, at: id)

@@ -53,6 +53,45 @@ import Testing
         #expect(network.wire.last?.body == .voteReply(granted: true))
     }
 
+    @Test(
+        "P 5.2: nobody hears of a candidacy before the candidate's own vote is on disk, or it could lead a term twice")
+    func candidacyWaitsForDisk() {
+        var network = Network(voters: [1, 2, 3])
+        network.writesAtOnce = false
+        network.post(.campaign, to: 1)
+        for _ in 0..<10 where !network.wire.isEmpty {
+            network.deliver()
+            for id in [2, 3] as [NodeID] {
+                network.finishWrites(id)
+                network.flush(id)
+            }
+        }
+        #expect(network[1].role == .candidate)
+        #expect(network[2].vote == nil && network[3].vote == nil)
+    }
+
+    @Test("A snapshot whose install is cut short leaves no commit index that the old log would pass for")
+    func installCutShortCommitsNothing() {
+        var raft = Network(voters: [1, 2, 3])[2]
+        raft.receive(.snapshotReceived(SnapshotMark(index: 50, term: 3, configuration: raft.configuration), from: 1))
+        _ = raft.takeReady()
+        raft.receive(.message(Message(from: 3, to: 2, term: 9, body: .heartbeat(commit: 0, round: 0))))
+        #expect(raft.takeReady().hardState?.commit == Network.base)
+        raft.receive(.installed(50))
+        raft.receive(.message(Message(from: 3, to: 2, term: 10, body: .heartbeat(commit: 0, round: 0))))
+        #expect(raft.takeReady().hardState?.commit == 50)
+    }
+
+    @Test("A late refusal names the attempt that it refuses, not a later one")
+    func lateRefusalNamesItsAttempt() {
+        var network = elected()
+        let late = Message(from: 3, to: 2, term: 2, body: .proposeRefused([7], attempt: 1))
+        var raft = network[2]
+        raft.receive(.message(late))
+        #expect(raft.takeReady().proposalsDropped.map(\.term) == [1])
+        network.wire = []
+    }
+
     @Test("P 5.4.1: no vote for a candidate whose log is behind", arguments: [(1, 1), (2, 1), (9, 1), (2, 2)])
     func noVoteForStaleLog(_ last: (index: Index, term: Term)) {
         var network = elected()
@@ -215,7 +254,7 @@ import Testing
         var network = elected()
         let proposal = Proposal(id: 42, kind: .command, payload: [1])
         network.post(.message(Message(from: 2, to: 1, term: 1, body: .propose([proposal]))), to: 1)
-        #expect(network.wire.last?.body == .proposeRefused([42]))
+        #expect(network.wire.last?.body == .proposeRefused([42], attempt: 1))
         #expect(network[1].log.lastIndex == 2)
     }
 

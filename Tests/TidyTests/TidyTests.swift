@@ -31,7 +31,9 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "Bytes": [], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CSQLite"],
         "Storage": ["Bytes", "Raft", "SQLite", "Glibc"], "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
-        "Transport": ["Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Synchronization"],
+        "Transport": [
+            "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Glibc", "Synchronization",
+        ],
         "Server": [
             "Bytes", "MVCC", "Raft", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc", "Synchronization",
         ],
