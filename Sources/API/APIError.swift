@@ -55,6 +55,11 @@ struct APIError: Error, Equatable, Sendable {
         case .leaseProvided: self.init(.invalidArgument, "etcdserver: lease is provided")
         case .tooManyOperations: self.init(.invalidArgument, "etcdserver: too many operations in txn request")
         case .duplicateKey: self.init(.invalidArgument, "etcdserver: duplicate key given in txn request")
+        case .answerTooLarge:
+            self.init(
+                .resourceExhausted, "weft: the answer would be over 256 MiB; ask for less with limit or keys_only")
+        case .answerTooLargeButDone:
+            self.init(.resourceExhausted, "weft: the request was carried out, but its answer would be over 256 MiB")
         case .unreadable:
             self.init(.internal, "weft: this member's version does not know the command; upgrade all members")
         }

@@ -68,8 +68,9 @@ package final class KeyValueStore {
     }
 
     /// Carries out a command, or refuses it whole.
+    /// - Parameter wantsAnswer: if somebody here waits for what it read; the others need not read it.
     package func apply(
-        _ payload: ByteReader, index: UInt64, term: UInt64
+        _ payload: ByteReader, index: UInt64, term: UInt64, wantsAnswer: Bool = true
     ) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
         applyNothing(index: index, term: term)
         var reader = payload
@@ -77,11 +78,12 @@ package final class KeyValueStore {
         switch command {
         case .put(let put): return try applyPut(put)
         case .deleteRange(let request):
-            var writes = Writes(revision: meta.revision)
+            var writes = Writes(revision: meta.revision, wantsAnswer: wantsAnswer)
             let result = try delete(request, &writes)
             finish(writes)
+            if writes.budget.isExceeded { return .failure(.answerTooLargeButDone) }
             return .success(.deleteRange(deleted: result.deleted, previous: result.previous))
-        case .txn(let txn): return try applyTxn(txn)
+        case .txn(let txn): return try applyTxn(txn, wantsAnswer: wantsAnswer)
         case .compact(let revision):
             guard revision > meta.compactRevision else { return .failure(.compacted) }
             guard revision <= meta.revision else { return .failure(.futureRevision) }
@@ -100,6 +102,10 @@ package final class KeyValueStore {
         /// The store's revision before.
         let revision: Int64
         var count = 0
+        /// If what the command reads on its way shall be answered.
+        var wantsAnswer = true
+        /// What is left for answers.
+        var budget = AnswerBudget()
 
         /// What reads after these writes see.
         var readRevision: Int64 { count > 0 ? revision + 1 : revision }
@@ -145,13 +151,14 @@ package final class KeyValueStore {
         _ request: DeleteRangeRequest, _ writes: inout Writes
     ) throws(SQLiteError) -> (deleted: Int64, previous: [KeyValue]) {
         var range = RangeRequest(range: request.range)
-        range.keysOnly = !request.wantsPrevious
-        let found = try tables.range(range, at: writes.readRevision, reader).pairs
+        range.keysOnly = !(request.wantsPrevious && writes.wantsAnswer)
+        // All keys are needed to delete them; only their values can be too much.
+        let found = try tables.range(range, at: writes.readRevision, reader, &writes.budget, keysAlways: true).pairs
         for pair in found {
             record(KeyValue(key: pair.key, modRevision: writes.revision + 1), &writes)
         }
         meta.keyCount -= Int64(found.count)
-        return (Int64(found.count), request.wantsPrevious ? found : [])
+        return (Int64(found.count), request.wantsPrevious && writes.wantsAnswer ? found : [])
     }
 
     private func record(_ pair: KeyValue, _ writes: inout Writes) {
@@ -169,13 +176,15 @@ package final class KeyValueStore {
         case branch(succeeded: Bool, operations: [TxnRequest.Operation], inner: [Path?])
     }
 
-    private func applyTxn(_ request: TxnRequest) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
+    private func applyTxn(_ request: TxnRequest, wantsAnswer: Bool) throws(SQLiteError) -> Result<
+        CommandResult, MVCCError
+    > {
         let path = try path(of: request)
         if let refusal = try refusal(of: path) { return .failure(refusal) }
-        var writes = Writes(revision: meta.revision)
+        var writes = Writes(revision: meta.revision, wantsAnswer: wantsAnswer)
         let result = try run(path, &writes)
         finish(writes)
-        return .success(.txn(result))
+        return writes.budget.isExceeded ? .failure(.answerTooLargeButDone) : .success(.txn(result))
     }
 
     private func path(of request: TxnRequest) throws(SQLiteError) -> Path {
@@ -213,7 +222,8 @@ package final class KeyValueStore {
             switch operation {
             case .range(let request):
                 let revision = request.revision > 0 ? request.revision : writes.readRevision
-                var answer = try tables.range(request, at: revision, reader)
+                guard writes.wantsAnswer else { continue }
+                var answer = try tables.range(request, at: revision, reader, &writes.budget)
                 answer.revision = writes.readRevision
                 result.responses.append(.range(answer))
             case .put(let put): result.responses.append(.put(previous: try self.put(put, &writes)))

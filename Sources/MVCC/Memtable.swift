@@ -26,10 +26,20 @@ package struct Memtable: Sendable {
 
     package var isEmpty: Bool { count == 0 }
 
-    /// Adds a change; its revision is the newest of its key.
+    /// Adds a change; its revision is the newest of its key. A second change of a key in one revision (a txn may put a key
+    /// and then delete it) takes the place of the first: between them nobody can look.
     mutating func insert(_ change: Change) {
+        let cost = change.pair.key.count + change.pair.value.count + 160
+        bytes += cost
+        if let last = self.change(at: lowerBound(change.pair.key, change.pair.modRevision)),
+            last.pair.key == change.pair.key,
+            last.pair.modRevision == change.pair.modRevision
+        {
+            let cursor = lowerBound(change.pair.key, change.pair.modRevision)
+            chunks[cursor.chunk][cursor.place] = change
+            return
+        }
         count += 1
-        bytes += change.pair.key.count + change.pair.value.count + 160
         guard !chunks.isEmpty else {
             chunks.append([change])
             return

@@ -55,13 +55,13 @@ package struct RequestLimits: Sendable {
         for case .txn(let inner) in branch {
             let then = try writes(of: inner.success)
             let otherwise = try writes(of: inner.failure)
-            all.deletes += then.deletes + otherwise.deletes
-            // Only one of the two branches runs, so they may share keys with each other, but with nothing else.
+            // Only one of the two branches runs, so they may share keys with each other, but with nothing before them.
             for key in then.puts.union(otherwise.puts) where all.puts.contains(key) || all.deletesAny(of: key) {
                 throw .duplicateKey
             }
             all.puts.formUnion(then.puts)
             all.puts.formUnion(otherwise.puts)
+            all.deletes += then.deletes + otherwise.deletes
         }
         for case .put(let put) in branch {
             guard !all.deletesAny(of: put.key), all.puts.insert(put.key).inserted else { throw .duplicateKey }

@@ -186,6 +186,10 @@ package enum MVCCError: Error, Equatable, Sendable {
     case leaseProvided
     case tooManyOperations
     case duplicateKey
+    /// The answer would be larger than `AnswerBudget` lets through; nothing was changed.
+    case answerTooLarge
+    /// The same, but what the request wrote is written.
+    case answerTooLargeButDone
     /// A command that this version cannot read.
     case unreadable
 }

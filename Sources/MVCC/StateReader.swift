@@ -34,7 +34,7 @@ package final class StateReader {
         let columns = "i.key,i.main,i.seq,i.create_rev,i.version,i.lease,i.sum"
         pointValue = try connection.prepare(
             """
-            SELECT \(columns),r.value,r.sum FROM key_index i JOIN revision r ON r.seq=i.seq
+            SELECT \(columns),r.value,r.sum FROM key_index i LEFT JOIN revision r ON r.seq=i.seq
             WHERE i.key=? AND i.main<=? ORDER BY i.main DESC LIMIT 1
             """)
         pointIndex = try connection.prepare(
@@ -69,6 +69,7 @@ package final class StateReader {
             _ = try openSnapshot.step()
             openSnapshot.reset()
         } catch {
+            try? connection.execute("ROLLBACK")
             throw failure(error)
         }
         defer {
@@ -94,7 +95,8 @@ package final class StateReader {
         var row = try indexRow(pointValue)
         row.pair.value = pointValue.blob(7)
         let change = Memtable.Change(pair: row.pair, sequence: row.sequence)
-        guard pointValue.integer(8) == Int64(RowSum.of(change)) else {
+        // Without its revision row, too, the index row must not give way to an older one.
+        guard !pointValue.isNull(8), pointValue.integer(8) == Int64(RowSum.of(change)) else {
             throw StateFile.damage("revision row \(row.sequence) is not what was written", connection.path)
         }
         return change

@@ -11,6 +11,8 @@ package final class StateWriter {
     private var setMeta: Statement
     private var scan: Statement
     private var pass: PrunePass?
+    private var slices = 0
+    private static let slicesPerCheckpoint = 4
 
     /// A walk over all keys that removes what a compaction made unreadable.
     private struct PrunePass {
@@ -30,6 +32,7 @@ package final class StateWriter {
         try connection.execute("PRAGMA mmap_size=0")
         try connection.setPragma("cache_size", "-16384")
         try connection.setPragma("wal_autocheckpoint", "0")
+        try connection.setPragma("journal_size_limit", "67108864")
         if let initial { try Self.create(in: connection, initial) }
         guard try connection.integer("PRAGMA user_version") == 1 else {
             throw StateFile.damage("its format is not 1", path)
@@ -41,6 +44,8 @@ package final class StateWriter {
         deleteRevision = try connection.prepare("DELETE FROM revision WHERE seq=?")
         deleteIndex = try connection.prepare("DELETE FROM key_index WHERE key=? AND main=?")
         setMeta = try connection.prepare("UPDATE meta SET body=?,sum=? WHERE id=0")
+        // What an earlier run left in the write-ahead log goes into the file before more comes.
+        _ = try connection.checkpoint()
         scan = try connection.prepare(
             "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
     }
@@ -127,6 +132,9 @@ package final class StateWriter {
             }
         }
         pass = isDone ? nil : current
+        slices += 1
+        // The write-ahead log may not outgrow what the pass frees.
+        if isDone || slices % Self.slicesPerCheckpoint == 0 { _ = try connection.checkpoint() }
         return !isDone
     }
 

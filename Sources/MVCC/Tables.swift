@@ -96,17 +96,21 @@ package struct Tables: Sendable {
     // MARK: - Range requests
 
     /// Answers a range as of `revision`, with etcd's rules for sort, filters, limit and count.
+    ///
+    /// Once `budget` is exceeded no more is collected, and the result is of no use.
+    /// - Parameter keysAlways: collects all keys even so.
     func range(
-        _ request: RangeRequest, at revision: Int64, _ reader: StateReader
+        _ request: RangeRequest, at revision: Int64, _ reader: StateReader, _ budget: inout AnswerBudget,
+        keysAlways: Bool = false
     ) throws(SQLiteError) -> RangeResult {
         var result = RangeResult()
         if request.range.end == .single {
             // The usual case: one key, no scan.
             guard let pair = try latest(request.range.start, notAfter: revision, reader) else { return result }
             result.count = 1
-            if !request.countOnly, request.lets(pair) { result.pairs = [pair] }
+            if !request.countOnly, request.lets(pair), budget.take(pair) || keysAlways { result.pairs = [pair] }
         } else {
-            try collect(request, at: revision, reader, into: &result)
+            try collect(request, at: revision, reader, &budget, keysAlways: keysAlways, into: &result)
         }
         if request.keysOnly {
             for place in result.pairs.indices { result.pairs[place].value = [] }
@@ -115,7 +119,8 @@ package struct Tables: Sendable {
     }
 
     private func collect(
-        _ request: RangeRequest, at revision: Int64, _ reader: StateReader, into result: inout RangeResult
+        _ request: RangeRequest, at revision: Int64, _ reader: StateReader, _ budget: inout AnswerBudget,
+        keysAlways: Bool, into result: inout RangeResult
     ) throws(SQLiteError) {
         let limit = request.limit > 0 ? Int(clamping: request.limit) : Int.max
         let readsAll = request.sortOrder != .none || request.hasFilters
@@ -123,11 +128,12 @@ package struct Tables: Sendable {
         var count: Int64 = 0
         try scan(request.range, notAfter: revision, reader) { item in
             count += 1
-            if !request.countOnly, readsAll || found.count <= limit, request.lets(item.pair) { found.append(item) }
+            guard !request.countOnly, readsAll || found.count <= limit, request.lets(item.pair) else { return }
+            if budget.take(item.pair) || keysAlways { found.append(item) }
         }
         result.count = count
         if request.sortTarget == .value {
-            for place in found.indices { try load(&found[place], reader) }
+            for place in found.indices { try load(&found[place], reader, &budget) }
         }
         // etcd: another target than the key, without an order, sorts ascending.
         let order = request.sortOrder == .none && request.sortTarget != .key ? .ascend : request.sortOrder
@@ -139,15 +145,18 @@ package struct Tables: Sendable {
             result.more = true
         }
         if !request.keysOnly {
-            for place in found.indices { try load(&found[place], reader) }
+            for place in found.indices { try load(&found[place], reader, &budget) }
         }
         result.pairs = found.map(\.pair)
     }
 
-    private func load(_ found: inout Found, _ reader: StateReader) throws(SQLiteError) {
-        guard let row = found.row else { return }
+    private func load(
+        _ found: inout Found, _ reader: StateReader, _ budget: inout AnswerBudget
+    ) throws(SQLiteError) {
+        guard let row = found.row, !budget.isExceeded else { return }
         found.pair.value = try reader.value(of: row)
         found.row = nil
+        _ = budget.take(found.pair)
     }
 }
 

@@ -27,13 +27,16 @@ package struct View: Sendable {
         return try reader.inSnapshot { () throws(ReadFailure) in
             // Opened before the mark is read: if rows this needs are gone from the snapshot, the mark says so.
             guard readRevision >= pruneMark.value else { throw .request(.compacted) }
+            var budget = AnswerBudget()
+            var result: RangeResult
             do throws(SQLiteError) {
-                var result = try tables.range(request, at: readRevision, reader)
-                result.revision = revision
-                return result
+                result = try tables.range(request, at: readRevision, reader, &budget)
             } catch {
                 throw .disk(error)
             }
+            guard !budget.isExceeded else { throw .request(.answerTooLarge) }
+            result.revision = revision
+            return result
         } failure: {
             .disk($0)
         }
@@ -44,12 +47,16 @@ package struct View: Sendable {
         precondition(request.isReadOnly, "a view cannot write")
         return try reader.inSnapshot { () throws(ReadFailure) in
             guard revision >= pruneMark.value else { throw .request(.compacted) }
-            return try TxnReader(tables: tables, revision: revision, reader: reader).run(request) {
+            var budget = AnswerBudget()
+            let txnReader = TxnReader(tables: tables, revision: revision, reader: reader)
+            let result = try txnReader.run(request, &budget) {
                 (range) throws(ReadFailure) in
                 let readRevision = try readRevision(range)
                 guard readRevision >= pruneMark.value else { throw .request(.compacted) }
                 return readRevision
             }
+            guard !budget.isExceeded else { throw .request(.answerTooLarge) }
+            return result
         } failure: {
             .disk($0)
         }
@@ -80,7 +87,8 @@ struct TxnReader {
     private func holds(_ compare: Compare) throws(SQLiteError) -> Bool {
         var request = RangeRequest(range: compare.range)
         if case .value = compare.operand { request.keysOnly = false } else { request.keysOnly = true }
-        let pairs = try tables.range(request, at: revision, reader).pairs
+        var budget = AnswerBudget.unlimited
+        let pairs = try tables.range(request, at: revision, reader, &budget).pairs
         if pairs.isEmpty {
             // An absent key has version, revisions and lease 0, but no value to compare with.
             if case .value = compare.operand { return false }
@@ -91,7 +99,8 @@ struct TxnReader {
 
     /// Runs a txn without writes; `revisionOf` checks the revision a range asks for.
     func run(
-        _ request: TxnRequest, revisionOf: (RangeRequest) throws(ReadFailure) -> Int64
+        _ request: TxnRequest, _ budget: inout AnswerBudget,
+        revisionOf: (RangeRequest) throws(ReadFailure) -> Int64
     ) throws(ReadFailure) -> TxnResult {
         do {
             let succeeded = try holds(request.compares)
@@ -99,10 +108,10 @@ struct TxnReader {
             for operation in succeeded ? request.success : request.failure {
                 switch operation {
                 case .range(let range):
-                    var answer = try tables.range(range, at: try revisionOf(range), reader)
+                    var answer = try tables.range(range, at: try revisionOf(range), reader, &budget)
                     answer.revision = revision
                     result.responses.append(.range(answer))
-                case .txn(let inner): result.responses.append(.txn(try run(inner, revisionOf: revisionOf)))
+                case .txn(let inner): result.responses.append(.txn(try run(inner, &budget, revisionOf: revisionOf)))
                 case .put, .deleteRange: preconditionFailure("a write in a txn that only reads")
                 }
             }

@@ -20,6 +20,7 @@ package struct Connection: ~Copyable, @unchecked Sendable {
             sqlite3_close_v2(opened)
             throw SQLiteError(code: code, message: message, context: path)
         }
+        sqlite3_busy_timeout(opened, 5000)
         handle = opened
         self.path = path
     }

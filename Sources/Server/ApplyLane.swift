@@ -38,6 +38,7 @@ final class ApplyLane: Sendable {
                 case .install(let mark, let path): owner.install(mark, path: path)
                 case .stop(let done, let flush):
                     if flush { self.flush(&owner) }
+                    owner.failReads()
                     done.fulfil(())
                     return
                 }
@@ -106,7 +107,8 @@ private struct Owner {
                 store.applyNothing(index: entry.index, term: entry.term)
                 return nil
             }
-            let result = try store.apply(command, index: entry.index, term: entry.term)
+            let result = try store.apply(
+                command, index: entry.index, term: entry.term, wantsAnswer: core.requests.contains(id))
             core.metrics.proposalsApplied.add()
             switch result {
             case .success(let result):
@@ -143,6 +145,11 @@ private struct Owner {
         } else {
             waitingReads += reads.map { (index, $0) }
         }
+    }
+
+    mutating func failReads() {
+        for (_, read) in waitingReads { read.proceed(.stopping) }
+        waitingReads = []
     }
 
     private mutating func releaseReads() {
@@ -195,7 +202,8 @@ private struct Owner {
     /// Replaces the state by an image. At every moment the directory holds either the old state whole or the new one:
     /// the old file is closed with its write-ahead log emptied before the image takes its name.
     mutating func install(_ mark: SnapshotMark, path: String) {
-        let done = Rendezvous<Void>()
+        let opened = Rendezvous<Void>()
+        let published = Rendezvous<Void>()
         let core = core
         openStore = nil
         core.checkpoints.post(
@@ -206,8 +214,8 @@ private struct Owner {
                         try File.syncDirectory(of: core.directory.statePath)
                         try File.rename(path, to: core.directory.statePath)
                     }
-                }, done))
-        done.wait()
+                }, opened: opened, published: published))
+        opened.wait()
         openStore = core.orFailSQLite { () throws(SQLiteError) in try core.openStore() }
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
@@ -215,6 +223,7 @@ private struct Owner {
         core.metrics.snapshotsReceived.add()
         core.noteMembership(store.meta, removed: [])
         core.publish(store)
+        published.fulfil(())
         core.logs.post(.reset(mark))
         releaseReads()
     }

@@ -8,7 +8,8 @@ final class CheckpointLane: Sendable {
     enum Work: Sendable {
         case write(KeyValueStore.Frozen)
         /// Closes the file, lets `swap` put another in its place, opens that.
-        case install(swap: @Sendable () -> Void, Rendezvous<Void>)
+        /// Says when the new file is open, and keeps readers away until it hears that the new state is published.
+        case install(swap: @Sendable () -> Void, opened: Rendezvous<Void>, published: Rendezvous<Void>)
         case stop(Rendezvous<Void>)
     }
 
@@ -37,19 +38,18 @@ final class CheckpointLane: Sendable {
                         // Before the first row goes: see PruneMark.
                         core.pruneMark.raise(to: pruneTo)
                     }
-                case .install(let swap, let done):
+                case .install(let swap, let opened, let published):
                     pruneTo = 0
                     core.readers.whileClosed {
-                        // With no reader left this empties the write-ahead log, so that the old file is whole by itself.
-                        let isWhole = core.orFailSQLite { () throws(SQLiteError) in try writer?.checkpoint() ?? true }
-                        precondition(isWhole, "kv.db is still being read while it is replaced")
+                        empty(writer)
                         writer = nil
                         swap()
+                        writer = core.orFailSQLite { () throws(SQLiteError) in
+                            try StateWriter(path: core.directory.statePath, initial: nil)
+                        }
+                        opened.fulfil(())
+                        published.wait()
                     }
-                    core.orFailSQLite { () throws(SQLiteError) in
-                        writer = try StateWriter(path: core.directory.statePath, initial: nil)
-                    }
-                    done.fulfil(())
                 case .stop(let done):
                     writer = nil
                     done.fulfil(())
@@ -60,13 +60,31 @@ final class CheckpointLane: Sendable {
         }
     }
 
+    /// Moves all of the write-ahead log into the file, so that it is whole by itself. A snapshot being made may still
+    /// read it: then it takes until that has ended.
+    private func empty(_ writer: StateWriter?) {
+        while true {
+            let isWhole = core.orFailSQLite { () throws(SQLiteError) in try writer?.checkpoint() ?? true }
+            if isWhole { return }
+            pause(nanoseconds: Self.retryNanoseconds)
+        }
+    }
+
     private func prunedRevision(_ writer: StateWriter) -> Int64 {
         core.orFailSQLite { () throws(SQLiteError) in try writer.meta().prunedRevision }
     }
 
     private func write(_ frozen: KeyValueStore.Frozen, _ writer: StateWriter) {
         let start = monotonicNanoseconds()
-        whileFull { () throws(SQLiteError) in try writer.write(frozen.table, meta: frozen.meta) }
+        whileFull { () throws(SQLiteError) in
+            do throws(SQLiteError) {
+                try writer.write(frozen.table, meta: frozen.meta)
+            } catch {
+                // Emptying the write-ahead log can make the room that is missing.
+                _ = try? writer.checkpoint()
+                throw error
+            }
+        }
         core.apply.post(.written)
         var isWhole = false
         whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint() }
@@ -84,6 +102,7 @@ final class CheckpointLane: Sendable {
             } catch {
                 guard error.isFull else { core.fail(StorageError.sqlite(error)) }
                 core.noteDiskFull(true, what: "kv.db")
+                core.endIfStopping()
                 pause(nanoseconds: Self.retryNanoseconds)
             }
         }
@@ -93,7 +112,6 @@ final class CheckpointLane: Sendable {
         do throws(SQLiteError) {
             if try !writer.prune(below: target, rowsMax: Self.pruneRowsMax) {
                 target = 0
-                _ = try writer.checkpoint()
             }
         } catch {
             guard error.isFull else { core.fail(StorageError.sqlite(error)) }

@@ -117,6 +117,7 @@ final class LogLane: Sendable {
             } catch {
                 guard error.isFull else { core.fail(error) }
                 core.noteDiskFull(true, what: "log.db")
+                core.endIfStopping()
                 pause(nanoseconds: Self.retryNanoseconds)
             }
         }

@@ -4,6 +4,7 @@ package import MVCC
 package import Raft
 internal import SQLite
 internal import Storage
+internal import Synchronization
 internal import Transport
 
 /// A member of a fabric, running: the one object that the API talks to. Thread-safe.
@@ -79,6 +80,9 @@ package final class RunningMember: Sendable {
         serializable: Bool, _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
     ) async throws(ServerError) -> T {
         guard !core.isStopping else { throw .stopping }
+        let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
+        defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
+        guard underWay <= core.settings.requestsMax else { throw .tooManyRequests }
         let result: Result<T, ServerError> = await withCheckedContinuation { continuation in
             let job: @Sendable () -> Void = { [core] in
                 core.readers.submit { reader in

@@ -62,6 +62,8 @@ final class MemberCore: Sendable {
     let readers: ReaderPool
     let pruneMark = PruneMark()
     let snapshotStore: SnapshotStore
+    /// Reads under way for this member's clients.
+    let readsUnderWay = Atomic<Int>(0)
 
     private struct Published {
         var view: View?
@@ -255,15 +257,26 @@ final class MemberCore: Sendable {
         published.withLock { $0.received.append((mark, path)) }
     }
 
+    /// The image of `mark`; nil when it is not here. Those before it are of no use any more.
     func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
-        published.withLock { published in
+        let (found, stale) = published.withLock { published in
             let found = published.received.first { $0.mark == mark }
-            published.received = []
-            return found?.path
+            let stale = published.received.filter { $0.mark.index < mark.index }
+            published.received.removeAll { $0.mark.index <= mark.index }
+            return (found, stale)
         }
+        for image in stale { try? File.remove(image.path) }
+        return found?.path
     }
 
     // MARK: - End
+
+    /// A lane that cannot go on for want of space does not hold up the end: what was acknowledged is on disk.
+    func endIfStopping() {
+        guard isStopping else { return }
+        fflush(nil)
+        _exit(0)
+    }
 
     func beginStopping() { published.withLock { $0.isStopping = true } }
     var isStopping: Bool { published.withLock { $0.isStopping } }

@@ -54,12 +54,12 @@ extension RunningMember {
         core.publish(disk.store)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }
-        let owned = Owned(disk: disk, raft: raft)
-        startThread("weft-log") { lanes.logs.run(owned.disk.log) }
-        startThread("weft-checkpoint") { lanes.checkpoints.run(owned.disk.writer) }
-        startThread("weft-apply") { lanes.apply.run(owned.disk.store) }
+        let (log, writer, store) = (Handover(disk.log), Handover(disk.writer), Handover(disk.store))
+        startThread("weft-log") { lanes.logs.run(log.take()) }
+        startThread("weft-checkpoint") { lanes.checkpoints.run(writer.take()) }
+        startThread("weft-apply") { lanes.apply.run(store.take()) }
         startThread("weft-snapshot") { lanes.snapshots.run() }
-        startThread("weft-consensus") { lanes.consensus.run(owned.raft) }
+        startThread("weft-consensus") { lanes.consensus.run(raft) }
         core.readers.start()
         return RunningMember(core: core)
     }
@@ -71,9 +71,17 @@ extension RunningMember {
         let store: KeyValueStore
     }
 
-    private struct Owned: @unchecked Sendable {
-        let disk: Disk
-        let raft: Raft
+    /// Gives a thing to the one thread that shall own it, and keeps nothing of it.
+    private final class Handover<Thing>: @unchecked Sendable {
+        private var thing: Thing?
+
+        init(_ thing: Thing) { self.thing = thing }
+
+        func take() -> Thing {
+            guard let taken = thing else { preconditionFailure("handed over twice") }
+            thing = nil
+            return taken
+        }
     }
 
     private static func foundingConfiguration(_ settings: ServerSettings) -> Configuration {
@@ -147,11 +155,14 @@ extension RunningMember {
                     "\(directory.statePath) belongs to fabric \(hex(store.meta.clusterID)), not to this one")
             }
             let log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: isNew)
-            if log.loaded().lastIndex < store.meta.appliedIndex {
-                // A founder's first start, or an install that a crash cut short after the image was in place.
+            if store.meta.appliedIndex > 0, log.term(at: store.meta.appliedIndex) != store.meta.appliedTerm,
+                log.loaded().baseIndex < store.meta.appliedIndex
+            {
+                // A founder's first start, or an install that a crash cut short after the image was in place: the log that
+                // is still there ends before the state, or is another's.
                 try log.reset(index: store.meta.appliedIndex, term: store.meta.appliedTerm)
             }
-            try core.snapshotStore.removeOutgoing()
+            try core.snapshotStore.removeLeftovers()
             return Disk(log: log, writer: writer, store: store)
         } catch let error as SQLiteError {
             throw error.isCorruption

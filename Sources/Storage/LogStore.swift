@@ -135,6 +135,13 @@ package final class LogStore {
 
     package func loaded() -> Contents { contents }
 
+    /// The term of the entry at `index`; nil before the log's beginning and after its end.
+    package func term(at index: Index) -> Term? {
+        if index == contents.baseIndex { return contents.baseTerm }
+        guard index > contents.baseIndex, index <= contents.lastIndex else { return nil }
+        return contents.runs.last { $0.firstIndex <= index }?.term
+    }
+
     /// Entries from `first` to at most `last`, as many as `costMax` allows but at least one. Each is checked.
     package func entries(
         from first: Index, through last: Index, costMax: Int

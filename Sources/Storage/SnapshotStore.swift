@@ -31,9 +31,9 @@ package struct SnapshotStore: Sendable {
         "\(directory)/receive-\(header.mark.index)-\(header.mark.term)-\(header.checksum).part"
     }
 
-    /// Removes images that an earlier run made or the last install left.
-    package func removeOutgoing() throws(StorageError) {
-        for name in try File.names(in: directory) where name.hasPrefix("send-") {
+    /// Removes images that an earlier run made to send, or had received whole and not installed.
+    package func removeLeftovers() throws(StorageError) {
+        for name in try File.names(in: directory) where name.hasPrefix("send-") || name.hasPrefix("install-") {
             try File.remove("\(directory)/\(name)")
         }
     }
@@ -68,7 +68,8 @@ package struct SnapshotStore: Sendable {
         try file.write(chunk, at: offset)
     }
 
-    /// The path of a received image, once it is whole, right and on the device.
+    /// The path of a received image, once it is whole, right and on the device. It has another name then, so that the next
+    /// image's arrival leaves it alone.
     package func finish(_ header: Header) throws(StorageError) -> String {
         let path = incomingPath(header)
         let found = try Self.measure(path)
@@ -76,7 +77,15 @@ package struct SnapshotStore: Sendable {
             try File.remove(path)
             throw .damaged(path: path, reason: "the snapshot that was received is not the one that was sent")
         }
-        try File(path, .readWrite).sync()
-        return path
+        do throws(StorageError) {
+            try File(path, .readWrite).sync()
+        } catch {
+            // What a failed sync left in memory would pass for written the next time: none of it is used.
+            try File.remove(path)
+            throw error
+        }
+        let whole = "\(directory)/install-\(header.mark.index)-\(header.mark.term)-\(header.checksum).db"
+        try File.rename(path, to: whole)
+        return whole
     }
 }

@@ -68,6 +68,50 @@ import Testing
         }
     }
 
+    @Test func aTxnMayPutAKeyAndDeleteItAgain() throws {
+        let folder = try TemporaryFolder()
+        let rig = try Rig(path: folder.path + "/kv.db")
+        let key: [UInt8] = [7]
+        let put = TxnRequest(success: [.put(PutRequest(key: key, value: [1]))])
+        let delete = TxnRequest(success: [.deleteRange(DeleteRangeRequest(range: KeyRange(start: key, end: .single)))])
+        let both = TxnRequest(success: [.txn(put), .txn(delete)])
+        #expect(throws: Never.self) { try RequestLimits().check(both) }
+        for _ in 0..<2 {
+            _ = try rig.apply(.txn(both)).get()
+            #expect(rig.store.meta.keyCount == 0)
+            try rig.checkpoint()
+            let found = try rig.store.view().range(RangeRequest(range: KeyRange(start: key, end: .single)), rig.reader)
+            #expect(found.pairs.isEmpty)
+        }
+        #expect(rig.store.meta.revision == 3)
+    }
+
+    @Test func aMissingRevisionRowIsDamageAndNotAnOlderValue() throws {
+        let folder = try TemporaryFolder()
+        let rig = try Rig(path: folder.path + "/kv.db")
+        for n in 0..<3 { _ = try rig.apply(.put(PutRequest(key: [1], value: [UInt8(n)]))) }
+        try rig.checkpoint()
+        let other = try Connection(path: rig.path, access: .readWrite)
+        try other.execute("DELETE FROM revision WHERE seq=3")
+        let request = RangeRequest(range: KeyRange(start: [1], end: .single))
+        #expect(throws: ReadFailure.self) { try rig.store.view().range(request, rig.reader) }
+    }
+
+    @Test func anAnswerIsBoundedHoweverSmallItsRequest() throws {
+        let folder = try TemporaryFolder()
+        let rig = try Rig(path: folder.path + "/kv.db")
+        for n in 0..<4 {
+            _ = try rig.apply(.put(PutRequest(key: [UInt8(n)], value: [UInt8](repeating: 1, count: 1 << 20))))
+        }
+        let all = TxnRequest.Operation.range(RangeRequest(range: KeyRange(start: [0], end: .unbounded)))
+        let greedy = TxnRequest(success: Array(repeating: all, count: 100))
+        #expect(throws: ReadFailure.self) { try rig.store.view().txn(greedy, rig.reader) }
+        var writing = greedy
+        writing.success.insert(.put(PutRequest(key: [9], value: [9])), at: 0)
+        #expect(try rig.apply(.txn(writing)) == .failure(.answerTooLargeButDone))
+        #expect(rig.store.meta.revision == 6)
+    }
+
     @Test func aFlippedBitInARowIsFoundAndNotServed() throws {
         let folder = try TemporaryFolder()
         let rig = try Rig(path: folder.path + "/kv.db")
