@@ -75,6 +75,7 @@ final class MemberCore: Sendable {
         /// Where a member that just joined finds the others before it has the configuration.
         var hints: [NodeID: PeerAddress] = [:]
         var isStopping = false
+        var timesForgotten = 0
     }
     private let published = Mutex(Published())
     private let lanes = Mutex<Lanes?>(nil)
@@ -217,8 +218,21 @@ final class MemberCore: Sendable {
             configuration: decodeConfiguration(meta.configuration), attributes: meta.attributes)
         published.withLock { $0.membership = membership }
         transport.directory.setRemoved(meta.removedMembers)
+        transport.directory.setStarted(meta.attributes.map(\.id))
         if removed.contains(identity.memberID) { onEnd(.removed) }
     }
+
+    /// Said once it may be a matter of who applied what first; said again and again it is true.
+    func noteForgotten() {
+        guard transport.directory.isUnconfirmed else { return }
+        let times = published.withLock { published in
+            published.timesForgotten += 1
+            return published.timesForgotten
+        }
+        if times == Self.timesForgottenMax { onEnd(.forgotten) }
+    }
+
+    private static let timesForgottenMax = 6
 
     var membership: Membership { published.withLock { $0.membership } }
 
@@ -285,4 +299,6 @@ final class MemberCore: Sendable {
 /// Why a member ended without being asked to.
 package enum MemberEnd: Sendable {
     case removed
+    /// It took part before, but its disk holds nothing.
+    case forgotten
 }

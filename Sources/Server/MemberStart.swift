@@ -48,6 +48,7 @@ extension RunningMember {
         for (id, url) in try directory.hints() {
             if let address = PeerAddress(url: url) { core.addHint(id, address) }
         }
+        if isEmptyFounder(disk) { transport.directory.setUnconfirmed() }
         for address in settings.peerListenAddresses { try transport.listen(at: address) }
         let raft = try makeRaft(core, disk)
         core.noteMembership(disk.store.meta, removed: [])
@@ -121,8 +122,18 @@ extension RunningMember {
             throw StorageError.unusable(
                 "member \"\(settings.name)\" is not named in --initial-cluster; add it there, or use `weft join`")
         }
+        guard settings.mayFound else {
+            throw StorageError.unusable(
+                """
+                \(directory.path) is empty and --initial-cluster-state is existing: run `weft join URL` to become a member \
+                of the fabric that exists
+                """)
+        }
+        // A founder of its own has nobody to agree with. Chance in the id tells two such fabrics apart, also when one was
+        // founded anew on an empty disk.
+        let chance = founding.members.count == 1 ? [UInt64.random(in: 1...UInt64.max)] : []
         return Identity(
-            clusterID: FabricIDs.cluster(founding.members.map(\.id)),
+            clusterID: FabricIDs.cluster(founding.members.map(\.id) + chance),
             memberID: FabricIDs.founder(peerURLs: own.peerURLs, token: settings.clusterToken), name: settings.name)
     }
 
@@ -170,6 +181,13 @@ extension RunningMember {
         }
     }
 
+    /// If a founder of several has never written anything: it is new, or its disk was lost.
+    private static func isEmptyFounder(_ disk: Disk) -> Bool {
+        let contents = disk.log.loaded()
+        return disk.store.meta.appliedIndex == foundingIndex && contents.lastIndex == foundingIndex
+            && contents.hardState.term <= 1
+    }
+
     private static func makeRaft(_ core: MemberCore, _ disk: Disk) throws -> Raft {
         let contents = disk.log.loaded()
         let meta = disk.store.meta
@@ -203,7 +221,7 @@ extension RunningMember {
             received: { [core] in core.consensus.post(.messages($0)) },
             unreachable: { [core] in core.consensus.post(.raft(.unreachable($0))) },
             undelivered: { [core] in core.consensus.post(.undelivered($0)) },
-            removed: { [core] in core.onEnd(.removed) },
+            removed: { [core] in core.onEnd(.removed) }, forgotten: { [core] in core.noteForgotten() },
             snapshotProgress: onSnapshotProgress,
             snapshotReceived: { [core] mark, path, sender in
                 let meta = try inspectImage(at: path)

@@ -21,6 +21,8 @@ package struct ServerSettings: Sendable {
     /// `--initial-cluster`, by name.
     package var founders: [Founder] = []
     package var clusterToken = "etcd-cluster"
+    /// If an empty directory may begin a fabric; not with `--initial-cluster-state existing`.
+    package var mayFound = true
     package var heartbeatMilliseconds = 100
     package var electionMilliseconds = 1000
     package var snapshotCount: UInt64 = 10_000

@@ -136,10 +136,27 @@ package final class DataDirectory: Sendable {
         }
     }
 
+    /// Settings that a join found out by itself, for later starts: names and values of flags.
+    package func writeSettings(_ settings: [(key: String, value: String)]) throws(StorageError) {
+        let text = settings.map { "\($0.key) \($0.value)\n" }.joined()
+        try File.replace(settingsPath, with: Array(text.utf8))
+    }
+
+    package func settings() throws(StorageError) -> [(key: String, value: String)] {
+        guard File.exists(settingsPath) else { return [] }
+        let text = String(decoding: try File(settingsPath, .read).read(at: 0, count: 1 << 16), as: UTF8.self)
+        return text.split(separator: "\n").compactMap { line in
+            let parts = line.split(separator: " ", maxSplits: 1)
+            return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+        }
+    }
+
+    private var settingsPath: String { path + "/settings" }
+
     /// Empties the directory of a join that came to nothing.
     package func clear() throws(StorageError) {
         try beginFirstStart()
-        for file in [identityPath, path + "/peers", unfinishedPath] { try File.remove(file) }
+        for file in [identityPath, path + "/peers", settingsPath, unfinishedPath] { try File.remove(file) }
         for name in try File.names(in: snapshotPath) { try File.remove("\(snapshotPath)/\(name)") }
     }
 

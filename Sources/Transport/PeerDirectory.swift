@@ -7,6 +7,12 @@ package final class PeerDirectory: Sendable {
     private struct State {
         var addresses: [NodeID: PeerAddress] = [:]
         var removed: Set<NodeID> = []
+        /// Who has taken part in the fabric, as far as is applied here.
+        var started: Set<NodeID> = []
+        /// This member began with nothing, and nobody has confirmed yet that this is right.
+        var isUnconfirmed = false
+        /// Who has let this member in since it began.
+        var welcomed: Set<NodeID> = []
         /// Open connections by who is at the other end.
         var inbound: [NodeID: [any Channel]] = [:]
     }
@@ -18,6 +24,30 @@ package final class PeerDirectory: Sendable {
     package init(clusterID: UInt64, selfID: NodeID) {
         self.clusterID = clusterID
         self.selfID = selfID
+    }
+
+    /// A founder with an empty log is either new or has lost its disk, and with it its votes and what it acknowledged.
+    /// Those who know that it took part before refuse it; until somebody lets it in it hears nothing from them.
+    package func setUnconfirmed() {
+        state.withLock { $0.isUnconfirmed = true }
+    }
+
+    /// Notes who takes part; when this member is among them, it is confirmed.
+    package func setStarted(_ ids: [NodeID]) {
+        state.withLock { state in
+            state.started = Set(ids)
+            if ids.contains(selfID) { state.isUnconfirmed = false }
+        }
+    }
+
+    package var isUnconfirmed: Bool { state.withLock { $0.isUnconfirmed } }
+
+    func noteWelcome(by id: NodeID) {
+        _ = state.withLock { $0.welcomed.insert(id) }
+    }
+
+    func mayHear(_ id: NodeID) -> Bool {
+        state.withLock { !$0.isUnconfirmed || $0.welcomed.contains(id) }
     }
 
     /// Notes who was removed, and tells those who are connected: nobody else would.
@@ -54,11 +84,12 @@ package final class PeerDirectory: Sendable {
     }
 
     /// Why a connection that introduces itself so is refused, if it is.
-    func refusal(clusterID: UInt64, from: NodeID, to: NodeID) -> PeerRefusal? {
+    func refusal(clusterID: UInt64, from: NodeID, to: NodeID, isUnconfirmed: Bool) -> PeerRefusal? {
         if clusterID != self.clusterID { return .wrongCluster }
         if to != selfID { return .wrongMember }
         return state.withLock { state in
             if state.removed.contains(from) { return .removed }
+            if isUnconfirmed, state.started.contains(from) { return .forgotten }
             return state.addresses[from] == nil ? .unknown : nil
         }
     }

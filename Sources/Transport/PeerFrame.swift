@@ -11,7 +11,7 @@ enum PeerFrame: Sendable {
     }
 
     /// The first frame of the member that connected.
-    case hello(clusterID: UInt64, from: NodeID, to: NodeID, Purpose)
+    case hello(clusterID: UInt64, from: NodeID, to: NodeID, isUnconfirmed: Bool, Purpose)
     /// The answer to it: welcome, or why not.
     case welcome
     case refused(PeerRefusal)
@@ -30,10 +30,11 @@ enum PeerFrame: Sendable {
     func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 256)
         switch self {
-        case .hello(let clusterID, let from, let to, let purpose):
+        case .hello(let clusterID, let from, let to, let isUnconfirmed, let purpose):
             writer.byte(1)
             writer.byte(Self.protocolVersion)
             for id in [clusterID, from, to] { writer.fixed(id) }
+            writer.bool(isUnconfirmed)
             writer.byte(purpose.rawValue)
         case .welcome: writer.byte(2)
         case .refused(let refusal):
@@ -72,8 +73,9 @@ enum PeerFrame: Sendable {
             let clusterID: UInt64 = try reader.fixed()
             let from: NodeID = try reader.fixed()
             let to: NodeID = try reader.fixed()
+            let isUnconfirmed = try reader.bool()
             guard let purpose = Purpose(rawValue: try reader.byte()) else { throw .invalid("purpose") }
-            self = .hello(clusterID: clusterID, from: from, to: to, purpose)
+            self = .hello(clusterID: clusterID, from: from, to: to, isUnconfirmed: isUnconfirmed, purpose)
         case 2: self = .welcome
         case 3:
             guard let refusal = PeerRefusal(rawValue: try reader.byte()) else { throw .invalid("refusal") }
@@ -113,12 +115,15 @@ package enum PeerRefusal: UInt8, Sendable, CustomStringConvertible {
     case removed = 3
     /// Not a member, as far as the other knows yet.
     case unknown = 4
+    /// The member begins with nothing, but took part before: its disk is lost.
+    case forgotten = 5
 
     package var description: String {
         switch self {
         case .wrongCluster: "it belongs to another fabric (the cluster ids differ)"
         case .wrongMember: "another member answers at its address"
         case .removed: "this member was removed from the fabric"
+        case .forgotten: "this member took part before, but begins with nothing: its data is lost"
         case .unknown: "it does not know of this member yet"
         }
     }

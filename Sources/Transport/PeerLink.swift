@@ -111,7 +111,8 @@ final class PeerLink: @unchecked Sendable {
                     if case .greeting(let waiting) = self.state, waiting === channel { channel.close(promise: nil) }
                 }
                 let hello = PeerFrame.hello(
-                    clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer, .messages)
+                    clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer,
+                    isUnconfirmed: self.directory.isUnconfirmed, .messages)
                 channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)
             }
         }
@@ -143,12 +144,14 @@ final class PeerLink: @unchecked Sendable {
         case .welcome:
             guard case .greeting = state else { return }
             state = .open(channel)
+            directory.noteWelcome(by: peer)
             delay = .milliseconds(20)
             if lastComplaint != nil { logger.info("connected to member \(hex(peer))") }
             lastComplaint = nil
         case .refused(let refusal):
             complain(refusal.description)
             if refusal == .removed { events.removed() }
+            if refusal == .forgotten { events.forgotten() }
             channel.close(promise: nil)
         default: channel.close(promise: nil)
         }

@@ -49,9 +49,11 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         let frame = Self.unwrapInboundIn(data)
         let channel = context.channel
         switch (state, frame) {
-        case (.strange, .hello(let clusterID, let from, let to, let purpose)):
+        case (.strange, .hello(let clusterID, let from, let to, let isUnconfirmed, let purpose)):
             deadline?.cancel()
-            if let refusal = directory.refusal(clusterID: clusterID, from: from, to: to) {
+            if let refusal = directory.refusal(
+                clusterID: clusterID, from: from, to: to, isUnconfirmed: isUnconfirmed)
+            {
                 if refusal == .wrongCluster {
                     logger.warning("refused a member of another fabric, \(hex(clusterID))", metadata: nil)
                 }
@@ -63,6 +65,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             state = purpose == .messages ? .messages(from: from) : .snapshot(from: from, nil)
             channel.writeAndFlush(FrameDecoder.bytes(of: .welcome), promise: nil)
         case (.messages(let from), .messages(let messages)):
+            guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })
         case (.snapshot(let from, nil), .snapshotHeader(let header)):
             state = .snapshot(from: from, header)

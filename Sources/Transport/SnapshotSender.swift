@@ -56,7 +56,8 @@ final class SnapshotSender: @unchecked Sendable {
                 case .success(let channel):
                     self.expectAnswer(channel)
                     let hello = PeerFrame.hello(
-                        clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer, .snapshot)
+                        clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer,
+                        isUnconfirmed: self.directory.isUnconfirmed, .snapshot)
                     channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)
                 }
             }

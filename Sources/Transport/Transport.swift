@@ -16,6 +16,8 @@ package struct TransportEvents: Sendable {
     package var undelivered: @Sendable ([Message]) -> Void
     /// A peer says that this member was removed.
     package var removed: @Sendable () -> Void
+    /// A peer says that this member took part before, though it has nothing.
+    package var forgotten: @Sendable () -> Void
     /// Bytes received of bytes in all.
     package var snapshotProgress: @Sendable (Int, Int) -> Void
     /// An image is whole; throws when it cannot be used. Runs on a thread that may block.
@@ -24,13 +26,15 @@ package struct TransportEvents: Sendable {
     package init(
         received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
         undelivered: @escaping @Sendable ([Message]) -> Void,
-        removed: @escaping @Sendable () -> Void, snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
+        removed: @escaping @Sendable () -> Void, forgotten: @escaping @Sendable () -> Void,
+        snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
         snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void
     ) {
         self.received = received
         self.unreachable = unreachable
         self.undelivered = undelivered
         self.removed = removed
+        self.forgotten = forgotten
         self.snapshotProgress = snapshotProgress
         self.snapshotReceived = snapshotReceived
     }

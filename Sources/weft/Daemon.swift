@@ -90,6 +90,17 @@ struct Daemon: Sendable {
             for listener in listeners { listener.close() }
             member.stop(quickly: false)
             logger.info("stopped")
+        case .ended(.forgotten):
+            ServiceManager.notify("STOPPING=1\nSTATUS=the data of this member is lost")
+            fail(
+                Problem(
+                    .unusable,
+                    """
+                    the other members know "\(member.name)" as a member that took part before, but \
+                    \(settings.server.dataDirectory) holds nothing of it: its disk was lost or moved, and with it what it had \
+                    promised. Remove it at another member (`weft member remove \(member.name)`), then run `weft join` with an \
+                    empty data directory
+                    """))
         case .ended(.removed):
             logger.notice("this member was removed from its fabric; it stops and will not start again as it was")
             ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")

@@ -51,13 +51,21 @@ struct Join: AsyncParsableCommand {
                 timeoutSeconds: joinTimeout)
             if let identity {
                 print("going on with the member in \(directory.path)")
+                try settings.adopt(try directory.settings())
                 try await joining.adaptAddresses(&settings)
                 try await joining.checkSameFabric(identity)
                 try await joining.run(settings, directory, ticket: nil)
             } else {
                 try await joining.adaptAddresses(&settings)
                 let ticket = try await joining.add(settings)
-                try await joining.run(settings, directory, ticket: ticket)
+                do {
+                    try directory.writeSettings(settings.addresses)
+                    try await joining.run(settings, directory, ticket: ticket)
+                } catch {
+                    // It never began: nothing of it shall stay in the fabric either.
+                    if try directory.identity() == nil { await joining.takeBack(ticket) }
+                    throw error
+                }
             }
         } catch let error as StorageError {
             throw Problem(error)
@@ -210,6 +218,15 @@ struct Joining {
                     }
                 }
             }
+        }
+    }
+
+    /// Has the fabric forget a member that could not begin.
+    func takeBack(_ ticket: JoinTicket) async {
+        do {
+            _ = try await client.call("/v3/cluster/member/remove") { $0.field("ID", ticket.memberID) }
+        } catch {
+            Console.error("weft: run `weft member remove \(hex(ticket.memberID))` at another member: \(error)")
         }
     }
 

@@ -27,7 +27,8 @@ final class JoinProgress: Sendable {
 
     /// Follows the member until it is what it shall be; gives up when the leader does not come.
     func follow(_ member: RunningMember, isNew: Bool, seconds: Int) async -> Outcome {
-        let start = monotonicNanoseconds()
+        var lastSign = monotonicNanoseconds()
+        var lastSeen = -1
         var lastIndex: Index = 0
         while true {
             try? await Task.sleep(for: .milliseconds(200))
@@ -35,8 +36,11 @@ final class JoinProgress: Sendable {
             let role = member.membership[member.id]?.member.role
             switch role {
             case nil:
-                let waited = Int((monotonicNanoseconds() - start) / 1_000_000_000)
-                if isNew, waited >= seconds, status.leader == nil, status.lastIndex == 0 { return .unreached }
+                let percent = lastPercent.withLock { $0 }
+                if status.leader != nil || percent != lastSeen { lastSign = monotonicNanoseconds() }
+                lastSeen = percent
+                let waited = Int((monotonicNanoseconds() - lastSign) / 1_000_000_000)
+                if isNew, waited >= seconds, status.lastIndex == 0 { return .unreached }
             case .voter:
                 print("\(member.name) has caught up at entry \(status.applied) and is a voter: the join is done")
                 return .done

@@ -21,10 +21,20 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var flags: ServeFlags
 
     func run() async throws {
-        let settings = try ServeSettings(flags)
+        var settings = try ServeSettings(flags)
         do {
             let directory = try DataDirectory(settings.server.dataDirectory)
-            try await onThread { try Daemon(settings).run(directory) }
+            try settings.adopt(try directory.settings())
+            guard !settings.advertisesAnyAddress else {
+                throw Problem(
+                    .usage,
+                    """
+                    0.0.0.0 is no address that others can reach: say with --advertise-client-urls and \
+                    --initial-advertise-peer-urls where this member is reached
+                    """)
+            }
+            let effective = settings
+            try await onThread { try Daemon(effective).run(directory) }
         } catch let error as StorageError {
             throw Problem(error)
         }

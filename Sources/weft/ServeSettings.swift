@@ -42,6 +42,25 @@ struct ServeSettings {
         try complete()
     }
 
+    /// Takes up what a join found out and nobody set since.
+    mutating func adopt(_ found: [(key: String, value: String)]) throws {
+        for (key, value) in found where !isSet.contains(key) {
+            try set(key, value)
+            isSet.insert(key)
+        }
+        server.peerListenAddresses = listenPeer.map(Self.address)
+    }
+
+    /// The addresses in force, as a later start takes them up.
+    var addresses: [(key: String, value: String)] {
+        [
+            ("listen-peer-urls", listenPeer.map(\.description).joined(separator: ",")),
+            ("listen-client-urls", listenClient.map(\.description).joined(separator: ",")),
+            ("initial-advertise-peer-urls", server.advertisedPeerURLs.joined(separator: ",")),
+            ("advertise-client-urls", server.advertisedClientURLs.joined(separator: ",")),
+        ]
+    }
+
     static let keys = [
         "name", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
         "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
@@ -74,6 +93,7 @@ struct ServeSettings {
             guard value == "new" || value == "existing" else {
                 throw Problem(.usage, "\(value) is neither new nor existing")
             }
+            server.mayFound = value == "new"
         case "initial-cluster-token": server.clusterToken = value
         case "heartbeat-interval": server.heartbeatMilliseconds = try number(value, 1...10_000)
         case "election-timeout": server.electionMilliseconds = try number(value, 2...50_000)
@@ -115,6 +135,7 @@ struct ServeSettings {
     private mutating func complete() throws {
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
+        try deriveAdvertised()
         if !isSet.contains("data-dir") { server.dataDirectory = "\(server.name).weft" }
         guard server.electionMilliseconds >= 5 * server.heartbeatMilliseconds else {
             throw Problem(
@@ -125,13 +146,30 @@ struct ServeSettings {
         server.founders = try founders()
         server.peerListenAddresses = listenPeer.map(Self.address)
         if let own = server.founders.first(where: { $0.name == server.name }),
-            isSet.contains("initial-advertise-peer-urls") || isSet.contains("initial-cluster"),
+            initialCluster != nil,
             own.peerURLs.sorted() != server.advertisedPeerURLs.sorted()
         {
             throw Problem(
                 .usage,
                 "--initial-cluster has \(own.peerURLs.joined(separator: ",")) for \(server.name), but --initial-advertise-peer-urls is \(server.advertisedPeerURLs.joined(separator: ","))"
             )
+        }
+    }
+
+    /// Who listens somewhere else than at the default is reached there, unless it is said otherwise.
+    private mutating func deriveAdvertised() throws {
+        if isSet.contains("listen-client-urls"), !isSet.contains("advertise-client-urls") {
+            server.advertisedClientURLs = listenClient.map(\.description)
+        }
+        if isSet.contains("listen-peer-urls"), !isSet.contains("initial-advertise-peer-urls") {
+            server.advertisedPeerURLs = listenPeer.map(\.description)
+        }
+    }
+
+    /// If peers or clients would be told to come to "any address".
+    var advertisesAnyAddress: Bool {
+        (server.advertisedClientURLs + server.advertisedPeerURLs).contains { url in
+            Endpoint(url).map { ["0.0.0.0", "::"].contains($0.host) } ?? false
         }
     }
 

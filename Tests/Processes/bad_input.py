@@ -236,6 +236,31 @@ def damaged_log(fabric):
     assert answer["count"] == "300", answer
 
 
+def lost_disk(weft):
+    """A founder that comes back with an empty disk forgot its votes: it must not take part as if it were new."""
+    with Fabric(weft, 3) as fabric:
+        member = fabric.follower()
+        fabric.leader().connection().call("/v3/kv/put", {"key": b64("before"), "value": b64("x")})
+        member.kill()
+        shutil.rmtree(member.data)
+        member.start()
+        ended(member, "holds nothing of it")
+        member.start()
+        ended(member, "holds nothing of it")
+        other = next(m for m in fabric.members if m.process)
+        subprocess.run([weft, "member", "remove", member.name, "--endpoints", other.client_url], check=True, timeout=60)
+        shutil.rmtree(member.data)
+        member.join(other)
+        member.wait_healthy()
+        assert member.connection().call("/v3/kv/range", {"key": b64("before"), "serializable": True})["count"] == "1"
+    with Fabric(weft, 1) as single:
+        member = single.members[0]
+        member.stop()
+        shutil.rmtree(member.data)
+        member.start("--initial-cluster-state", "existing")
+        ended(member, "weft join")
+
+
 def full_disk(weft):
     """A member whose disk fills up refuses writes, keeps what it acknowledged, and goes on when there is space."""
     with Fabric(weft, 1) as fabric:
@@ -311,11 +336,15 @@ def joins(weft, fabric):
         time.sleep(0.1)
     assert not late.status().get("isLearner"), late.log()
     assert count() == before + 1 and blocked
+    late.stop()
+    # What the join found out or was told holds for later starts.
+    late.spawn(["serve", "--name", "m9", "--data-dir", late.data, *fabric.flags])
+    late.wait_healthy()
     left = subprocess.run([weft, "leave", "--endpoints", late.client_url], capture_output=True, text=True, timeout=60)
     assert left.returncode == 0, left.stderr
     assert late.process.wait(20) == 0, "who left should end well"
     late.process = None
-    late.start()
+    late.spawn(["serve", "--name", "m9", "--data-dir", late.data])
     ended(late, "was removed from its fabric")
     assert count() == before
     fabric.members.remove(late)
@@ -339,6 +368,7 @@ def main():
         report.run("joins that fail, and one that is interrupted", joins, weft, fabric)
         report.run("a damaged log", damaged_log, fabric)
         report.check("all members are well", all(m.healthy() for m in fabric.members))
+    report.run("a founder that lost its disk", lost_disk, weft)
     if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0:
         report.run("a full disk", full_disk, weft)
     else:
