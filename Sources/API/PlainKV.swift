@@ -295,21 +295,6 @@ struct ETags {
     func match(_ revision: Int64) -> Bool { isAny || revisions.contains(revision) }
 }
 
-extension KeyRange {
-    /// All keys that begin with `prefix`.
-    init(prefix: [UInt8]) {
-        var end = prefix
-        while end.last == 0xff { end.removeLast() }
-        if end.isEmpty {
-            // No key is empty, so this is all of them.
-            self.init(start: prefix.isEmpty ? [0] : prefix, end: .unbounded)
-        } else {
-            end[end.count - 1] += 1
-            self.init(start: prefix, end: .before(end))
-        }
-    }
-}
-
 extension JSONWriter {
     /// One key of a list: as text where it is UTF-8, else in base64.
     fileprivate mutating func item(_ pair: KeyValue, withValue: Bool) {

@@ -46,6 +46,28 @@ package struct KeyRange: Equatable, Sendable {
         end = rangeEnd.isEmpty ? .single : rangeEnd == [0] ? .unbounded : .before(rangeEnd)
     }
 
+    /// All keys that begin with `prefix`.
+    package init(prefix: [UInt8]) {
+        var end = prefix
+        while end.last == 0xff { end.removeLast() }
+        guard let last = end.last else {
+            // No key is empty, so this is all of them.
+            self.init(start: prefix.isEmpty ? [0] : prefix, end: .unbounded)
+            return
+        }
+        end[end.count - 1] = last + 1
+        self.init(start: prefix, end: .before(end))
+    }
+
+    /// The end as etcd's requests say it.
+    package var rangeEnd: [UInt8] {
+        switch end {
+        case .single: []
+        case .before(let end): end
+        case .unbounded: [0]
+        }
+    }
+
     package func contains(_ key: [UInt8]) -> Bool {
         switch end {
         case .single: key == start

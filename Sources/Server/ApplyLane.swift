@@ -169,7 +169,7 @@ private struct Owner {
         let now = monotonicNanoseconds()
         for (_, read) in waitingReads where read.deadline < now { read.proceed(.timeout) }
         waitingReads.removeAll { $0.read.deadline < now }
-        let isOld = now - frozenAt >= core.settings.memtableSecondsMax * 1_000_000_000
+        let isOld = now - frozenAt >= core.settings.memtableMillisecondsMax * 1_000_000
         if isOld, store.meta.appliedIndex > frozenIndex { freeze() }
     }
 

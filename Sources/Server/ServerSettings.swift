@@ -32,7 +32,7 @@ package struct ServerSettings: Sendable {
     /// Bytes of changes in memory at which they are written to `kv.db`.
     package var memtableBytesMax = 16 << 20
     /// Age of changes in memory at which they are.
-    package var memtableSecondsMax: UInt64 = 5
+    package var memtableMillisecondsMax: UInt64 = 5000
     /// Requests of this member's clients under way at once.
     package var requestsMax = 20_000
     package var requestsBytesMax = 128 << 20

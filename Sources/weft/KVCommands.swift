@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Client
 internal import JSON
+internal import MVCC
 
 struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,11 +37,11 @@ struct Get: AsyncParsableCommand {
     @OptionGroup var flags: ClientFlags
 
     func run() async throws {
-        let range = try KeyArgument(key, prefix: prefix)
+        let range = try KeyRange(argument: key, prefix: prefix)
         let answer = try await flags.ask { client in
             try await client.call("/v3/kv/range") { json in
                 json.field("key", range.start)
-                json.field("range_end", range.end)
+                json.field("range_end", range.rangeEnd)
                 json.field("limit", limit)
                 json.field("revision", revision)
                 json.field("keys_only", keysOnly)
@@ -84,7 +85,7 @@ struct Put: AsyncParsableCommand {
     @OptionGroup var flags: ClientFlags
 
     func run() async throws {
-        let range = try KeyArgument(key, prefix: false)
+        let range = try KeyRange(argument: key, prefix: false)
         let bytes = value == nil || value == "-" ? try Console.input() : Array((value ?? "").utf8)
         let answer = try await flags.ask { client in
             try await client.call("/v3/kv/put") { json in
@@ -121,11 +122,11 @@ struct Delete: AsyncParsableCommand {
     @OptionGroup var flags: ClientFlags
 
     func run() async throws {
-        let range = try KeyArgument(key, prefix: prefix)
+        let range = try KeyRange(argument: key, prefix: prefix)
         let answer = try await flags.ask { client in
             try await client.call("/v3/kv/deleterange") { json in
                 json.field("key", range.start)
-                json.field("range_end", range.end)
+                json.field("range_end", range.rangeEnd)
             }
         }
         if flags.output == .json { return printJSON(answer) }
@@ -155,27 +156,11 @@ struct Compact: AsyncParsableCommand {
     }
 }
 
-/// A key on the command line, as the range that the API wants.
-struct KeyArgument {
-    let start: [UInt8]
-    let end: [UInt8]
-
-    init(_ text: String, prefix: Bool) throws {
-        let key = Array(text.utf8)
-        guard prefix else {
-            guard !key.isEmpty else { throw Problem(.usage, "a key is not empty; --prefix '' means all keys") }
-            start = key
-            end = []
-            return
-        }
-        start = key.isEmpty ? [0] : key
-        var last = key
-        while last.last == 0xff { last.removeLast() }
-        if last.isEmpty {
-            end = [0]
-        } else {
-            last[last.count - 1] += 1
-            end = last
-        }
+extension KeyRange {
+    /// What KEY and --prefix mean on the command line.
+    init(argument: String, prefix: Bool) throws {
+        let key = Array(argument.utf8)
+        guard prefix || !key.isEmpty else { throw Problem(.usage, "a key is not empty; --prefix '' means all keys") }
+        if prefix { self.init(prefix: key) } else { self.init(start: key, end: .single) }
     }
 }

@@ -45,6 +45,9 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Log entries kept for slow followers. (default: 5000)")
     var snapshotCatchupEntries: String?
 
+    @Option(help: "Milliseconds until changes in memory are written to kv.db. (default: 5000)")
+    var checkpointInterval: String?
+
     @Option(help: "Most operations in a txn. (default: 128)")
     var maxTxnOps: String?
 
@@ -63,7 +66,8 @@ struct ServeFlags: ParsableArguments {
             ("initial-cluster-state", initialClusterState), ("initial-cluster-token", initialClusterToken),
             ("heartbeat-interval", heartbeatInterval), ("election-timeout", electionTimeout),
             ("snapshot-count", snapshotCount), ("snapshot-catchup-entries", snapshotCatchupEntries),
-            ("max-txn-ops", maxTxnOps), ("max-request-bytes", maxRequestBytes), ("log-level", logLevel),
+            ("checkpoint-interval", checkpointInterval), ("max-txn-ops", maxTxnOps),
+            ("max-request-bytes", maxRequestBytes), ("log-level", logLevel),
         ]
         return all.compactMap { key, value in value.map { (key, $0) } }
     }

@@ -64,7 +64,8 @@ struct ServeSettings {
     static let keys = [
         "name", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
         "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
-        "heartbeat-interval", "election-timeout", "snapshot-count", "snapshot-catchup-entries", "max-txn-ops",
+        "heartbeat-interval", "election-timeout", "snapshot-count", "snapshot-catchup-entries", "checkpoint-interval",
+        "max-txn-ops",
         "max-request-bytes", "log-level", "config-file",
     ]
 
@@ -99,6 +100,7 @@ struct ServeSettings {
         case "election-timeout": server.electionMilliseconds = try number(value, 2...50_000)
         case "snapshot-count": server.snapshotCount = UInt64(try number(value, 1...1_000_000_000))
         case "snapshot-catchup-entries": server.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))
+        case "checkpoint-interval": server.memtableMillisecondsMax = UInt64(try number(value, 100...3_600_000))
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
         case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(64 << 20))
         case "log-level":

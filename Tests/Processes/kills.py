@@ -168,8 +168,8 @@ def main():
     begin = time.time()
     total = unanswered = 0
     # Small limits, so that cutting the log, checkpoints and snapshots happen all the time.
-    flags = ["--heartbeat-interval", "30", "--election-timeout", "300", "--snapshot-count", "300",
-             "--snapshot-catchup-entries", "200"]
+    flags = ["--heartbeat-interval", "30", "--election-timeout", "300", "--snapshot-count", "100",
+             "--snapshot-catchup-entries", "50", "--checkpoint-interval", "200"]
     last = {}
     with Fabric(options.weft, 3, flags) as fabric:
         for number in range(options.rounds):
@@ -188,6 +188,8 @@ def main():
             report.passed += 1
             if number % 10 == 9:
                 print(f"{number + 1} rounds, {total} operations, {unanswered} of them unanswered, nothing lost", flush=True)
+        snapshots = sum(member.log().count("receiving a snapshot") for member in fabric.members)
+        print(f"members caught up through {snapshots} snapshots")
         report.run("what all rounds left is there in the end, on every member", still_there, fabric, last)
     report.finish()
 
