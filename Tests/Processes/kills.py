@@ -4,11 +4,12 @@
     kills.py WEFT [--rounds 200] [--seed N] [--seconds-max S]
 
 Each round: clients write, read, compare-and-swap and delete through all members; one member, sometimes two, are killed
-and started again; then every key is read through every member. After each round the history of the round is checked
+and started again, or one, often the leader, is paused for longer than an election takes; then every key is read through every member. After each round the history of the round is checked
 for lost acknowledged writes and for linearizability (history.py).
 """
 import argparse
 import random
+import signal
 import threading
 import time
 
@@ -123,6 +124,13 @@ def settle(fabric):
         member.wait_healthy(60)
 
 
+def pause(member, seconds):
+    """The member stands still, and then goes on as if no time had passed: what it believed must not be served."""
+    member.process.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    member.process.send_signal(signal.SIGCONT)
+
+
 def play(fabric, number, dice):
     keys = [f"round/{number}/{n}" for n in range(12)]
     stop = threading.Event()
@@ -133,9 +141,12 @@ def play(fabric, number, dice):
     victims = dice.sample(fabric.members, 2 if dice.random() < 0.2 else 1)
     if dice.random() < 0.4:
         victims[0] = fabric.leader()
-    for victim in set(victims):
-        victim.kill()
-        time.sleep(dice.uniform(0, 0.05))
+    if dice.random() < 0.25:
+        pause(victims[0], dice.uniform(0.1, 1.5))
+    else:
+        for victim in set(victims):
+            victim.kill()
+            time.sleep(dice.uniform(0, 0.05))
     time.sleep(dice.uniform(0, 0.5))
     settle(fabric)
     time.sleep(dice.uniform(0, 0.2))
