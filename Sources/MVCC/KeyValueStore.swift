@@ -152,8 +152,12 @@ package final class KeyValueStore {
     ) throws(SQLiteError) -> (deleted: Int64, previous: [KeyValue]) {
         var range = RangeRequest(range: request.range)
         range.keysOnly = !(request.wantsPrevious && writes.wantsAnswer)
-        // All keys are needed to delete them; only their values can be too much.
-        let found = try tables.range(range, at: writes.readRevision, reader, &writes.budget, keysAlways: true).pairs
+        // All keys are needed to delete them; only values that shall be answered can be too much.
+        var free = AnswerBudget.unlimited
+        let found =
+            range.keysOnly
+            ? try tables.range(range, at: writes.readRevision, reader, &free).pairs
+            : try tables.range(range, at: writes.readRevision, reader, &writes.budget, keysAlways: true).pairs
         for pair in found {
             record(KeyValue(key: pair.key, modRevision: writes.revision + 1), &writes)
         }

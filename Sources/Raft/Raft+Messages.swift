@@ -115,8 +115,10 @@ extension Raft {
     private mutating func handleAppend(
         from sender: NodeID, previousIndex: Index, previousTerm: Term, entries: [Entry], leaderCommit: Index
     ) {
-        // Behind with applying, it takes no more: the leader's window closes, and memory stays bounded.
-        guard installing == nil, log.recentBytes < settings.unappliedBytesMax else { return }
+        guard installing == nil else { return }
+        // Behind with applying what is committed, it takes no more: the leader's window closes, and memory stays bounded.
+        // What is not committed is no reason: that may wait for the very entry that comes here.
+        guard log.recentBytes < settings.unappliedBytesMax || applied >= commit else { return }
         guard isWellFormed(entries, after: previousIndex, previousTerm) else { return }
         if previousIndex < commit {
             sendWhenDurable(.appendReply(.matched(commit)), to: sender)

@@ -36,6 +36,8 @@ extension Raft {
         electionElapsed = 0
         heartbeatElapsed = 0
         leadership = Leadership(firstIndex: log.lastIndex + 1)
+        let inherited = log.entries(from: commit + 1, through: log.lastIndex, costMax: .max) ?? []
+        leadership?.uncommittedBytes = inherited.reduce(0) { $0 + $1.payload.count }
         syncProgress()
         // An entry of the own term, so that those of earlier terms commit with it (P 5.4.2, 8).
         append([Entry(index: log.lastIndex + 1, term: term, proposal: Proposal(id: 0, kind: .empty, payload: []))])

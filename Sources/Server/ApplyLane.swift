@@ -4,6 +4,7 @@ internal import MVCC
 internal import Raft
 internal import SQLite
 internal import Storage
+internal import Transport
 
 /// The thread that owns the state: it applies committed entries, answers those who proposed them, and lets reads go on
 /// once the state is as recent as they need.
@@ -26,8 +27,8 @@ final class ApplyLane: Sendable {
         self.core = core
     }
 
-    func run(_ store: KeyValueStore) {
-        var owner = Owner(core: core, store: store)
+    func run(_ handover: Handover<KeyValueStore>) {
+        var owner = Owner(core: core, store: handover.take())
         while true {
             for work in mailbox.take(until: nil) {
                 switch work {
@@ -67,6 +68,8 @@ private struct Owner {
     private var openStore: KeyValueStore?
     private var waitingReads: [(index: Index, read: PendingRead)] = []
     private var frozenAt = monotonicNanoseconds()
+    /// If this member is known to have begun.
+    private var isConfirmed = false
     /// What the newest frozen memtable completes.
     private var frozenIndex: Index
 
@@ -90,11 +93,18 @@ private struct Owner {
                 if let answer = try apply(entry) { answers.append(answer) }
             }
         }
+        confirm()
         core.publish(store)
         core.consensus.post(.applied(last.index, term: last.term, completed: answers.map(\.id)))
         for (id, outcome) in answers { core.requests.finish(id, outcome) }
         releaseReads()
         freezeIfLarge()
+    }
+
+    private mutating func confirm() {
+        guard !isConfirmed, store.meta.appliedIndex > RunningMember.foundingIndex else { return }
+        isConfirmed = true
+        core.transport.directory.confirm()
     }
 
     private func apply(_ entry: Entry) throws(SQLiteError) -> (UInt64, Outcome)? {
@@ -221,6 +231,7 @@ private struct Owner {
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
         frozenIndex = mark.index
         core.metrics.snapshotsReceived.add()
+        confirm()
         core.noteMembership(store.meta, removed: [])
         core.publish(store)
         published.fulfil(())

@@ -23,8 +23,8 @@ final class CheckpointLane: Sendable {
         self.core = core
     }
 
-    func run(_ first: StateWriter) {
-        var writer: StateWriter? = first
+    func run(_ handover: Handover<StateWriter>) {
+        var writer: StateWriter? = handover.take()
         var pruneTo: Int64 = 0
         while true {
             let work = mailbox.take(until: pruneTo > 0 ? 0 : nil)

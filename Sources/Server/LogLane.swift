@@ -51,7 +51,8 @@ final class LogLane: Sendable {
         self.core = core
     }
 
-    func run(_ store: LogStore) {
+    func run(_ handover: Handover<LogStore>) {
+        let store = handover.take()
         var compactTo: Index = 0
         var nextChore: UInt64 = 0
         while true {

@@ -104,3 +104,16 @@ final class Rendezvous<Value: Sendable>: Sendable {
 
     func wait() -> Value { mailbox.take(until: nil)[0] }
 }
+
+/// Gives a thing to the one thread that shall own it, and keeps nothing of it.
+final class Handover<Thing>: @unchecked Sendable {
+    private var thing: Thing?
+
+    init(_ thing: Thing) { self.thing = thing }
+
+    func take() -> Thing {
+        guard let taken = thing else { preconditionFailure("handed over twice") }
+        thing = nil
+        return taken
+    }
+}

@@ -160,7 +160,9 @@ package final class RunningMember: Sendable {
             let known = core.membership[id]
             if known?.attributes == wanted { return }
             // A newcomer that has not got the configuration yet has nobody to tell.
-            if known != nil, (try? await propose(.publish(memberID: id, wanted))) != nil { continue }
+            // And a founder is known to take part only once it has something on its own disk: see PeerDirectory.
+            let hasBegun = core.view.appliedIndex > RunningMember.foundingIndex
+            if hasBegun, known != nil, (try? await propose(.publish(memberID: id, wanted))) != nil { continue }
             try? await Task.sleep(for: .milliseconds(100))
         }
     }

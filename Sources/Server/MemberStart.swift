@@ -56,9 +56,9 @@ extension RunningMember {
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }
         let (log, writer, store) = (Handover(disk.log), Handover(disk.writer), Handover(disk.store))
-        startThread("weft-log") { lanes.logs.run(log.take()) }
-        startThread("weft-checkpoint") { lanes.checkpoints.run(writer.take()) }
-        startThread("weft-apply") { lanes.apply.run(store.take()) }
+        startThread("weft-log") { lanes.logs.run(log) }
+        startThread("weft-checkpoint") { lanes.checkpoints.run(writer) }
+        startThread("weft-apply") { lanes.apply.run(store) }
         startThread("weft-snapshot") { lanes.snapshots.run() }
         startThread("weft-consensus") { lanes.consensus.run(raft) }
         core.readers.start()
@@ -70,19 +70,6 @@ extension RunningMember {
         let log: LogStore
         let writer: StateWriter
         let store: KeyValueStore
-    }
-
-    /// Gives a thing to the one thread that shall own it, and keeps nothing of it.
-    private final class Handover<Thing>: @unchecked Sendable {
-        private var thing: Thing?
-
-        init(_ thing: Thing) { self.thing = thing }
-
-        func take() -> Thing {
-            guard let taken = thing else { preconditionFailure("handed over twice") }
-            thing = nil
-            return taken
-        }
     }
 
     private static func foundingConfiguration(_ settings: ServerSettings) -> Configuration {
@@ -141,7 +128,7 @@ extension RunningMember {
 
     /// Founders begin as if they had a snapshot of index 1: whoever joins later finds the log's beginning cut, and so
     /// gets a snapshot with the configuration.
-    private static let foundingIndex: Index = 1
+    static let foundingIndex: Index = 1
 
     private static func openDisk(_ core: MemberCore, founding: Configuration?) throws -> Disk {
         let directory = core.directory

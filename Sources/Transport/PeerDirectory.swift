@@ -32,12 +32,14 @@ package final class PeerDirectory: Sendable {
         state.withLock { $0.isUnconfirmed = true }
     }
 
-    /// Notes who takes part; when this member is among them, it is confirmed.
+    /// This member has applied, and so has on disk, what others sent it.
+    package func confirm() {
+        state.withLock { $0.isUnconfirmed = false }
+    }
+
+    /// Notes who takes part.
     package func setStarted(_ ids: [NodeID]) {
-        state.withLock { state in
-            state.started = Set(ids)
-            if ids.contains(selfID) { state.isUnconfirmed = false }
-        }
+        state.withLock { $0.started = Set(ids) }
     }
 
     package var isUnconfirmed: Bool { state.withLock { $0.isUnconfirmed } }

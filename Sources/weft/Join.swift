@@ -63,7 +63,10 @@ struct Join: AsyncParsableCommand {
                     try await joining.run(settings, directory, ticket: ticket)
                 } catch {
                     // It never began: nothing of it shall stay in the fabric either.
-                    if try directory.identity() == nil { await joining.takeBack(ticket) }
+                    if try directory.identity() == nil {
+                        await joining.takeBack(ticket)
+                        try directory.clear()
+                    }
                     throw error
                 }
             }

@@ -24,7 +24,7 @@ struct Serve: AsyncParsableCommand {
         var settings = try ServeSettings(flags)
         do {
             let directory = try DataDirectory(settings.server.dataDirectory)
-            try settings.adopt(try directory.settings())
+            if try directory.identity() != nil { try settings.adopt(try directory.settings()) }
             guard !settings.advertisesAnyAddress else {
                 throw Problem(
                     .usage,

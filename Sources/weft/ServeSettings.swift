@@ -44,7 +44,13 @@ struct ServeSettings {
 
     /// Takes up what a join found out and nobody set since.
     mutating func adopt(_ found: [(key: String, value: String)]) throws {
+        let given = isSet
         for (key, value) in found where !isSet.contains(key) {
+            // Who is told to listen elsewhere is reached there.
+            let listener = [
+                "advertise-client-urls": "listen-client-urls", "initial-advertise-peer-urls": "listen-peer-urls",
+            ][key]
+            if let listener, given.contains(listener) { continue }
             try set(key, value)
             isSet.insert(key)
         }
@@ -102,7 +108,7 @@ struct ServeSettings {
         case "snapshot-catchup-entries": server.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))
         case "checkpoint-interval": server.memtableMillisecondsMax = UInt64(try number(value, 100...3_600_000))
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
-        case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(64 << 20))
+        case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(16 << 20))
         case "log-level":
             let names = ["warn": "warning", "dpanic": "critical", "panic": "critical", "fatal": "critical"]
             guard let level = Logger.Level(rawValue: names[value] ?? value) else {

@@ -280,6 +280,30 @@ import Testing
         #expect(network[3].commit == network[1].commit)
     }
 
+    @Test("A follower full of uncommitted entries still takes the one that commits them")
+    func fullOfUncommittedEntriesGoesOn() {
+        var settings = Raft.Settings()
+        settings.unappliedBytesMax = 2000
+        settings.uncommittedBytesMax = 100_000
+        settings.messageBytesMax = 500
+        var network = elected(settings: settings)
+        network.writesAtOnce = false
+        for n in 0..<40 { network.propose(String(repeating: "x", count: 100) + "\(n)", at: 1) }
+        network.finishWrites(1)
+        network.crash(1)
+        network.wire = []
+        network.writesAtOnce = true
+        network.restart(1)
+        for _ in 0..<60 {
+            for id in network.ids { network.tick(id) }
+            network.settle()
+        }
+        #expect(network.leaders.count == 1)
+        guard let leader = network.leaders.first else { return }
+        #expect(network[leader].commit == network[leader].log.lastIndex)
+        #expect(network.hosts[2]?.disk.state == network.hosts[1]?.disk.state)
+    }
+
     // MARK: - Reads
 
     @Test("D 6.4: a leader answers reads only after an entry of its term is committed and a majority confirmed it")
