@@ -29,13 +29,11 @@ package struct Memtable: Sendable {
     /// Adds a change; its revision is the newest of its key. A second change of a key in one revision (a txn may put a key
     /// and then delete it) takes the place of the first: between them nobody can look.
     mutating func insert(_ change: Change) {
-        let cost = change.pair.key.count + change.pair.value.count + 160
-        bytes += cost
-        if let last = self.change(at: lowerBound(change.pair.key, change.pair.modRevision)),
-            last.pair.key == change.pair.key,
-            last.pair.modRevision == change.pair.modRevision
+        bytes += change.pair.key.count + change.pair.value.count + 160
+        let cursor = lowerBound(change.pair.key, change.pair.modRevision)
+        if let there = self.change(at: cursor), there.pair.key == change.pair.key,
+            there.pair.modRevision == change.pair.modRevision
         {
-            let cursor = lowerBound(change.pair.key, change.pair.modRevision)
             chunks[cursor.chunk][cursor.place] = change
             return
         }
@@ -44,7 +42,6 @@ package struct Memtable: Sendable {
             chunks.append([change])
             return
         }
-        let cursor = lowerBound(change.pair.key, change.pair.modRevision)
         let chunk = min(cursor.chunk, chunks.count - 1)
         let place = cursor.chunk == chunk ? cursor.place : chunks[chunk].count
         chunks[chunk].insert(change, at: place)

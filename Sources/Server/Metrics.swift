@@ -59,7 +59,6 @@ package final class Metrics: Sendable {
     package let proposalsApplied = Counter()
     package let proposalsFailed = Counter()
     package let slowReads = Counter()
-    package let readIndexFailures = Counter()
     package let puts = Counter()
     package let deletes = Counter()
     package let txns = Counter()

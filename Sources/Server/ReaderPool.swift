@@ -36,7 +36,6 @@ final class ReaderPool: Sendable {
     private let path: String
     private let slots: [Slot]
     private let queue = Mailbox<Job?>()
-    private let lock = Mutex(())
 
     init(path: String, threads: Int) {
         self.path = path

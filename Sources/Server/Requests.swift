@@ -73,8 +73,6 @@ final class RequestTable: Sendable {
         }
     }
 
-    var count: Int { state.withLock { $0.waiting.count } }
-
     /// Answers a request; nothing when it is not one of ours, or answered already.
     func finish(_ id: UInt64, _ outcome: Outcome) {
         let request = state.withLock { state in
