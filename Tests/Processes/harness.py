@@ -3,6 +3,7 @@ import base64
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,10 +12,27 @@ import tempfile
 import time
 
 
+_ports = random.Random()
+_taken = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port to listen on, from below those the kernel gives to outgoing connections: one of them could take the port of a
+    member that is down, even by connecting to it."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first_outgoing = int(file.read().split()[0])
+    while True:
+        port = _ports.randrange(10_000, max(first_outgoing, 20_000))
+        if port in _taken:
+            continue
+        _taken.add(port)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def b64(text):
