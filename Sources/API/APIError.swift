@@ -1,6 +1,7 @@
 internal import MVCC
 internal import NIOHTTP1
 internal import Raft
+internal import Replication
 internal import Server
 
 /// An error as clients of etcd know it: a gRPC code, and a text that they compare.

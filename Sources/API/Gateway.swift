@@ -3,6 +3,7 @@ internal import JSON
 internal import MVCC
 internal import NIOHTTP1
 internal import Raft
+internal import Replication
 internal import Server
 
 /// etcd's v3 API as JSON: POST /v3/SERVICE/METHOD.

@@ -1,5 +1,6 @@
 internal import JSON
 internal import MVCC
+internal import Replication
 internal import Server
 
 /// The KV service in the gateway's JSON: requests in.

@@ -1,6 +1,7 @@
 internal import HTTPServer
 internal import JSON
 internal import NIOHTTP1
+internal import Replication
 internal import Server
 
 /// Answers for load balancers and Kubernetes probes, as etcd gives them.

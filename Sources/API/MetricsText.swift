@@ -4,6 +4,7 @@
 internal import HTTPServer
 internal import NIOHTTP1
 internal import Raft
+internal import Replication
 internal import Server
 
 /// The member's figures as Prometheus text, under etcd's names where the meaning is etcd's.

@@ -2,6 +2,7 @@ internal import HTTPServer
 internal import JSON
 internal import MVCC
 internal import NIOHTTP1
+internal import Replication
 internal import Server
 
 /// Keys and values as people reach them with curl: `/v1/kv/KEY`, the value as it is.

@@ -102,6 +102,12 @@ package struct Configuration: Equatable, Sendable {
         }
     }
 
+    package func encoded() -> [UInt8] {
+        var writer = ByteWriter()
+        encode(into: &writer)
+        return writer.bytes
+    }
+
     package init(from reader: inout ByteReader) throws(DecodingFault) {
         let count = try reader.count(itemBytesMin: 10)
         var members: [Member] = []

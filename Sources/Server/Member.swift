@@ -1,7 +1,7 @@
-internal import Bytes
 internal import Logging
 package import MVCC
 package import Raft
+package import Replication
 internal import SQLite
 internal import Storage
 internal import Synchronization
@@ -17,17 +17,17 @@ package final class RunningMember: Sendable {
 
     package var clusterID: UInt64 { core.identity.clusterID }
     package var id: NodeID { core.identity.memberID }
-    package var name: String { core.settings.name }
-    package var limits: RequestLimits { core.settings.limits }
+    package var name: String { core.serverSettings.name }
+    package var limits: RequestLimits { core.serverSettings.limits }
     package var metrics: Metrics { core.metrics }
     package var status: RaftStatus { core.status }
     package var revision: Int64 { core.view.revision }
     package var compactRevision: Int64 { core.view.compactRevision }
     package var appliedIndex: Index { core.view.appliedIndex }
     package var isDiskFull: Bool { core.isDiskFull }
-    package var settings: ServerSettings { core.settings }
+    package var settings: ServerSettings { core.serverSettings }
 
-    private var deadline: UInt64 { monotonicNanoseconds() + core.settings.requestTimeoutNanoseconds }
+    private var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
     // MARK: - Writes
 
@@ -35,7 +35,7 @@ package final class RunningMember: Sendable {
     package func propose(_ command: Command) async throws(ServerError) -> Applied {
         let id = core.requests.makeID()
         let payload = CommandEnvelope.encode(command, requestID: id)
-        guard payload.count <= core.settings.requestBytesMax + 4096 else { throw .requestTooLarge }
+        guard payload.count <= core.serverSettings.requestBytesMax + 4096 else { throw .requestTooLarge }
         guard !core.isDiskFull else { throw .noSpace }
         guard !core.isBehind else { throw .tooManyRequests }
         let proposal = Proposal(id: id, kind: .command, payload: payload)
@@ -82,7 +82,7 @@ package final class RunningMember: Sendable {
         guard !core.isStopping else { throw .stopping }
         let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
         defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
-        guard underWay <= core.settings.requestsMax else { throw .tooManyRequests }
+        guard underWay <= core.serverSettings.requestsMax else { throw .tooManyRequests }
         let result: Result<T, ServerError> = await withCheckedContinuation { continuation in
             let job: @Sendable () -> Void = { [core] in
                 core.readers.submit { reader in
@@ -155,13 +155,14 @@ package final class RunningMember: Sendable {
 
     /// Tells the fabric this member's name and client URLs, until it is known.
     package func publishAttributes() async {
-        let wanted = MemberAttributes(name: core.settings.name, clientURLs: core.settings.advertisedClientURLs)
+        let wanted = MemberAttributes(
+            name: core.serverSettings.name, clientURLs: core.serverSettings.advertisedClientURLs)
         while !core.isStopping {
             let known = core.membership[id]
             if known?.attributes == wanted { return }
             // A newcomer that has not got the configuration yet has nobody to tell.
             // And a founder is known to take part only once it has something on its own disk: see PeerDirectory.
-            let hasBegun = core.view.appliedIndex > RunningMember.foundingIndex
+            let hasBegun = core.view.appliedIndex > MemberDisk.foundingIndex
             if hasBegun, known != nil, (try? await propose(.publish(memberID: id, wanted))) != nil { continue }
             try? await Task.sleep(for: .milliseconds(100))
         }
@@ -187,20 +188,20 @@ package final class RunningMember: Sendable {
         core.beginStopping()
         if !quickly {
             let retired = Rendezvous<Void>()
-            core.consensus.post(.retire(retired))
+            core.consensus.post(.retire { retired.fulfil(()) })
             retired.wait()
         }
         core.consensus.post(.stop)
         core.transport.stop()
         core.snapshots.post(.stop)
         let applied = Rendezvous<Void>()
-        core.apply.post(.stop(applied, flush: !quickly))
+        core.apply.post(.stop(flush: !quickly) { applied.fulfil(()) })
         applied.wait()
         let closed = Rendezvous<Void>()
         core.checkpoints.post(.stop(closed))
         closed.wait()
         let logged = Rendezvous<Void>()
-        core.logs.post(.stop(logged))
+        core.logs.post(.stop { logged.fulfil(()) })
         logged.wait()
         core.readers.stop()
         core.requests.failAll(.stopping)

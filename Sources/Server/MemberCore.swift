@@ -1,58 +1,18 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
-internal import Bytes
 internal import Logging
 internal import MVCC
-package import Raft
+internal import Raft
+internal import Replication
 internal import SQLite
 internal import Storage
 internal import Synchronization
 internal import Transport
 
-/// What the consensus lane says of itself after each round.
-package struct RaftStatus: Sendable {
-    package struct Peer: Sendable {
-        package var id: NodeID
-        package var match: Index
-        package var isActive: Bool
-    }
-
-    package var term: Term = 0
-    package var leader: NodeID?
-    package var role = Raft.Role.follower
-    package var commit: Index = 0
-    package var lastIndex: Index = 0
-    package var firstIndex: Index = 0
-    package var applied: Index = 0
-    package var pending = 0
-    /// As of the end of the log; `Membership` is as of what is applied.
-    package var configuration = Configuration()
-    /// Empty unless this member leads.
-    package var peers: [Peer] = []
-
-    package init() {}
-
-    init(
-        term: Term, leader: NodeID?, role: Raft.Role, commit: Index, lastIndex: Index, firstIndex: Index,
-        applied: Index, pending: Int, configuration: Configuration, peers: [Peer]
-    ) {
-        self.term = term
-        self.leader = leader
-        self.role = role
-        self.commit = commit
-        self.lastIndex = lastIndex
-        self.firstIndex = firstIndex
-        self.applied = applied
-        self.pending = pending
-        self.configuration = configuration
-        self.peers = peers
-    }
-}
-
 /// What the lanes of one member share: each other's mailboxes, and what they publish. Thread-safe.
 final class MemberCore: Sendable {
-    let settings: ServerSettings
+    let serverSettings: ServerSettings
     let identity: Identity
     let directory: DataDirectory
     let logger: Logger
@@ -60,7 +20,7 @@ final class MemberCore: Sendable {
     let consensus = Mailbox<ConsensusWork>()
     let requests: RequestTable
     let readers: ReaderPool
-    let pruneMark = PruneMark()
+    let pruneMark: PruneMark
     let snapshotStore: SnapshotStore
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
@@ -76,6 +36,8 @@ final class MemberCore: Sendable {
         var hints: [NodeID: PeerAddress] = [:]
         var isStopping = false
         var timesForgotten = 0
+        /// Told when a replaced state is published.
+        var replacement: Rendezvous<Void>?
     }
     private let published = Mutex(Published())
     private let lanes = Mutex<Lanes?>(nil)
@@ -91,12 +53,13 @@ final class MemberCore: Sendable {
     }
 
     init(
-        settings: ServerSettings, identity: Identity, directory: DataDirectory, logger: Logger,
+        settings: ServerSettings, identity: Identity, directory: DataDirectory, pruneMark: PruneMark, logger: Logger,
         onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) {
-        self.settings = settings
+        serverSettings = settings
         self.identity = identity
         self.directory = directory
+        self.pruneMark = pruneMark
         self.logger = logger
         self.onEnd = onEnd
         snapshotStore = SnapshotStore(directory: directory.snapshotPath)
@@ -122,8 +85,8 @@ final class MemberCore: Sendable {
         }
     }
 
-    var logs: Mailbox<LogLane.Work> { attached(\.logs.mailbox) }
-    var apply: Mailbox<ApplyLane.Work> { attached(\.apply.mailbox) }
+    var logs: Mailbox<LogWork> { attached(\.logs.mailbox) }
+    var apply: Mailbox<ApplyWork> { attached(\.apply.mailbox) }
     var checkpoints: Mailbox<CheckpointLane.Work> { attached(\.checkpoints.mailbox) }
     var snapshots: Mailbox<SnapshotLane.Work> { attached(\.snapshots.mailbox) }
     var transport: Transport { attached(\.transport) }
@@ -140,15 +103,6 @@ final class MemberCore: Sendable {
     @discardableResult
     func orFail<T>(_ body: () throws(StorageError) -> T) -> T {
         do throws(StorageError) { return try body() } catch { fail(error) }
-    }
-
-    @discardableResult
-    func orFailSQLite<T>(_ body: () throws(SQLiteError) -> T) -> T {
-        do throws(SQLiteError) {
-            return try body()
-        } catch {
-            fail(error.isCorruption ? .damaged(path: directory.statePath, reason: error.message) : .sqlite(error))
-        }
     }
 
     func noteDiskFull(_ isFull: Bool, what: String) {
@@ -170,19 +124,12 @@ final class MemberCore: Sendable {
 
     // MARK: - State
 
-    func openStore() throws(SQLiteError) -> KeyValueStore {
-        try KeyValueStore(
-            reader: StateReader(path: directory.statePath, cacheBytes: 16 << 20), pruneMark: pruneMark)
-    }
-
-    func publish(_ store: KeyValueStore) {
-        let view = store.view()
-        let bytes = store.pendingBytes
+    func publish(_ view: View, pendingBytes: Int) {
         // The view before is released outside of the lock: it may be the last owner of a large memtable.
         let old = published.withLock { published in
             let old = published.view
             published.view = view
-            published.pendingBytes = bytes
+            published.pendingBytes = pendingBytes
             return old
         }
         withExtendedLifetime(old) {}
@@ -204,18 +151,9 @@ final class MemberCore: Sendable {
 
     // MARK: - Membership
 
-    func decodeConfiguration(_ bytes: [UInt8]) -> Configuration {
-        guard !bytes.isEmpty else { return Configuration() }
-        var reader = ByteReader(bytes)
-        guard let configuration = try? Configuration(from: &reader) else {
-            preconditionFailure("the stored configuration cannot be read, though its checksum is right")
-        }
-        return configuration
-    }
-
     func noteMembership(_ meta: StateMeta, removed: [NodeID]) {
         let membership = Membership(
-            configuration: decodeConfiguration(meta.configuration), attributes: meta.attributes)
+            configuration: meta.members, attributes: meta.attributes)
         published.withLock { $0.membership = membership }
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
@@ -258,13 +196,6 @@ final class MemberCore: Sendable {
         transport.send(messages)
     }
 
-    /// Sends what waited for the disk; the own vote comes back to this member.
-    func sendDurable(_ messages: [Message]) {
-        let own = messages.filter { $0.to == identity.memberID }
-        if !own.isEmpty { consensus.post(.messages(own)) }
-        send(messages.filter { $0.to != identity.memberID })
-    }
-
     // MARK: - Received snapshots
 
     func addReceivedSnapshot(_ mark: SnapshotMark, path: String) {
@@ -283,14 +214,28 @@ final class MemberCore: Sendable {
         return found?.path
     }
 
-    // MARK: - End
+    // MARK: - Replacing the state
 
-    /// A lane that cannot go on for want of space does not hold up the end: what was acknowledged is on disk.
-    func endIfStopping() {
-        guard isStopping else { return }
-        fflush(nil)
-        _exit(0)
+    func replaceState(by path: String) throws(StorageError) -> KeyValueStore {
+        let opened = Rendezvous<Void>()
+        let replacement = Rendezvous<Void>()
+        published.withLock { $0.replacement = replacement }
+        checkpoints.post(.replaceState(by: path, opened: opened, published: replacement))
+        opened.wait()
+        return try storage(directory.statePath) { () throws(SQLiteError) in
+            try MemberDisk.openStore(directory.statePath, pruneMark)
+        }
     }
+
+    func finishReplacement() {
+        let replacement = published.withLock { published in
+            defer { published.replacement = nil }
+            return published.replacement
+        }
+        replacement?.fulfil(())
+    }
+
+    // MARK: - End
 
     func beginStopping() { published.withLock { $0.isStopping = true } }
     var isStopping: Bool { published.withLock { $0.isStopping } }

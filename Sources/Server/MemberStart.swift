@@ -1,9 +1,8 @@
-internal import Bytes
 package import Logging
 internal import MVCC
 package import NIOCore
 package import Raft
-internal import SQLite
+internal import Replication
 package import Storage
 internal import Transport
 
@@ -30,10 +29,11 @@ extension RunningMember {
     ) throws -> RunningMember {
         let isFresh = directory.isFresh()
         let identity = try self.identity(settings, directory, ticket)
-        let core = MemberCore(
-            settings: settings, identity: identity, directory: directory, logger: logger, onEnd: onEnd)
         let founding = isFresh && ticket == nil ? foundingConfiguration(settings) : nil
-        let disk = try openDisk(core, founding: founding)
+        let disk = try MemberDisk(directory, identity: identity, founding: founding)
+        let core = MemberCore(
+            settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, logger: logger,
+            onEnd: onEnd)
         let transport = makeTransport(core, group, logger, onSnapshotProgress)
         let lanes = (
             logs: LogLane(core: core), apply: ApplyLane(core: core), checkpoints: CheckpointLane(core: core),
@@ -48,11 +48,12 @@ extension RunningMember {
         for (id, url) in try directory.hints() {
             if let address = PeerAddress(url: url) { core.addHint(id, address) }
         }
-        if isEmptyFounder(disk) { transport.directory.setUnconfirmed() }
+        if disk.isEmptyFounder { transport.directory.setUnconfirmed() }
         for address in settings.peerListenAddresses { try transport.listen(at: address) }
-        let raft = try makeRaft(core, disk)
+        var generator = SystemRandomNumberGenerator()
+        let raft = try disk.raft(identity, settings.replication.raft, seed: generator.next())
         core.noteMembership(disk.store.meta, removed: [])
-        core.publish(disk.store)
+        core.publish(disk.store.view(), pendingBytes: disk.store.pendingBytes)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }
         let (log, writer, store) = (Handover(disk.log), Handover(disk.writer), Handover(disk.store))
@@ -63,13 +64,6 @@ extension RunningMember {
         startThread("weft-consensus") { lanes.consensus.run(raft) }
         core.readers.start()
         return RunningMember(core: core)
-    }
-
-    /// What is opened here and then owned by one lane each.
-    private struct Disk {
-        let log: LogStore
-        let writer: StateWriter
-        let store: KeyValueStore
     }
 
     private static func foundingConfiguration(_ settings: ServerSettings) -> Configuration {
@@ -124,80 +118,6 @@ extension RunningMember {
             memberID: FabricIDs.founder(peerURLs: own.peerURLs, token: settings.clusterToken), name: settings.name)
     }
 
-    // MARK: - Disk
-
-    /// Founders begin as if they had a snapshot of index 1: whoever joins later finds the log's beginning cut, and so
-    /// gets a snapshot with the configuration.
-    static let foundingIndex: Index = 1
-
-    private static func openDisk(_ core: MemberCore, founding: Configuration?) throws -> Disk {
-        let directory = core.directory
-        let isNew = try directory.identity() == nil
-        if isNew { try directory.beginFirstStart() }
-        var initial = StateMeta(clusterID: core.identity.clusterID)
-        if let founding {
-            var writer = ByteWriter()
-            founding.encode(into: &writer)
-            initial.configuration = writer.bytes
-            initial.appliedIndex = foundingIndex
-            initial.appliedTerm = 1
-        }
-        if !isNew, !File.exists(directory.statePath) {
-            throw StorageError.damaged(path: directory.statePath, reason: "it is missing")
-        }
-        do {
-            let writer = try StateWriter(path: directory.statePath, initial: isNew ? initial : nil)
-            let store = try core.openStore()
-            guard store.meta.clusterID == core.identity.clusterID else {
-                throw StorageError.unusable(
-                    "\(directory.statePath) belongs to fabric \(hex(store.meta.clusterID)), not to this one")
-            }
-            let log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: isNew)
-            if store.meta.appliedIndex > 0, log.term(at: store.meta.appliedIndex) != store.meta.appliedTerm,
-                log.loaded().baseIndex < store.meta.appliedIndex
-            {
-                // A founder's first start, or an install that a crash cut short after the image was in place: the log that
-                // is still there ends before the state, or is another's.
-                try log.reset(index: store.meta.appliedIndex, term: store.meta.appliedTerm)
-            }
-            try core.snapshotStore.removeLeftovers()
-            return Disk(log: log, writer: writer, store: store)
-        } catch let error as SQLiteError {
-            throw error.isCorruption
-                ? StorageError.damaged(path: directory.statePath, reason: error.message) : StorageError.sqlite(error)
-        }
-    }
-
-    /// If a founder of several has never written anything: it is new, or its disk was lost.
-    private static func isEmptyFounder(_ disk: Disk) -> Bool {
-        let contents = disk.log.loaded()
-        return disk.store.meta.appliedIndex == foundingIndex && contents.lastIndex == foundingIndex
-            && contents.hardState.term <= 1
-    }
-
-    private static func makeRaft(_ core: MemberCore, _ disk: Disk) throws -> Raft {
-        let contents = disk.log.loaded()
-        let meta = disk.store.meta
-        guard meta.appliedIndex >= contents.baseIndex else {
-            throw StorageError.damaged(
-                path: core.directory.statePath,
-                reason: "it ends at entry \(meta.appliedIndex), but the log begins after \(contents.baseIndex)")
-        }
-        let tail =
-            meta.appliedIndex < contents.lastIndex
-            ? try disk.log.entries(from: meta.appliedIndex + 1, through: contents.lastIndex, costMax: .max) : []
-        var settings = Raft.Settings()
-        settings.electionTicks = max(2, core.settings.electionMilliseconds / core.settings.heartbeatMilliseconds)
-        var generator = SystemRandomNumberGenerator()
-        return Raft(
-            id: core.identity.memberID, settings: settings, hardState: contents.hardState,
-            log: Log(
-                baseIndex: contents.baseIndex, baseTerm: contents.baseTerm, runs: contents.runs,
-                lastIndex: contents.lastIndex, tail: tail),
-            configuration: core.decodeConfiguration(meta.configuration), applied: meta.appliedIndex,
-            seed: generator.next())
-    }
-
     // MARK: - Transport
 
     private static func makeTransport(
@@ -211,10 +131,7 @@ extension RunningMember {
             removed: { [core] in core.onEnd(.removed) }, forgotten: { [core] in core.noteForgotten() },
             snapshotProgress: onSnapshotProgress,
             snapshotReceived: { [core] mark, path, sender in
-                let meta = try inspectImage(at: path)
-                guard meta.clusterID == core.identity.clusterID, meta.appliedIndex == mark.index,
-                    meta.appliedTerm == mark.term
-                else { throw StorageError.damaged(path: path, reason: "it is not the snapshot that was announced") }
+                try SnapshotImage.verify(path, is: mark, of: core.identity.clusterID)
                 core.addReceivedSnapshot(mark, path: path)
                 core.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
             })

@@ -1,41 +1,5 @@
-internal import Bytes
-package import MVCC
-internal import Raft
+internal import Replication
 internal import Synchronization
-
-/// What a proposal came to.
-package struct Applied: Sendable {
-    package var result: CommandResult
-    /// The store's revision after it.
-    package var revision: Int64
-    package var term: UInt64
-}
-
-typealias Outcome = Result<Applied, ServerError>
-
-/// A read that waits until this member's state is recent enough.
-struct PendingRead: Sendable {
-    let deadline: UInt64
-    /// Called once, on a lane: it must only pass work on.
-    let proceed: @Sendable (ServerError?) -> Void
-}
-
-/// The payload of a command entry: who asked, then the command.
-enum CommandEnvelope {
-    static func encode(_ command: Command, requestID: UInt64) -> [UInt8] {
-        var writer = ByteWriter(reserving: 320)
-        writer.fixed(requestID)
-        command.encode(into: &writer)
-        return writer.bytes
-    }
-
-    /// The request's id, and a reader at the command; nil when there is not even an id.
-    static func open(_ payload: [UInt8]) -> (requestID: UInt64, command: ByteReader)? {
-        var reader = ByteReader(payload)
-        guard let requestID: UInt64 = try? reader.fixed() else { return nil }
-        return (requestID, reader)
-    }
-}
 
 /// The requests of this member's clients that are proposed and not answered yet. Thread-safe; each is answered once.
 final class RequestTable: Sendable {

@@ -1,4 +1,5 @@
 package import MVCC
+package import Replication
 package import Transport
 
 /// How a member runs. Names and defaults are etcd's flags'.
@@ -23,16 +24,9 @@ package struct ServerSettings: Sendable {
     package var clusterToken = "etcd-cluster"
     /// If an empty directory may begin a fabric; not with `--initial-cluster-state existing`.
     package var mayFound = true
-    package var heartbeatMilliseconds = 100
-    package var electionMilliseconds = 1000
-    package var snapshotCount: UInt64 = 10_000
-    package var catchUpEntries: UInt64 = 5_000
+    package var replication = ReplicationSettings()
     package var requestBytesMax = 1_572_864
     package var limits = RequestLimits()
-    /// Bytes of changes in memory at which they are written to `kv.db`.
-    package var memtableBytesMax = 16 << 20
-    /// Age of changes in memory at which they are.
-    package var memtableMillisecondsMax: UInt64 = 5000
     /// Requests of this member's clients under way at once.
     package var requestsMax = 20_000
     package var requestsBytesMax = 128 << 20
@@ -42,6 +36,6 @@ package struct ServerSettings: Sendable {
 
     /// etcd's: 5 s for the work and two elections for a change of leader.
     package var requestTimeoutNanoseconds: UInt64 {
-        (5_000 + 2 * UInt64(electionMilliseconds)) * 1_000_000
+        (5_000 + 2 * UInt64(replication.electionMilliseconds)) * 1_000_000
     }
 }

@@ -1,7 +1,7 @@
 internal import Logging
 internal import MVCC
 internal import Raft
-internal import SQLite
+internal import Replication
 internal import Storage
 internal import Transport
 
@@ -22,7 +22,7 @@ final class SnapshotLane: Sendable {
     }
 
     func run() {
-        var image: (header: SnapshotStore.Header, path: String)?
+        var image: SnapshotImage?
         var receivers: Set<NodeID> = []
         while true {
             for work in mailbox.take(until: nil) {
@@ -31,10 +31,11 @@ final class SnapshotLane: Sendable {
                     do {
                         // The log may have been cut past an older image.
                         if let old = image, receivers.isEmpty || old.header.mark.index + 1 < core.status.firstIndex {
-                            try remove(old.path)
+                            try old.remove()
                             image = nil
                         }
-                        let current = try image ?? makeImage()
+                        let current =
+                            try image ?? SnapshotImage(of: core.directory, appliedIndex: core.view.appliedIndex)
                         image = current
                         receivers.insert(peer)
                         send(current.header, current.path, to: peer)
@@ -45,30 +46,13 @@ final class SnapshotLane: Sendable {
                 case .ended(let peer):
                     receivers.remove(peer)
                     if receivers.isEmpty, let old = image {
-                        core.orFail { () throws(StorageError) in try remove(old.path) }
+                        core.orFail { () throws(StorageError) in try old.remove() }
                         image = nil
                     }
                 case .stop: return
                 }
             }
         }
-    }
-
-    /// Removes an image and what SQLite put beside it when it was looked at.
-    private func remove(_ path: String) throws(StorageError) {
-        for suffix in ["", "-wal", "-shm"] { try File.remove(path + suffix) }
-    }
-
-    private func makeImage() throws -> (header: SnapshotStore.Header, path: String) {
-        let path = core.snapshotStore.outgoingPath(core.view.appliedIndex)
-        try remove(path)
-        try StateReader(path: core.directory.statePath, cacheBytes: 1 << 20).copy(to: path)
-        let meta = try inspectImage(at: path)
-        let size = try SnapshotStore.measure(path)
-        let mark = SnapshotMark(
-            index: meta.appliedIndex, term: meta.appliedTerm,
-            configuration: core.decodeConfiguration(meta.configuration))
-        return (SnapshotStore.Header(mark: mark, bytes: size.bytes, checksum: size.checksum), path)
     }
 
     private func send(_ header: SnapshotStore.Header, _ path: String, to peer: NodeID) {

@@ -43,7 +43,7 @@ package final class LogStore {
                 "SELECT idx,term,kind,checksum,row_sum,payload FROM entry WHERE idx>=? ORDER BY idx")
             contents = try Self.load(connection)
         } catch {
-            throw error.isCorruption ? .damaged(path: path, reason: error.message) : .sqlite(error)
+            throw StorageError(error, path: path)
         }
         try checkAgainstMark()
         if isNew { try File.syncDirectory(of: path) }
@@ -166,7 +166,7 @@ package final class LogStore {
                 cost += entry.cost
             }
         } catch {
-            throw error.isCorruption ? .damaged(path: path, reason: error.message) : .sqlite(error)
+            throw StorageError(error, path: path)
         }
         return found
     }

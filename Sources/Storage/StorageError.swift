@@ -38,11 +38,18 @@ package enum StorageError: Error, CustomStringConvertible, Sendable {
     }
 }
 
-/// Runs `body`, turning what SQLite throws into this room's error; damage is named as such.
-func storage<T>(_ path: String, _ body: () throws(SQLiteError) -> T) throws(StorageError) -> T {
+extension StorageError {
+    /// What SQLite said of the database at `path`; damage is named as such.
+    package init(_ error: SQLiteError, path: String) {
+        self = error.isCorruption ? .damaged(path: path, reason: error.message) : .sqlite(error)
+    }
+}
+
+/// Runs `body`, turning what SQLite throws into this room's error.
+package func storage<T>(_ path: String, _ body: () throws(SQLiteError) -> T) throws(StorageError) -> T {
     do {
         return try body()
     } catch {
-        throw error.isCorruption ? .damaged(path: path, reason: error.message) : .sqlite(error)
+        throw StorageError(error, path: path)
     }
 }

@@ -6,6 +6,7 @@ internal import HTTPServer
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
+internal import Replication
 internal import Server
 internal import Storage
 internal import Transport

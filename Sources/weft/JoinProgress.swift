@@ -1,4 +1,5 @@
 internal import Raft
+internal import Replication
 internal import Server
 internal import Synchronization
 #if canImport(Glibc)

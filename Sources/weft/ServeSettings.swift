@@ -3,6 +3,7 @@ internal import Client
 internal import Logging
 internal import MVCC
 internal import Raft
+internal import Replication
 internal import Server
 internal import Transport
 internal import Yams
@@ -102,11 +103,13 @@ struct ServeSettings {
             }
             server.mayFound = value == "new"
         case "initial-cluster-token": server.clusterToken = value
-        case "heartbeat-interval": server.heartbeatMilliseconds = try number(value, 1...10_000)
-        case "election-timeout": server.electionMilliseconds = try number(value, 2...50_000)
-        case "snapshot-count": server.snapshotCount = UInt64(try number(value, 1...1_000_000_000))
-        case "snapshot-catchup-entries": server.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))
-        case "checkpoint-interval": server.memtableMillisecondsMax = UInt64(try number(value, 100...3_600_000))
+        case "heartbeat-interval": server.replication.heartbeatMilliseconds = try number(value, 1...10_000)
+        case "election-timeout": server.replication.electionMilliseconds = try number(value, 2...50_000)
+        case "snapshot-count": server.replication.snapshotCount = UInt64(try number(value, 1...1_000_000_000))
+        case "snapshot-catchup-entries":
+            server.replication.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))
+        case "checkpoint-interval":
+            server.replication.memtableMillisecondsMax = UInt64(try number(value, 100...3_600_000))
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
         case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(16 << 20))
         case "log-level":
@@ -145,10 +148,10 @@ struct ServeSettings {
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
         try deriveAdvertised()
         if !isSet.contains("data-dir") { server.dataDirectory = "\(server.name).weft" }
-        guard server.electionMilliseconds >= 5 * server.heartbeatMilliseconds else {
+        guard server.replication.electionMilliseconds >= 5 * server.replication.heartbeatMilliseconds else {
             throw Problem(
                 .usage,
-                "--election-timeout \(server.electionMilliseconds) must be at least five times --heartbeat-interval \(server.heartbeatMilliseconds)"
+                "--election-timeout \(server.replication.electionMilliseconds) must be at least five times --heartbeat-interval \(server.replication.heartbeatMilliseconds)"
             )
         }
         server.founders = try founders()

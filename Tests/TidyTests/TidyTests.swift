@@ -34,16 +34,19 @@ import Testing
         "Transport": [
             "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Glibc", "Synchronization",
         ],
+        "Replication": ["Bytes", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
         "Server": [
-            "Bytes", "MVCC", "Raft", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc", "Synchronization",
+            "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc",
+            "Synchronization",
         ],
         "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
-        "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Server", "NIOHTTP1", "Glibc"],
+        "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", "NIOHTTP1", "Glibc"],
         "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
         "weft": [
             "API", "ArgumentParser", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
             "MVCC",
-            "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Server", "Storage", "Synchronization", "Transport", "Yams",
+            "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Storage", "Synchronization",
+            "Transport", "Yams",
         ],
     ]
 

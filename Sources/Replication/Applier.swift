@@ -1,0 +1,185 @@
+internal import Bytes
+internal import Logging
+package import MVCC
+internal import Raft
+internal import SQLite
+package import Storage
+
+/// Owns the state: applies committed entries, answers those who proposed them, and lets reads go on once the state is as
+/// recent as they need. Owned by one thread, the apply lane. What it throws is final.
+package final class Applier<Shell: ReplicationShell> {
+    private let shell: Shell
+    /// Nil while the file is being replaced.
+    private var openStore: KeyValueStore?
+    private var waitingReads: [(index: Index, read: PendingRead)] = []
+    private var frozenAt: UInt64
+    private var hasBegun = false
+    /// What the newest frozen memtable completes.
+    private var frozenIndex: Index
+
+    package init(shell: Shell, store: KeyValueStore) {
+        self.shell = shell
+        openStore = store
+        frozenAt = shell.now
+        frozenIndex = store.meta.appliedIndex
+    }
+
+    private var store: KeyValueStore {
+        guard let openStore else { preconditionFailure("kv.db is closed") }
+        return openStore
+    }
+
+    /// Does one piece of work; false when the lane shall end. Then `stop` writes what is left.
+    package func handle(_ work: ApplyWork) throws(StorageError) -> Bool {
+        switch work {
+        case .entries(let entries): try apply(entries)
+        case .reads(let reads, let index): proceed(reads, at: index)
+        case .written: noteWritten()
+        case .tick: freezeIfOld()
+        case .install(let mark, let path): try install(mark, path: path)
+        case .stop: return false
+        }
+        return true
+    }
+
+    private func apply(_ entries: [Entry]) throws(StorageError) {
+        guard let last = entries.last else { return }
+        var answers: [(id: UInt64, outcome: Outcome)] = []
+        answers.reserveCapacity(entries.count)
+        try storage(shell.directory.statePath) { () throws(SQLiteError) in
+            for entry in entries {
+                if let answer = try apply(entry) { answers.append(answer) }
+            }
+        }
+        noteBegun()
+        publish()
+        shell.post(.applied(last.index, term: last.term, completed: answers.map(\.id)))
+        for (id, outcome) in answers { shell.finish(id, outcome) }
+        releaseReads()
+        freezeIfLarge()
+    }
+
+    private func publish() {
+        shell.publish(store.view(), pendingBytes: store.pendingBytes)
+    }
+
+    private func noteBegun() {
+        guard !hasBegun, store.meta.appliedIndex > MemberDisk.foundingIndex else { return }
+        hasBegun = true
+        shell.noteBegun()
+    }
+
+    private func apply(_ entry: Entry) throws(SQLiteError) -> (UInt64, Outcome)? {
+        switch entry.kind {
+        case .empty:
+            store.applyNothing(index: entry.index, term: entry.term)
+            return nil
+        case .command:
+            guard let (id, command) = CommandEnvelope.open(entry.payload) else {
+                store.applyNothing(index: entry.index, term: entry.term)
+                return nil
+            }
+            let result = try store.apply(
+                command, index: entry.index, term: entry.term, wantsAnswer: shell.awaits(id))
+            shell.metrics.proposalsApplied.add()
+            switch result {
+            case .success(let result):
+                if case .published = result { shell.noteMembership(store.meta, removed: []) }
+                return (id, .success(Applied(result: result, revision: store.meta.revision, term: entry.term)))
+            case .failure(let refusal): return (id, .failure(.refused(refusal)))
+            }
+        case .configuration:
+            guard let change = try? ConfigurationEntry(decoding: entry.payload) else {
+                preconditionFailure("entry \(entry.index) holds no configuration, though its checksum is right")
+            }
+            apply(change, of: entry)
+            let applied = Applied(result: .done, revision: store.meta.revision, term: entry.term)
+            return change.requestID == 0 ? nil : (change.requestID, .success(applied))
+        }
+    }
+
+    private func apply(_ change: ConfigurationEntry, of entry: Entry) {
+        let before = store.meta.members
+        let members = change.configuration.members.map(\.id)
+        let removed = before.members.map(\.id).filter { !members.contains($0) }
+        store.applyConfiguration(
+            change.configuration.encoded(), memberIDs: members, removed: removed, index: entry.index, term: entry.term)
+        shell.noteMembership(store.meta, removed: removed)
+    }
+
+    // MARK: - Reads
+
+    private func proceed(_ reads: [PendingRead], at index: Index) {
+        if store.meta.appliedIndex >= index {
+            for read in reads { read.proceed(nil) }
+        } else {
+            waitingReads += reads.map { (index, $0) }
+        }
+    }
+
+    package func failReads() {
+        for (_, read) in waitingReads { read.proceed(.stopping) }
+        waitingReads = []
+    }
+
+    private func releaseReads() {
+        guard !waitingReads.isEmpty else { return }
+        let applied = store.meta.appliedIndex
+        for (index, read) in waitingReads where index <= applied { read.proceed(nil) }
+        waitingReads.removeAll { $0.index <= applied }
+    }
+
+    // MARK: - Memory to file
+
+    private func freezeIfLarge() {
+        if store.activeBytes >= shell.settings.memtableBytesMax { freeze() }
+    }
+
+    private func freezeIfOld() {
+        let now = shell.now
+        for (_, read) in waitingReads where read.deadline < now { read.proceed(.timeout) }
+        waitingReads.removeAll { $0.read.deadline < now }
+        let isOld = now - frozenAt >= shell.settings.memtableMillisecondsMax * 1_000_000
+        if isOld, store.meta.appliedIndex > frozenIndex { freeze() }
+    }
+
+    private func freeze() {
+        guard let frozen = store.freeze() else { return }
+        frozenAt = shell.now
+        frozenIndex = frozen.meta.appliedIndex
+        shell.post(frozen)
+        publish()
+    }
+
+    private func noteWritten() {
+        store.dropFrozen()
+        publish()
+        freezeIfLarge()
+    }
+
+    /// If something is not in the file yet; sets it on its way.
+    package func mustFlush() -> Bool {
+        if store.isFreezing { return true }
+        guard store.meta.appliedIndex > frozenIndex else { return false }
+        freeze()
+        return true
+    }
+
+    // MARK: - Snapshots
+
+    private func install(_ mark: SnapshotMark, path: String) throws(StorageError) {
+        openStore = nil
+        let store = try shell.replaceState(by: path)
+        openStore = store
+        precondition(
+            store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
+        frozenIndex = mark.index
+        shell.metrics.snapshotsReceived.add()
+        noteBegun()
+        shell.noteMembership(store.meta, removed: [])
+        publish()
+        shell.finishReplacement()
+        shell.post(LogWork.reset(mark))
+        releaseReads()
+    }
+}

@@ -1,0 +1,116 @@
+internal import Logging
+package import MVCC
+internal import SQLite
+package import Storage
+
+/// Moves changes from memory into `kv.db`, and removes what was compacted away. Owned by one thread, the checkpoint lane.
+/// What it throws is final.
+package final class Checkpointer<Shell: ReplicationShell> {
+    private static var pruneRowsMax: Int { 1000 }
+
+    private let shell: Shell
+    private let pruneMark: PruneMark
+    /// Nil while the file is being replaced.
+    private var writer: StateWriter?
+    private var pruneTo: Int64 = 0
+
+    package init(shell: Shell, writer: StateWriter, pruneMark: PruneMark) {
+        self.shell = shell
+        self.writer = writer
+        self.pruneMark = pruneMark
+    }
+
+    private func openWriter() -> StateWriter {
+        guard let writer else { preconditionFailure("kv.db is closed") }
+        return writer
+    }
+
+    // MARK: - Writing
+
+    package func write(_ frozen: KeyValueStore.Frozen) throws(StorageError) {
+        let start = shell.now
+        let writer = openWriter()
+        try whileFull { () throws(SQLiteError) in
+            do throws(SQLiteError) {
+                try writer.write(frozen.table, meta: frozen.meta)
+            } catch {
+                // Emptying the write-ahead log can make the room that is missing.
+                if error.isFull { _ = try? writer.checkpoint() }
+                throw error
+            }
+        }
+        shell.post(ApplyWork.written)
+        var isWhole = false
+        try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint() }
+        shell.metrics.backendCommit.record(nanoseconds: shell.now - start)
+        // Held back by a reader of an old state: the log stays until a later checkpoint gets through.
+        if isWhole { shell.post(.checkpointed(frozen.meta.appliedIndex)) }
+        try beginPruning(frozen.meta.compactRevision)
+    }
+
+    private func whileFull(_ work: () throws(SQLiteError) -> Void) throws(StorageError) {
+        while true {
+            do throws(SQLiteError) {
+                try work()
+                shell.noteSpace(for: "kv.db")
+                return
+            } catch {
+                guard error.isFull else { throw StorageError(error, path: shell.directory.statePath) }
+                shell.awaitSpace(for: "kv.db")
+            }
+        }
+    }
+
+    // MARK: - Compaction
+
+    /// If rows are left to remove.
+    package var isPruning: Bool { pruneTo > 0 }
+
+    private func beginPruning(_ revision: Int64) throws(StorageError) {
+        let writer = openWriter()
+        let pruned = try storage(shell.directory.statePath) { () throws(SQLiteError) in
+            try writer.meta().prunedRevision
+        }
+        guard revision > pruned else { return }
+        pruneTo = revision
+        // Before the first row goes: see PruneMark.
+        pruneMark.raise(to: pruneTo)
+    }
+
+    /// Removes a slice. Without space it can wait for the next checkpoint.
+    package func prune() throws(StorageError) {
+        guard pruneTo > 0, let writer else { return }
+        do throws(SQLiteError) {
+            if try !writer.prune(below: pruneTo, rowsMax: Self.pruneRowsMax) { pruneTo = 0 }
+        } catch {
+            guard error.isFull else { throw StorageError(error, path: shell.directory.statePath) }
+            pruneTo = 0
+        }
+    }
+
+    // MARK: - Replacing the state
+
+    /// Puts the image at `path` in the place of `kv.db`. At every moment the directory holds either the old state whole or
+    /// the new one: the old file is closed with its write-ahead log emptied before the image takes its name.
+    package func replaceState(by path: String) throws(StorageError) {
+        pruneTo = 0
+        let statePath = shell.directory.statePath
+        try empty()
+        writer = nil
+        for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
+        try File.syncDirectory(of: statePath)
+        try File.rename(path, to: statePath)
+        writer = try storage(statePath) { () throws(SQLiteError) in try StateWriter(path: statePath, initial: nil) }
+    }
+
+    /// Moves all of the write-ahead log into the file, so that it is whole by itself. A snapshot being made may still
+    /// read it: then it takes until that has ended.
+    private func empty() throws(StorageError) {
+        let writer = openWriter()
+        var isWhole = false
+        while !isWhole {
+            try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint() }
+            if !isWhole { shell.awaitReaders() }
+        }
+    }
+}

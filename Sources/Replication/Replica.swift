@@ -1,0 +1,363 @@
+internal import Logging
+package import Raft
+
+/// Drives `Raft`: feeds it with what happened, passes on what it wants done, and keeps this member's requests until they are
+/// applied here. It is the consensus lane, and waits for nothing. Owned by one thread.
+package struct Replica<Shell: ReplicationShell> {
+    /// A request that is not known to be applied.
+    private struct Outstanding {
+        let proposal: Proposal
+        /// The term it was given to a leader in; nil while it waits for one.
+        var term: Term?
+        /// It may have been applied by a snapshot: then nobody can tell, and it must not be proposed again.
+        var isAmbiguous = false
+    }
+
+    /// Reads that share one question to the leader.
+    private struct ReadBatch {
+        var id: UInt64
+        var reads: [PendingRead]
+        var askedAtTick: Int
+    }
+
+    /// A place in the log that a peer will need after its snapshot.
+    private struct Hold {
+        var index: Index
+        /// Set once the snapshot was sent.
+        var releaseAtTick: Int?
+    }
+
+    /// How long a peer may take to install a snapshot.
+    private static var holdTicks: Int { 300 }
+
+    /// Ticks after which an unanswered question is asked anew, under a new id.
+    private static var readRetryTicks: Int { 5 }
+
+    private let shell: Shell
+    package private(set) var raft: Raft
+    private var outstanding: [UInt64: Outstanding] = [:]
+    private var held: [UInt64] = []
+    private var expiries = Queue<(deadline: UInt64, id: UInt64)>()
+    private var newReads: [PendingRead] = []
+    private var readBatches: [ReadBatch] = []
+    private var newProposals: [Proposal] = []
+    private var ticks = 0
+    private var appliedTerm: Term = 0
+    private var checkpointed: Index
+    private var snapshotsUnderWay: [NodeID: Hold] = [:]
+    private var knownConfiguration: Configuration?
+    private var lastLeader: NodeID?
+    private var lastTerm: Term = 0
+    private var retirement: (done: @Sendable () -> Void, ticksLeft: Int)?
+    private var changeDeadlines: [UInt64: (change: ConfigurationChange, deadline: UInt64)] = [:]
+
+    package init(shell: Shell, raft: Raft) {
+        self.shell = shell
+        self.raft = raft
+        // What kv.db holds may not be on the device yet; the first checkpoint tells.
+        checkpointed = raft.log.baseIndex
+        // With nobody to wait for there is no reason to wait.
+        if raft.configuration.voters == [raft.id] { self.raft.receive(.campaign) }
+    }
+
+    // MARK: - Input
+
+    /// Takes in what was posted; false when the lane shall end.
+    package mutating func handle(_ work: [ConsensusWork]) -> Bool {
+        for item in work {
+            switch item {
+            case .raft(let event): raft.receive(event)
+            case .messages(let messages):
+                shell.metrics.peerMessagesReceived.add(UInt64(messages.count))
+                for message in messages { raft.receive(.message(message)) }
+            case .propose(let proposal, let deadline):
+                outstanding[proposal.id] = Outstanding(proposal: proposal, term: nil)
+                expiries.append((deadline, proposal.id))
+                newProposals.append(proposal)
+            case .change(let requestID, let change, let deadline):
+                changeDeadlines[requestID] = (change, deadline)
+                raft.receive(.change(requestID: requestID, change))
+            case .read(let read): newReads.append(read)
+            case .applied(let index, let term, let completed): noteApplied(index, term, completed)
+            case .checkpointed(let index):
+                checkpointed = max(checkpointed, index)
+                compactLog()
+            case .undelivered(let messages): refuse(messages)
+            case .diskFull(let isFull): if isFull { leaveLead() }
+            case .snapshotStarted(let peer, let index): snapshotsUnderWay[peer] = Hold(index: index)
+            case .snapshotEnded(let peer, let index):
+                raft.receive(.snapshotSent(peer, index: index))
+                // Until it has installed and asked for what follows, the log must still have that.
+                snapshotsUnderWay[peer] = index.map { Hold(index: $0, releaseAtTick: ticks + Self.holdTicks) }
+            case .retire(let done): retire(done)
+            case .stop:
+                failAll()
+                return false
+            }
+        }
+        proposeNew()
+        askForReads()
+        return true
+    }
+
+    private mutating func proposeNew() {
+        guard !newProposals.isEmpty else { return }
+        let proposals = newProposals
+        newProposals = []
+        guard raft.leader != nil, !raft.isTransferring else {
+            held += proposals.map(\.id)
+            return
+        }
+        // In portions that fit a message to the leader.
+        var portion: [Proposal] = []
+        var bytes = 0
+        for proposal in proposals {
+            outstanding[proposal.id]?.term = raft.term
+            portion.append(proposal)
+            bytes += proposal.payload.count
+            if bytes >= raft.settings.messageBytesMax {
+                raft.receive(.propose(portion))
+                portion = []
+                bytes = 0
+            }
+        }
+        if !portion.isEmpty { raft.receive(.propose(portion)) }
+    }
+
+    /// Proposes again what certainly was not appended.
+    private mutating func proposeHeld() {
+        guard !held.isEmpty, raft.leader != nil, !raft.isTransferring else { return }
+        let ids = held
+        held = []
+        newProposals += ids.compactMap { outstanding[$0]?.proposal }
+        proposeNew()
+    }
+
+    /// Proposals that never left this member can be proposed again.
+    private mutating func refuse(_ messages: [Message]) {
+        for message in messages {
+            guard case .propose(let proposals) = message.body else { continue }
+            for proposal in proposals where outstanding[proposal.id]?.term == message.term {
+                outstanding[proposal.id]?.term = nil
+                held.append(proposal.id)
+            }
+        }
+    }
+
+    private mutating func askForReads() {
+        guard !newReads.isEmpty else { return }
+        let reads = newReads
+        newReads = []
+        ask(reads)
+    }
+
+    private mutating func ask(_ reads: [PendingRead]) {
+        let id = shell.makeRequestID()
+        readBatches.append(ReadBatch(id: id, reads: reads, askedAtTick: ticks))
+        raft.receive(.readIndex([id]))
+    }
+
+    private mutating func noteApplied(_ index: Index, _ term: Term, _ completed: [UInt64]) {
+        raft.receive(.applied(index))
+        for id in completed {
+            outstanding[id] = nil
+            changeDeadlines[id] = nil
+        }
+        guard term > appliedTerm else { return }
+        appliedTerm = term
+        // A leader takes proposals of its own term only. With an entry of a later term applied, one that was given to
+        // an earlier leader and is not applied can never be: proposing it again cannot do it twice.
+        let lost = outstanding.filter { !$0.value.isAmbiguous && $0.value.term.map { $0 < term } ?? false }.keys
+            .sorted()
+        for id in lost { outstanding[id]?.term = nil }
+        held += lost
+    }
+
+    // MARK: - Time
+
+    package mutating func tick(_ now: UInt64) {
+        ticks += 1
+        raft.receive(.tick)
+        shell.post(ApplyWork.tick)
+        proposeHeld()
+        let stale = readBatches.filter { $0.askedAtTick + Self.readRetryTicks <= ticks }
+        readBatches.removeAll { $0.askedAtTick + Self.readRetryTicks <= ticks }
+        for batch in stale {
+            shell.metrics.slowReads.add()
+            let alive = batch.reads.filter { $0.deadline > now }
+            for read in batch.reads where read.deadline <= now {
+                read.proceed(raft.leader == nil ? .noLeader : .timeout)
+            }
+            if !alive.isEmpty { ask(alive) }
+        }
+        expire(now)
+        expireChanges(now)
+        releaseHolds()
+        tickRetirement()
+        shell.follow(raft.configuration)
+    }
+
+    private mutating func expire(_ now: UInt64) {
+        while let first = expiries.first, first.deadline <= now {
+            expiries.removeFirst()
+            guard let expired = outstanding.removeValue(forKey: first.id) else { continue }
+            shell.metrics.proposalsFailed.add()
+            shell.finish(first.id, .failure(expired.term == nil ? .noLeader : .timeout))
+        }
+        held.removeAll { outstanding[$0] == nil }
+    }
+
+    /// A change of the membership that nobody answered in its time.
+    private mutating func expireChanges(_ now: UInt64) {
+        for (id, pending) in changeDeadlines.sorted(by: { $0.key < $1.key }) where pending.deadline <= now {
+            changeDeadlines[id] = nil
+            shell.finish(id, .failure(.timeout))
+        }
+    }
+
+    // MARK: - Output
+
+    /// Passes on what is to be done now.
+    package mutating func dispatch() {
+        raft.isApplyPaused = shell.isBehind
+        repeat {
+            let ready = raft.takeReady()
+            if ready.isEmpty { break }
+            pass(on: ready)
+        } while raft.hasMoreToApply
+        followConfiguration()
+        noteLeader()
+        shell.publish(
+            RaftStatus(
+                term: raft.term, leader: raft.leader, role: raft.role, commit: raft.commit,
+                lastIndex: raft.log.lastIndex, firstIndex: raft.log.baseIndex + 1, applied: raft.applied,
+                pending: outstanding.count, configuration: raft.configuration,
+                peers: raft.peerProgress.map {
+                    RaftStatus.Peer(id: $0.id, match: $0.match, isActive: $0.isActive)
+                }))
+    }
+
+    private mutating func pass(on ready: Ready) {
+        shell.send(ready.messages)
+        if ready.needsDisk || !ready.messagesWhenDurable.isEmpty {
+            shell.post(
+                LogWork.append(
+                    sequence: ready.sequence, ready.append, ready.hardState, messages: ready.messagesWhenDurable))
+        }
+        if let mark = ready.install {
+            guard let path = shell.takeReceivedSnapshot(mark) else {
+                preconditionFailure("no image for the snapshot of index \(mark.index)")
+            }
+            checkpointed = mark.index
+            for id in outstanding.keys where outstanding[id]?.term != nil { outstanding[id]?.isAmbiguous = true }
+            shell.post(ApplyWork.install(mark, path: path))
+        }
+        if !ready.apply.isEmpty { shell.post(ApplyWork.entries(ready.apply)) }
+        for state in ready.readStates { release(state) }
+        for read in ready.logReads { shell.post(LogWork.read(read)) }
+        for peer in ready.snapshotsWanted {
+            snapshotsUnderWay[peer] = Hold(index: raft.log.baseIndex)
+            shell.sendSnapshot(to: peer)
+        }
+        hold(ready)
+    }
+
+    private mutating func release(_ state: Ready.ReadState) {
+        guard let place = readBatches.firstIndex(where: { $0.id == state.id }) else { return }
+        let batch = readBatches.remove(at: place)
+        shell.post(ApplyWork.reads(batch.reads, at: state.index))
+    }
+
+    /// Keeps what was turned away for another try.
+    private mutating func hold(_ ready: Ready) {
+        for (id, term) in ready.proposalsDropped where outstanding[id]?.term == term {
+            outstanding[id]?.term = nil
+            held.append(id)
+        }
+        // Dropped reads stay in their batch; the tick asks again.
+        for (requestID, refusal) in ready.changesRefused {
+            guard changeDeadlines[requestID] != nil else { continue }
+            changeDeadlines[requestID] = nil
+            shell.finish(requestID, .failure(.change(refusal)))
+        }
+    }
+
+    private mutating func followConfiguration() {
+        guard knownConfiguration != raft.configuration else { return }
+        knownConfiguration = raft.configuration
+        shell.follow(raft.configuration)
+    }
+
+    private mutating func noteLeader() {
+        guard raft.leader != lastLeader || raft.term != lastTerm else { return }
+        let isNews = raft.leader != nil && raft.leader != lastLeader
+        if isNews {
+            shell.metrics.leaderChanges.add()
+            shell.logger.info(
+                "\(raft.leader == raft.id ? "this member leads" : "following \(String(raft.leader ?? 0, radix: 16))") in term \(raft.term)"
+            )
+        } else if raft.leader == nil, lastLeader != nil {
+            shell.logger.warning("there is no leader, term \(raft.term)")
+        }
+        lastLeader = raft.leader
+        lastTerm = raft.term
+        if raft.leader != nil { proposeHeld() }
+    }
+
+    // MARK: - Log compaction
+
+    /// Keeps `catchUpEntries` for followers that lag, and cuts when `snapshotCount` more have gathered: never past what
+    /// `kv.db` has on the device, nor past a snapshot that is on its way to somebody.
+    private mutating func compactLog() {
+        let kept = shell.settings.catchUpEntries
+        guard checkpointed > kept else { return }
+        var target = min(checkpointed - kept, raft.applied)
+        for hold in snapshotsUnderWay.values { target = min(target, hold.index) }
+        guard target >= raft.log.baseIndex + shell.settings.snapshotCount else { return }
+        raft.receive(.compact(to: target))
+        shell.post(LogWork.compact(to: target))
+    }
+
+    private mutating func releaseHolds() {
+        for (peer, hold) in snapshotsUnderWay {
+            guard let releaseAtTick = hold.releaseAtTick else { continue }
+            let hasIt = raft.peerProgress.contains { $0.id == peer && $0.match >= hold.index }
+            if hasIt || ticks >= releaseAtTick || raft.role != .leader { snapshotsUnderWay[peer] = nil }
+        }
+    }
+
+    // MARK: - Leaving
+
+    private mutating func leaveLead() {
+        guard raft.role == .leader, let heir = raft.transferCandidate else { return }
+        raft.receive(.transfer(to: heir))
+    }
+
+    private mutating func retire(_ done: @escaping @Sendable () -> Void) {
+        leaveLead()
+        if raft.role == .leader, raft.isTransferring {
+            retirement = (done, raft.settings.electionTicks)
+        } else {
+            done()
+        }
+    }
+
+    private mutating func tickRetirement() {
+        guard var current = retirement else { return }
+        current.ticksLeft -= 1
+        if raft.role != .leader && raft.leader != nil || current.ticksLeft <= 0 {
+            current.done()
+            retirement = nil
+        } else {
+            retirement = current
+        }
+    }
+
+    private mutating func failAll() {
+        for batch in readBatches {
+            for read in batch.reads { read.proceed(.stopping) }
+        }
+        for read in newReads { read.proceed(.stopping) }
+        shell.failAllRequests(.stopping)
+    }
+}

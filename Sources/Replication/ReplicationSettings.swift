@@ -1,0 +1,21 @@
+package import Raft
+
+/// How a member keeps its log and its state. Names and defaults are etcd's flags'.
+package struct ReplicationSettings: Sendable {
+    package var heartbeatMilliseconds = 100
+    package var electionMilliseconds = 1000
+    package var snapshotCount: UInt64 = 10_000
+    package var catchUpEntries: UInt64 = 5_000
+    /// Bytes of changes in memory at which they are written to `kv.db`.
+    package var memtableBytesMax = 16 << 20
+    /// Age of changes in memory at which they are.
+    package var memtableMillisecondsMax: UInt64 = 5000
+
+    package init() {}
+
+    package var raft: Raft.Settings {
+        var settings = Raft.Settings()
+        settings.electionTicks = max(2, electionMilliseconds / heartbeatMilliseconds)
+        return settings
+    }
+}

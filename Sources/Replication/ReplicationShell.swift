@@ -1,0 +1,99 @@
+package import Logging
+package import MVCC
+package import Raft
+package import Storage
+
+/// What is posted to `Replica`, the consensus lane.
+package enum ConsensusWork: Sendable {
+    case raft(Event)
+    case messages([Message])
+    /// A request of this member's clients, or of the member itself.
+    case propose(Proposal, deadline: UInt64)
+    case change(requestID: UInt64, ConfigurationChange, deadline: UInt64)
+    case read(PendingRead)
+    /// Applied here up to `index`; `completed` are the requests of any member that were among it.
+    case applied(Index, term: Term, completed: [UInt64])
+    /// `kv.db` has everything up to this index on the device.
+    case checkpointed(Index)
+    case diskFull(Bool)
+    /// These messages found no connection.
+    case undelivered([Message])
+    /// A snapshot goes out to this peer, of this index.
+    case snapshotStarted(NodeID, Index)
+    case snapshotEnded(NodeID, Index?)
+    /// Hand the lead over, then say so.
+    case retire(@Sendable () -> Void)
+    case stop
+}
+
+/// What is posted to `LogWriter`, the log lane.
+package enum LogWork: Sendable {
+    case append(sequence: UInt64, Ready.Append?, HardState?, messages: [Message])
+    case read(Ready.LogRead)
+    case compact(to: Index)
+    case reset(SnapshotMark)
+    case stop(@Sendable () -> Void)
+}
+
+/// What is posted to `Applier`, the apply lane.
+package enum ApplyWork: Sendable {
+    case entries([Entry])
+    case reads([PendingRead], at: Index)
+    /// The frozen memtable is in `kv.db`.
+    case written
+    case tick
+    case install(SnapshotMark, path: String)
+    /// Writes everything to `kv.db` first, if asked to, and ends.
+    case stop(flush: Bool, @Sendable () -> Void)
+}
+
+/// What surrounds the lanes of one member: threads and sockets in the daemon, one queue of events in the simulator.
+///
+/// The lanes hold all that decides; a shell only passes work between them and answers to those who asked. Everything here is
+/// called from the lanes, so in the daemon from several threads at once.
+package protocol ReplicationShell: AnyObject, Sendable {
+    var settings: ReplicationSettings { get }
+    var identity: Identity { get }
+    var directory: DataDirectory { get }
+    var metrics: Metrics { get }
+    var logger: Logger { get }
+    /// Nanoseconds of a clock that only runs forward.
+    var now: UInt64 { get }
+    /// Never answers the same twice, across starts of the member, too.
+    func makeRequestID() -> UInt64
+
+    func post(_ work: ConsensusWork)
+    func post(_ work: LogWork)
+    func post(_ work: ApplyWork)
+    /// Has a frozen memtable written to `kv.db`.
+    func post(_ frozen: KeyValueStore.Frozen)
+    func send(_ messages: [Message])
+    /// Sends this peer a snapshot; `.snapshotStarted` and `.snapshotEnded` tell how that goes.
+    func sendSnapshot(to peer: NodeID)
+    /// The image of `mark`, which was received; nil when it is not here.
+    func takeReceivedSnapshot(_ mark: SnapshotMark) -> String?
+    /// Has the image at `path` take the place of `kv.db` and answers the state in it. No reader gets a connection until
+    /// `finishReplacement`, or it would read the new file by the old state.
+    func replaceState(by path: String) throws(StorageError) -> KeyValueStore
+    func finishReplacement()
+    /// Waits a while because there is no space for `file`; to be called again until there is some.
+    func awaitSpace(for file: String)
+    func noteSpace(for file: String)
+    /// Waits a while for those who still read the state as it was.
+    func awaitReaders()
+
+    /// If somebody here waits for this request.
+    func awaits(_ requestID: UInt64) -> Bool
+    func finish(_ requestID: UInt64, _ outcome: Outcome)
+    func failAllRequests(_ error: ServerError)
+    /// If changes come faster than they can be written to `kv.db`.
+    var isBehind: Bool { get }
+    func publish(_ view: View, pendingBytes: Int)
+    func publish(_ status: RaftStatus)
+    /// Keeps connections to the members of the newest configuration.
+    func follow(_ configuration: Configuration)
+    /// The membership as of what is applied; `removed` have just gone.
+    func noteMembership(_ meta: StateMeta, removed: [NodeID])
+    /// This member takes part: something is applied on its own disk.
+    func noteBegun()
+}

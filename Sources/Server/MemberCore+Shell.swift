@@ -1,0 +1,40 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Transport
+
+/// What the lanes of `Replication` are given here: threads with mailboxes, and sockets.
+extension MemberCore: ReplicationShell {
+    private static let retryNanoseconds: UInt64 = 250_000_000
+
+    var settings: ReplicationSettings { serverSettings.replication }
+    var now: UInt64 { monotonicNanoseconds() }
+    func makeRequestID() -> UInt64 { requests.makeID() }
+
+    func post(_ work: ConsensusWork) { consensus.post(work) }
+    func post(_ work: LogWork) { logs.post(work) }
+    func post(_ work: ApplyWork) { apply.post(work) }
+    func post(_ frozen: KeyValueStore.Frozen) { checkpoints.post(.write(frozen)) }
+    func sendSnapshot(to peer: NodeID) { snapshots.post(.send(to: peer)) }
+
+    func awaitSpace(for file: String) {
+        noteDiskFull(true, what: file)
+        if isStopping {
+            // A lane that cannot go on for want of space does not hold up the end: what was acknowledged is on disk.
+            fflush(nil)
+            _exit(0)
+        }
+        pause(nanoseconds: Self.retryNanoseconds)
+    }
+
+    func noteSpace(for file: String) { noteDiskFull(false, what: file) }
+    func awaitReaders() { pause(nanoseconds: Self.retryNanoseconds) }
+
+    func awaits(_ requestID: UInt64) -> Bool { requests.contains(requestID) }
+    func finish(_ requestID: UInt64, _ outcome: Outcome) { requests.finish(requestID, outcome) }
+    func failAllRequests(_ error: ServerError) { requests.failAll(error) }
+    func noteBegun() { transport.directory.confirm() }
+}
