@@ -27,7 +27,7 @@ package final class KeyValueStore {
     package func view() -> View {
         View(
             tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
-            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm)
+            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash)
     }
 
     /// About what the changes not yet in the file take in memory.

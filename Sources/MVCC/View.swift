@@ -20,6 +20,8 @@ package struct View: Sendable {
     package let compactRevision: Int64
     package let appliedIndex: UInt64
     package let appliedTerm: UInt64
+    /// `StateMeta.hash`
+    package let hash: UInt64
 
     /// Answers a range; a revision of 0 reads the newest this view has.
     package func range(_ request: RangeRequest, _ reader: StateReader) throws(ReadFailure) -> RangeResult {

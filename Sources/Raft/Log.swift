@@ -48,7 +48,7 @@ package struct Log: Sendable {
     var lastTerm: Term { runs.last?.term ?? baseTerm }
 
     /// The term of the entry at `index`; nil before the log's beginning and after its end.
-    func term(at index: Index) -> Term? {
+    package func term(at index: Index) -> Term? {
         if index == baseIndex { return baseTerm }
         guard index > baseIndex, index <= lastIndex else { return nil }
         // Runs are few: one per change of leader.

@@ -28,10 +28,10 @@ package struct Message: Equatable, Sendable {
         /// "Campaign now" (D 3.10).
         case timeoutNow
         /// A follower's requests for the leader. A leader of another term refuses, which is what makes it safe to ask again.
-        case propose([Proposal])
-        /// `attempt` is the term the refused proposals were sent in.
-        case proposeRefused([UInt64], attempt: Term)
-        case change(requestID: UInt64, ConfigurationChange)
+        case propose([Proposal], Stamp)
+        /// What came in the message of this stamp was not appended and will not be.
+        case proposeRefused([UInt64], Stamp)
+        case change(requestID: UInt64, ConfigurationChange, Stamp)
         case changeRefused(requestID: UInt64, ChangeRefusal)
         case readIndex([UInt64])
         case readIndexReply([UInt64], index: Index)

@@ -1,12 +1,12 @@
 /// Replication, as the leader sees it.
 extension Raft {
     /// Appends proposals, or passes them to the leader. Those that cannot be taken are dropped, and said to be.
-    mutating func propose(_ proposals: [Proposal], from proposer: NodeID) {
+    mutating func propose(_ proposals: [Proposal], from proposer: NodeID, _ stamp: Stamp) {
         guard role == .leader else {
             if let leader, proposer == id {
-                send(.propose(proposals), to: leader)
+                send(.propose(proposals, stamp), to: leader)
             } else {
-                drop(proposals.map(\.id), of: proposer)
+                drop(proposals.map(\.id), of: proposer, stamp)
             }
             return
         }
@@ -26,14 +26,14 @@ extension Raft {
         }
         leadership = current
         append(entries)
-        if !refused.isEmpty { drop(refused, of: proposer) }
+        if !refused.isEmpty { drop(refused, of: proposer, stamp) }
     }
 
-    private mutating func drop(_ ids: [UInt64], of proposer: NodeID) {
+    mutating func drop(_ ids: [UInt64], of proposer: NodeID, _ stamp: Stamp) {
         if proposer == id {
-            ready.proposalsDropped += ids.map { ($0, term) }
+            ready.proposalsDropped += ids.map { ($0, stamp.number) }
         } else {
-            send(.proposeRefused(ids, attempt: term), to: proposer)
+            send(.proposeRefused(ids, stamp), to: proposer)
         }
     }
 

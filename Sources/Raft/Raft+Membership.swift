@@ -1,9 +1,11 @@
 /// Single-server membership changes (D 4), and the configurations of the log.
 extension Raft {
-    mutating func change(_ change: ConfigurationChange, requestID: UInt64, from requester: NodeID) {
+    mutating func change(
+        _ change: ConfigurationChange, requestID: UInt64, from requester: NodeID, _ stamp: Stamp
+    ) {
         guard role == .leader else {
             if let leader, requester == id {
-                send(.change(requestID: requestID, change), to: leader)
+                send(.change(requestID: requestID, change, stamp), to: leader)
             } else {
                 refuse(.notLeader, requestID: requestID, of: requester)
             }

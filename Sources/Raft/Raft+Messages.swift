@@ -49,8 +49,7 @@ extension Raft {
         switch message.body {
         case .append, .heartbeat: send(.appendReply(.staleTerm), to: message.from)
         case .preVote: sendWhenDurable(.preVoteReply(granted: false), to: message.from)
-        case .propose(let proposals): refuse(proposals, of: message)
-        case .proposeRefused, .change, .changeRefused, .readIndex, .readIndexReply: dispatch(message)
+        case .propose, .proposeRefused, .change, .changeRefused, .readIndex, .readIndexReply: dispatch(message)
         default: break
         }
     }
@@ -70,14 +69,18 @@ extension Raft {
         case .append, .heartbeat, .timeoutNow: dispatchFromLeader(message)
         case .appendReply(let outcome): handleAppendReply(outcome, from: message.from)
         case .heartbeatReply(let round): handleHeartbeatReply(round: round, from: message.from)
-        case .propose(let proposals):
+        case .propose(let proposals, let stamp):
+            guard isFirst(stamp, of: message) else { return }
             if role == .leader && message.term == term {
-                propose(proposals, from: message.from)
+                propose(proposals, from: message.from, stamp)
             } else {
-                refuse(proposals, of: message)
+                drop(proposals.map(\.id), of: message.from, stamp)
             }
-        case .proposeRefused(let ids, let attempt): ready.proposalsDropped += ids.map { ($0, attempt) }
-        case .change(let requestID, let change): self.change(change, requestID: requestID, from: message.from)
+        case .proposeRefused(let ids, let stamp):
+            if stamp.start == start { ready.proposalsDropped += ids.map { ($0, stamp.number) } }
+        case .change(let requestID, let change, let stamp):
+            guard isFirst(stamp, of: message) else { return }
+            self.change(change, requestID: requestID, from: message.from, stamp)
         case .changeRefused(let requestID, let refusal): ready.changesRefused.append((requestID, refusal))
         case .readIndex(let ids): readIndex(ids, from: message.from)
         case .readIndexReply(let ids, let index):
@@ -85,9 +88,10 @@ extension Raft {
         }
     }
 
-    /// Names the term of the attempt: the proposer may have tried again since, and that try is not refused.
-    private mutating func refuse(_ proposals: [Proposal], of message: Message) {
-        send(.proposeRefused(proposals.map(\.id), attempt: message.term), to: message.from)
+    /// If requests arrive for the first time. Of those that arrived before, or may have in an earlier life of this member,
+    /// nothing is said: they may have been appended, and a refusal would have them proposed twice.
+    private mutating func isFirst(_ stamp: Stamp, of message: Message) -> Bool {
+        message.term > startTerm && seen.note(stamp, from: message.from)
     }
 
     private mutating func dispatchFromLeader(_ message: Message) {

@@ -45,6 +45,14 @@ package struct Raft: Sendable {
     /// Earlier configurations that an entry cut off the log may bring back, ascending.
     var configurationsBefore: [(index: Index, configuration: Configuration)] = []
 
+    /// Numbers the requests received from the shell, one per event.
+    package internal(set) var attempt: UInt64 = 0
+    /// Tells this start of the member from all others.
+    let start: UInt64
+    /// The term this start began in: of messages of later terms it knows if it took them.
+    let startTerm: Term
+    var seen = SeenRequests()
+
     var random: SplitMix64
     var electionElapsed = 0
     var heartbeatElapsed = 0
@@ -85,6 +93,8 @@ package struct Raft: Sendable {
         self.commit = max(min(hardState.commit, log.lastIndex), applied)
         self.savedHardState = hardState
         self.random = SplitMix64(seed: seed ^ id)
+        start = random.next()
+        startTerm = hardState.term
         precondition(log.lastIndex >= applied, "the log ends at \(log.lastIndex), before what was applied, \(applied)")
         if log.lastIndex > applied {
             guard let tail = log.entries(from: applied + 1, through: log.lastIndex, costMax: .max) else {
@@ -102,8 +112,12 @@ package struct Raft: Sendable {
         switch event {
         case .tick: tick()
         case .message(let message): receive(message)
-        case .propose(let proposals): propose(proposals, from: id)
-        case .change(let requestID, let change): self.change(change, requestID: requestID, from: id)
+        case .propose(let proposals):
+            attempt += 1
+            propose(proposals, from: id, Stamp(start: start, number: attempt))
+        case .change(let requestID, let change):
+            attempt += 1
+            self.change(change, requestID: requestID, from: id, Stamp(start: start, number: attempt))
         case .readIndex(let ids): readIndex(ids, from: id)
         case .appended(let sequence): noteAppended(sequence)
         case .applied(let index): noteApplied(index)

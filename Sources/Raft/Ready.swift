@@ -42,8 +42,8 @@ package struct Ready: Sendable {
     package var readStates: [ReadState] = []
     /// Reads that found no leader or lost theirs; they may be asked again.
     package var readsDropped: [UInt64] = []
-    /// Proposals that certainly were not appended when they were proposed in this term; they may be proposed again.
-    package var proposalsDropped: [(id: UInt64, term: Term)] = []
+    /// Proposals that certainly were not appended in this attempt (see `Raft.attempt`); they may be proposed again.
+    package var proposalsDropped: [(id: UInt64, attempt: UInt64)] = []
     package var changesRefused: [(requestID: UInt64, refusal: ChangeRefusal)] = []
     package var logReads: [LogRead] = []
     package var snapshotsWanted: [NodeID] = []

@@ -9,6 +9,8 @@ package struct Replica<Shell: ReplicationShell> {
         let proposal: Proposal
         /// The term it was given to a leader in; nil while it waits for one.
         var term: Term?
+        /// The attempt it was given in: what befell an earlier one says nothing of this.
+        var attempt: UInt64 = 0
         /// It may have been applied by a snapshot: then nobody can tell, and it must not be proposed again.
         var isAmbiguous = false
     }
@@ -112,16 +114,23 @@ package struct Replica<Shell: ReplicationShell> {
         var portion: [Proposal] = []
         var bytes = 0
         for proposal in proposals {
-            outstanding[proposal.id]?.term = raft.term
             portion.append(proposal)
             bytes += proposal.payload.count
             if bytes >= raft.settings.messageBytesMax {
-                raft.receive(.propose(portion))
+                propose(portion)
                 portion = []
                 bytes = 0
             }
         }
-        if !portion.isEmpty { raft.receive(.propose(portion)) }
+        if !portion.isEmpty { propose(portion) }
+    }
+
+    private mutating func propose(_ portion: [Proposal]) {
+        raft.receive(.propose(portion))
+        for proposal in portion {
+            outstanding[proposal.id]?.term = raft.term
+            outstanding[proposal.id]?.attempt = raft.attempt
+        }
     }
 
     /// Proposes again what certainly was not appended.
@@ -136,12 +145,18 @@ package struct Replica<Shell: ReplicationShell> {
     /// Proposals that never left this member can be proposed again.
     private mutating func refuse(_ messages: [Message]) {
         for message in messages {
-            guard case .propose(let proposals) = message.body else { continue }
-            for proposal in proposals where outstanding[proposal.id]?.term == message.term {
-                outstanding[proposal.id]?.term = nil
-                held.append(proposal.id)
+            guard case .propose(let proposals, let stamp) = message.body else { continue }
+            for proposal in proposals where outstanding[proposal.id]?.attempt == stamp.number {
+                hold(proposal.id)
             }
         }
+    }
+
+    /// Keeps a request that no leader has for another try.
+    private mutating func hold(_ id: UInt64) {
+        outstanding[id]?.term = nil
+        outstanding[id]?.attempt = 0
+        held.append(id)
     }
 
     private mutating func askForReads() {
@@ -169,8 +184,7 @@ package struct Replica<Shell: ReplicationShell> {
         // an earlier leader and is not applied can never be: proposing it again cannot do it twice.
         let lost = outstanding.filter { !$0.value.isAmbiguous && $0.value.term.map { $0 < term } ?? false }.keys
             .sorted()
-        for id in lost { outstanding[id]?.term = nil }
-        held += lost
+        for id in lost { hold(id) }
     }
 
     // MARK: - Time
@@ -270,9 +284,8 @@ package struct Replica<Shell: ReplicationShell> {
 
     /// Keeps what was turned away for another try.
     private mutating func hold(_ ready: Ready) {
-        for (id, term) in ready.proposalsDropped where outstanding[id]?.term == term {
-            outstanding[id]?.term = nil
-            held.append(id)
+        for (id, attempt) in ready.proposalsDropped where outstanding[id]?.attempt == attempt {
+            hold(id)
         }
         // Dropped reads stay in their batch; the tick asks again.
         for (requestID, refusal) in ready.changesRefused {

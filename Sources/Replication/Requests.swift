@@ -1,4 +1,4 @@
-internal import Bytes
+package import Bytes
 package import MVCC
 
 /// What a proposal came to.
@@ -39,7 +39,7 @@ package enum CommandEnvelope {
     }
 
     /// The request's id, and a reader at the command; nil when there is not even an id.
-    static func open(_ payload: [UInt8]) -> (requestID: UInt64, command: ByteReader)? {
+    package static func open(_ payload: [UInt8]) -> (requestID: UInt64, command: ByteReader)? {
         var reader = ByteReader(payload)
         guard let requestID: UInt64 = try? reader.fixed() else { return nil }
         return (requestID, reader)

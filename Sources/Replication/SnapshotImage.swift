@@ -40,3 +40,53 @@ package struct SnapshotImage: Sendable {
         }
     }
 }
+
+/// The image that is being sent, shared by all peers that need one at the time.
+package struct OutgoingSnapshot {
+    private var image: SnapshotImage?
+    private var receivers: Set<NodeID> = []
+
+    package init() {}
+
+    /// An image for `peer`; the one that others get now, unless the log, which begins at `firstIndex`, was cut past it.
+    package mutating func begin(
+        for peer: NodeID, of directory: DataDirectory, appliedIndex: Index, firstIndex: Index
+    ) throws(StorageError) -> SnapshotImage {
+        if let old = image, receivers.isEmpty || old.header.mark.index + 1 < firstIndex {
+            try old.remove()
+            image = nil
+        }
+        let current: SnapshotImage
+        if let image { current = image } else { current = try SnapshotImage(of: directory, appliedIndex: appliedIndex) }
+        image = current
+        receivers.insert(peer)
+        return current
+    }
+
+    /// `peer` has it, or gave up.
+    package mutating func end(for peer: NodeID) throws(StorageError) {
+        receivers.remove(peer)
+        guard receivers.isEmpty, let old = image else { return }
+        try old.remove()
+        image = nil
+    }
+}
+
+/// Images that were received whole, until they are installed.
+package struct IncomingSnapshots: Sendable {
+    private var images: [(mark: SnapshotMark, path: String)] = []
+
+    package init() {}
+
+    package mutating func add(_ mark: SnapshotMark, path: String) {
+        images.append((mark, path))
+    }
+
+    /// The image of `mark`, nil when it is not here; and those before it, which are of no use any more.
+    package mutating func take(_ mark: SnapshotMark) -> (path: String?, stale: [String]) {
+        let found = images.first { $0.mark == mark }
+        let stale = images.filter { $0.mark.index < mark.index }.map(\.path)
+        images.removeAll { $0.mark.index <= mark.index }
+        return (found?.path, stale)
+    }
+}

@@ -29,7 +29,7 @@ final class MemberCore: Sendable {
         var view: View?
         var membership = Membership()
         var status = RaftStatus()
-        var received: [(mark: SnapshotMark, path: String)] = []
+        var received = IncomingSnapshots()
         var fullFiles: Set<String> = []
         var pendingBytes = 0
         /// Where a member that just joined finds the others before it has the configuration.
@@ -199,19 +199,13 @@ final class MemberCore: Sendable {
     // MARK: - Received snapshots
 
     func addReceivedSnapshot(_ mark: SnapshotMark, path: String) {
-        published.withLock { $0.received.append((mark, path)) }
+        published.withLock { $0.received.add(mark, path: path) }
     }
 
-    /// The image of `mark`; nil when it is not here. Those before it are of no use any more.
     func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
-        let (found, stale) = published.withLock { published in
-            let found = published.received.first { $0.mark == mark }
-            let stale = published.received.filter { $0.mark.index < mark.index }
-            published.received.removeAll { $0.mark.index <= mark.index }
-            return (found, stale)
-        }
-        for image in stale { try? File.remove(image.path) }
-        return found?.path
+        let (found, stale) = published.withLock { $0.received.take(mark) }
+        for path in stale { try? File.remove(path) }
+        return found
     }
 
     // MARK: - Replacing the state

@@ -22,33 +22,21 @@ final class SnapshotLane: Sendable {
     }
 
     func run() {
-        var image: SnapshotImage?
-        var receivers: Set<NodeID> = []
+        var outgoing = OutgoingSnapshot()
         while true {
             for work in mailbox.take(until: nil) {
                 switch work {
                 case .send(let peer):
-                    do {
-                        // The log may have been cut past an older image.
-                        if let old = image, receivers.isEmpty || old.header.mark.index + 1 < core.status.firstIndex {
-                            try old.remove()
-                            image = nil
-                        }
-                        let current =
-                            try image ?? SnapshotImage(of: core.directory, appliedIndex: core.view.appliedIndex)
-                        image = current
-                        receivers.insert(peer)
-                        send(current.header, current.path, to: peer)
+                    do throws(StorageError) {
+                        let image = try outgoing.begin(
+                            for: peer, of: core.directory, appliedIndex: core.view.appliedIndex,
+                            firstIndex: core.status.firstIndex)
+                        send(image.header, image.path, to: peer)
                     } catch {
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }
-                case .ended(let peer):
-                    receivers.remove(peer)
-                    if receivers.isEmpty, let old = image {
-                        core.orFail { () throws(StorageError) in try old.remove() }
-                        image = nil
-                    }
+                case .ended(let peer): core.orFail { () throws(StorageError) in try outgoing.end(for: peer) }
                 case .stop: return
                 }
             }

@@ -1,7 +1,4 @@
 internal import Bytes
-#if canImport(Glibc)
-    internal import Glibc
-#endif
 package import Raft
 
 /// Whose data a directory holds.
@@ -51,22 +48,9 @@ package final class DataDirectory: Sendable {
     }
 
     private static func make(_ path: String) throws(StorageError) {
-        var parent = ""
-        for part in path.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
-            parent += part + "/"
-            if !File.exists(parent), mkdir(parent, 0o755) != 0, errno != EEXIST {
-                throw .system(operation: "make directory", path: parent, errno: errno)
-            }
-        }
-        if mkdir(path, 0o700) == 0 {
-            try File.syncDirectory(of: path)
-        } else if errno != EEXIST {
-            throw .system(operation: "make directory", path: path, errno: errno)
-        }
-        var status = stat()
-        guard stat(path, &status) == 0 else { throw .system(operation: "stat", path: path, errno: errno) }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw .unusable("\(path) is not a directory") }
-        guard status.st_mode & 0o077 == 0 else {
+        if try File.makeDirectory(path, mode: 0o700) { try File.syncDirectory(of: path) }
+        guard let mode = try File.directoryMode(path) else { throw .unusable("\(path) is not a directory") }
+        guard mode & 0o077 == 0 else {
             throw .unusable("\(path) can be read by other users; run `chmod 700 \(path)` and start again")
         }
     }

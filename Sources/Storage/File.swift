@@ -1,6 +1,13 @@
+internal import CPlatform
 #if canImport(Glibc)
     internal import Glibc
 #endif
+
+/// The calls by which files are used: the operating system's, or the simulator's.
+private let calls: weft_files = {
+    let inUse: UnsafePointer<weft_files> = weft_files()
+    return inUse.pointee
+}()
 
 /// An open file, closed at the end of its life. Short reads and writes and interrupted calls are dealt with here.
 package struct File: ~Copyable, Sendable {
@@ -20,19 +27,19 @@ package struct File: ~Copyable, Sendable {
             case .readWrite: O_RDWR
             case .create: O_RDWR | O_CREAT
             }
-        descriptor = open(path, flags | O_CLOEXEC, 0o600)
+        descriptor = calls.open(path, flags, 0o600)
         self.path = path
         guard descriptor >= 0 else { throw .system(operation: "open", path: path, errno: errno) }
     }
 
     deinit {
-        close(descriptor)
+        _ = calls.close(descriptor)
     }
 
     package func size() throws(StorageError) -> Int {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw .system(operation: "stat", path: path, errno: errno) }
-        return Int(status.st_size)
+        let size = calls.size(descriptor)
+        guard size >= 0 else { throw .system(operation: "stat", path: path, errno: errno) }
+        return Int(size)
     }
 
     /// Up to `count` bytes from `offset`; fewer only at the file's end.
@@ -41,7 +48,7 @@ package struct File: ~Copyable, Sendable {
         var done = 0
         while done < count {
             let got = bytes.withUnsafeMutableBytes { buffer in
-                pread(descriptor, buffer.baseAddress.map { $0 + done }, count - done, off_t(offset + done))
+                calls.pread(descriptor, buffer.baseAddress.map { $0 + done }, count - done, off_t(offset + done))
             }
             if got == 0 { break }
             if got < 0 {
@@ -58,7 +65,7 @@ package struct File: ~Copyable, Sendable {
         var done = 0
         while done < bytes.count {
             let put = bytes.withUnsafeBytes { buffer in
-                pwrite(descriptor, buffer.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
+                calls.pwrite(descriptor, buffer.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
             }
             if put < 0 {
                 if errno == EINTR { continue }
@@ -69,61 +76,78 @@ package struct File: ~Copyable, Sendable {
     }
 
     package func truncate(to size: Int) throws(StorageError) {
-        guard ftruncate(descriptor, off_t(size)) == 0 else {
+        guard calls.ftruncate(descriptor, off_t(size)) == 0 else {
             throw .system(operation: "truncate", path: path, errno: errno)
         }
     }
 
     /// Waits until everything written is on the device.
     package func sync() throws(StorageError) {
-        guard fdatasync(descriptor) == 0 else { throw .system(operation: "sync", path: path, errno: errno) }
+        guard calls.fdatasync(descriptor) == 0 else { throw .system(operation: "sync", path: path, errno: errno) }
     }
 
     /// Takes the file for this process; false when another has it.
     package func lock() -> Bool {
-        flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        calls.lock(descriptor) == 0
     }
 
     // MARK: - Names
 
     package static func exists(_ path: String) -> Bool {
-        access(path, F_OK) == 0
+        calls.exists(path) == 1
     }
 
     package static func remove(_ path: String) throws(StorageError) {
-        guard unlink(path) == 0 || errno == ENOENT else {
+        guard calls.unlink(path) == 0 || errno == ENOENT else {
             throw .system(operation: "remove", path: path, errno: errno)
         }
     }
 
     /// Gives `path` the name `target`, replacing what has it, and makes that durable.
     package static func rename(_ path: String, to target: String) throws(StorageError) {
-        guard Glibc.rename(path, target) == 0 else { throw .system(operation: "rename", path: path, errno: errno) }
+        guard calls.rename(path, target) == 0 else { throw .system(operation: "rename", path: path, errno: errno) }
         try syncDirectory(of: target)
     }
 
     package static func syncDirectory(of path: String) throws(StorageError) {
         let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw .system(operation: "open", path: directory, errno: errno) }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw .system(operation: "sync", path: directory, errno: errno) }
+        guard calls.sync_directory(directory) == 0 else {
+            throw .system(operation: "sync", path: directory, errno: errno)
+        }
+    }
+
+    /// Makes a directory, and those above it; its own permissions are `mode`. Answers if it is new.
+    package static func makeDirectory(_ path: String, mode: UInt32) throws(StorageError) -> Bool {
+        var parent = ""
+        for part in path.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
+            parent += part + "/"
+            if !exists(parent), calls.make_directory(parent, 0o755) != 0, errno != EEXIST {
+                throw .system(operation: "make directory", path: parent, errno: errno)
+            }
+        }
+        if calls.make_directory(path, mode) == 0 { return true }
+        guard errno == EEXIST else { throw .system(operation: "make directory", path: path, errno: errno) }
+        return false
+    }
+
+    /// The permission bits of a directory; nil when `path` is none.
+    package static func directoryMode(_ path: String) throws(StorageError) -> UInt32? {
+        let mode = calls.directory_mode(path)
+        if mode >= 0 { return UInt32(mode) }
+        guard errno == ENOTDIR else { throw .system(operation: "stat", path: path, errno: errno) }
+        return nil
     }
 
     /// The names in a directory, sorted.
     package static func names(in directory: String) throws(StorageError) -> [String] {
-        guard let stream = opendir(directory) else {
-            throw .system(operation: "list", path: directory, errno: errno)
+        final class Found { var names: [String] = [] }
+        let found = Found()
+        let code = calls.names(directory, Unmanaged.passUnretained(found).toOpaque()) { context, name in
+            guard let context, let name else { return }
+            Unmanaged<Found>.fromOpaque(context).takeUnretainedValue().names.append(String(cString: name))
         }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
-                tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
+        guard code == 0 else { throw .system(operation: "list", path: directory, errno: errno) }
+        return found.names.sorted()
     }
 
     /// Writes a whole small file so that after a crash it is either the old or the new one.

@@ -1,5 +1,20 @@
-internal import Bytes
+package import Bytes
 internal import NIOCore
+package import Raft
+
+/// Messages as the bytes that travel, for those who want to see what becomes of damaged ones.
+package enum MessageFrame {
+    package static func bytes(of messages: [Message]) -> [UInt8] {
+        Array(FrameDecoder.bytes(of: .messages(messages)).readableBytesView)
+    }
+
+    /// What a receiver takes from `bytes`: nothing from a frame that is not whole.
+    package static func messages(in bytes: [UInt8]) throws(DecodingFault) -> [Message] {
+        var buffer = ByteBuffer(bytes: bytes)
+        guard case .messages(let messages)? = try FrameDecoder.next(in: &buffer) else { return [] }
+        return messages
+    }
+}
 
 /// Frames on a connection: length, CRC-32C, payload. A frame that is too long or damaged closes the connection.
 struct FrameDecoder: ByteToMessageDecoder {
@@ -8,16 +23,22 @@ struct FrameDecoder: ByteToMessageDecoder {
     private static let headerBytes = 8
 
     mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
+        guard let frame = try Self.next(in: &buffer) else { return .needMoreData }
+        context.fireChannelRead(Self.wrapInboundOut(frame))
+        return .continue
+    }
+
+    /// The first frame of `buffer`; nil while it is not whole.
+    static func next(in buffer: inout ByteBuffer) throws(DecodingFault) -> PeerFrame? {
         guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self),
             let checksum = buffer.getInteger(at: buffer.readerIndex + 4, as: UInt32.self)
-        else { return .needMoreData }
+        else { return nil }
         guard length <= PeerFrame.bytesMax else { throw DecodingFault.invalid("frame of \(length) bytes") }
-        guard buffer.readableBytes >= Self.headerBytes + Int(length) else { return .needMoreData }
+        guard buffer.readableBytes >= Self.headerBytes + Int(length) else { return nil }
         buffer.moveReaderIndex(forwardBy: Self.headerBytes)
         let payload = buffer.readBytes(length: Int(length)) ?? []
         guard CRC32C.of(payload) == checksum else { throw DecodingFault.invalid("frame checksum") }
-        context.fireChannelRead(Self.wrapInboundOut(try PeerFrame(decoding: payload)))
-        return .continue
+        return try PeerFrame(decoding: payload)
     }
 
     mutating func decodeLast(

@@ -23,20 +23,25 @@ package enum MessageCodec {
         case .heartbeat(let commit, let round): numbers(9, [commit, round], &writer)
         case .heartbeatReply(let round): numbers(10, [round], &writer)
         case .timeoutNow: numbers(11, [], &writer)
-        case .propose(let proposals):
-            numbers(12, [UInt64(proposals.count)], &writer)
+        case .propose(let proposals, let stamp):
+            self.stamp(12, stamp, &writer)
+            writer.varint(UInt64(proposals.count))
             for proposal in proposals { encode(proposal, into: &writer) }
-        case .proposeRefused(let ids, let attempt):
-            list(13, ids, &writer)
-            writer.varint(attempt)
-        case .change(let requestID, let change):
-            numbers(14, [requestID], &writer)
+        case .proposeRefused(let ids, let stamp):
+            self.stamp(13, stamp, &writer)
+            list(ids, &writer)
+        case .change(let requestID, let change, let stamp):
+            self.stamp(14, stamp, &writer)
+            writer.varint(requestID)
             encode(change, into: &writer)
         case .changeRefused(let requestID, let refusal):
             numbers(15, [requestID, UInt64(refusal.rawValue)], &writer)
-        case .readIndex(let ids): list(16, ids, &writer)
+        case .readIndex(let ids):
+            writer.byte(16)
+            list(ids, &writer)
         case .readIndexReply(let ids, let index):
-            list(17, ids, &writer)
+            writer.byte(17)
+            list(ids, &writer)
             writer.varint(index)
         }
     }
@@ -66,11 +71,16 @@ package enum MessageCodec {
         case 10: return .heartbeatReply(round: try reader.varint())
         case 11: return .timeoutNow
         case 12:
+            let stamp = try stamp(&reader)
             var proposals: [Proposal] = []
             for _ in 0..<(try reader.count(itemBytesMin: 14)) { proposals.append(try proposal(&reader)) }
-            return .propose(proposals)
-        case 13: return .proposeRefused(try list(&reader), attempt: try number(&reader))
-        case 14: return .change(requestID: try reader.varint(), try change(&reader))
+            return .propose(proposals, stamp)
+        case 13:
+            let stamp = try stamp(&reader)
+            return .proposeRefused(try list(&reader), stamp)
+        case 14:
+            let stamp = try stamp(&reader)
+            return .change(requestID: try reader.varint(), try change(&reader), stamp)
         case 15:
             let requestID = try reader.varint()
             guard let refusal = ChangeRefusal(rawValue: UInt8(truncatingIfNeeded: try reader.varint())) else {
@@ -106,8 +116,17 @@ package enum MessageCodec {
         return value
     }
 
-    private static func list(_ kind: UInt8, _ ids: [UInt64], _ writer: inout ByteWriter) {
+    private static func stamp(_ kind: UInt8, _ stamp: Stamp, _ writer: inout ByteWriter) {
         writer.byte(kind)
+        writer.fixed(stamp.start)
+        writer.varint(stamp.number)
+    }
+
+    private static func stamp(_ reader: inout ByteReader) throws(DecodingFault) -> Stamp {
+        Stamp(start: try reader.fixed(), number: try number(&reader))
+    }
+
+    private static func list(_ ids: [UInt64], _ writer: inout ByteWriter) {
         writer.varint(UInt64(ids.count))
         for id in ids { writer.fixed(id) }
     }

@@ -23,7 +23,7 @@ enum PeerFrame: Sendable {
     /// The receiver has the whole image, or gave up.
     case snapshotDone(Bool)
 
-    static let protocolVersion: UInt8 = 1
+    static let protocolVersion: UInt8 = 2
     /// Longest frame accepted.
     static let bytesMax = 32 << 20
 

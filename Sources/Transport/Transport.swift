@@ -141,7 +141,7 @@ extension Message {
     fileprivate var cost: Int {
         switch body {
         case .append(_, _, let entries, _): entries.reduce(64) { $0 + $1.cost }
-        case .propose(let proposals): proposals.reduce(64) { $0 + $1.payload.count + 16 }
+        case .propose(let proposals, _): proposals.reduce(64) { $0 + $1.payload.count + 16 }
         default: 64
         }
     }

@@ -251,7 +251,7 @@ func describe(_ message: Message) -> String {
     case .appendReply(.matched(let index)): return head + "matched \(index)"
     case .appendReply(.conflict(let rejected, let hint, let hintTerm)):
         return head + "conflict at \(rejected), try \(hint)/\(hintTerm)"
-    case .propose(let proposals): return head + "propose \(proposals.count)"
+    case .propose(let proposals, _): return head + "propose \(proposals.count)"
     case .readIndex(let ids): return head + "readIndex \(ids)"
     default: return head + "\(message.body)"
     }

@@ -85,10 +85,15 @@ import Testing
     @Test("A late refusal names the attempt that it refuses, not a later one")
     func lateRefusalNamesItsAttempt() {
         var network = elected()
-        let late = Message(from: 3, to: 2, term: 2, body: .proposeRefused([7], attempt: 1))
         var raft = network[2]
-        raft.receive(.message(late))
-        #expect(raft.takeReady().proposalsDropped.map(\.term) == [1])
+        for attempt in [UInt64(1), 2] {
+            let stamp = Stamp(start: raft.start, number: attempt)
+            raft.receive(.message(Message(from: 3, to: 2, term: 2, body: .proposeRefused([7], stamp))))
+        }
+        // And one of an earlier life of this member says nothing at all.
+        let stranger = Stamp(start: raft.start &+ 1, number: 3)
+        raft.receive(.message(Message(from: 3, to: 2, term: 2, body: .proposeRefused([7], stranger))))
+        #expect(raft.takeReady().proposalsDropped.map(\.attempt) == [1, 2])
         network.wire = []
     }
 
@@ -253,9 +258,25 @@ import Testing
     func forwardedProposalOfOtherTerm() {
         var network = elected()
         let proposal = Proposal(id: 42, kind: .command, payload: [1])
-        network.post(.message(Message(from: 2, to: 1, term: 1, body: .propose([proposal]))), to: 1)
-        #expect(network.wire.last?.body == .proposeRefused([42], attempt: 1))
+        let stamp = Stamp(start: 5, number: 1)
+        network.post(.message(Message(from: 2, to: 1, term: 3, body: .propose([proposal], stamp))), to: 1)
+        #expect(network.wire.last?.body == .proposeRefused([42], stamp))
         #expect(network[1].log.lastIndex == 2)
+    }
+
+    @Test("Requests that arrive twice are done once; of those that an earlier life may have taken nothing is said")
+    func forwardedProposalArrivesTwice() {
+        var network = elected()
+        let proposal = Proposal(id: 42, kind: .command, payload: [1])
+        let stamp = Stamp(start: 5, number: 1)
+        let message = Message(from: 2, to: 1, term: network[1].term, body: .propose([proposal], stamp))
+        for _ in 0..<3 { network.post(.message(message), to: 1) }
+        #expect(network[1].log.lastIndex == 3)
+        network.settle()
+        network.wire = []
+        let old = Message(from: 2, to: 1, term: 1, body: .propose([proposal], Stamp(start: 4, number: 1)))
+        network.post(.message(old), to: 1)
+        #expect(network.wire.isEmpty && network[1].log.lastIndex == 3)
     }
 
     @Test("A window bounds what is under way to a peer that does not answer")

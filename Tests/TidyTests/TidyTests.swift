@@ -30,7 +30,7 @@ import Testing
     /// What each room may import beside the toolchain's own modules.
     static let allowed: [String: Set<String>] = [
         "Bytes": [], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CSQLite"],
-        "Storage": ["Bytes", "Raft", "SQLite", "Glibc"], "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
+        "Storage": ["Bytes", "CPlatform", "Raft", "SQLite", "Glibc"], "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
         "Transport": [
             "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Glibc", "Synchronization",
         ],
@@ -39,6 +39,10 @@ import Testing
             "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc",
             "Synchronization",
         ],
+        "Simulation": [
+            "Bytes", "CSimulatedDisk", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
+        ],
+        "weft-sim": ["ArgumentParser", "CSimulatedDisk", "Simulation", "Foundation"],
         "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", "NIOHTTP1", "Glibc"],
         "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],

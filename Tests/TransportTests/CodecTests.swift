@@ -19,10 +19,15 @@ import Testing
             .append(previousIndex: 4, previousTerm: 2, entries: entries, commit: 4), .appendReply(.matched(9)),
             .appendReply(.conflict(rejected: 9, hint: 4, hintTerm: 2)), .appendReply(.staleTerm),
             .heartbeat(commit: 300, round: 70_000), .heartbeatReply(round: .max), .timeoutNow,
-            .propose([Proposal(id: 4, kind: .command, payload: [9])]), .proposeRefused([1, 2], attempt: 6),
-            .change(requestID: 1, .add(Member(id: 9, role: .joining, peerURLs: ["http://b:2", "http://c:3"]))),
-            .change(requestID: 1, .promote(4)), .change(requestID: 1, .remove(4)),
-            .change(requestID: 1, .update(4, peerURLs: ["http://d:4"])), .changeRefused(requestID: 2, .unhealthy),
+            .propose([Proposal(id: 4, kind: .command, payload: [9])], Stamp(start: 3, number: 8)),
+            .proposeRefused([1, 2], Stamp(start: .max, number: 9)),
+            .change(
+                requestID: 1, .add(Member(id: 9, role: .joining, peerURLs: ["http://b:2", "http://c:3"])),
+                Stamp(start: 1, number: 1)),
+            .change(requestID: 1, .promote(4), Stamp(start: 1, number: 2)),
+            .change(requestID: 1, .remove(4), Stamp(start: 1, number: 3)),
+            .change(requestID: 1, .update(4, peerURLs: ["http://d:4"]), Stamp(start: 1, number: 4)),
+            .changeRefused(requestID: 2, .unhealthy),
             .readIndex([1, 2, 3]), .readIndexReply([7], index: 12),
         ]
         return bodies.map { Message(from: 1, to: 2, term: 77, body: $0) }

@@ -1,0 +1,78 @@
+/// The kinds of fault that a run can have; each seed draws which.
+package enum Fault: String, CaseIterable, Sendable {
+    // Network
+    case loss, delay, reorder, duplicate, replay
+    case oneWayPartition = "one-way-partition"
+    case partition, reset, corrupt, truncate
+    // Disk
+    case powerCut = "power-cut"
+    case torn
+    case readError = "read-error"
+    case bitFlip = "bit-flip"
+    case misdirectedWrite = "misdirected-write"
+    case lostWrite = "lost-write"
+    case stall
+    case noSpace = "no-space"
+    case syncFailure = "sync-failure"
+    // Clock
+    case drift, freeze
+    // Process
+    case crash, pause, wipe
+    // Control
+    case membership, transfer, compaction
+    case busySnapshots = "busy-snapshots"
+
+    package var layer: String {
+        switch self {
+        case .loss, .delay, .reorder, .duplicate, .replay, .oneWayPartition, .partition, .reset, .corrupt, .truncate:
+            "network"
+        case .powerCut, .torn, .readError, .bitFlip, .misdirectedWrite, .lostWrite, .stall, .noSpace, .syncFailure:
+            "disk"
+        case .drift, .freeze: "clock"
+        case .crash, .pause, .wipe: "process"
+        case .membership, .transfer, .compaction, .busySnapshots: "control"
+        }
+    }
+
+    package var summary: String {
+        switch self {
+        case .loss: "messages of a directed link are lost"
+        case .delay: "messages take up to 500 ms, some many seconds"
+        case .reorder: "messages overtake each other"
+        case .duplicate: "messages arrive twice"
+        case .replay: "messages arrive once more, up to a minute later"
+        case .oneWayPartition: "nothing arrives over some directed links"
+        case .partition: "the members fall into groups that do not reach each other"
+        case .reset: "connections break: what is under way is lost, what was not sent comes back"
+        case .corrupt: "bytes of frames change under way"
+        case .truncate: "frames are cut off under way"
+        case .powerCut:
+            "a machine loses power: any subset of its unsynced 512 B or 4 KiB blocks and a tail of its unsynced directory changes is lost"
+        case .torn: "a process dies, or power fails, in the middle of a write, a sync, a truncation or a rename"
+        case .readError: "a read of the disk fails"
+        case .bitFlip: "a bit of a file changes"
+        case .misdirectedWrite: "a write goes to another place of its file"
+        case .lostWrite: "a write is reported done and is not: the page stays stale"
+        case .stall: "the disk does nothing for up to 10 s"
+        case .noSpace: "the disk is full for a while, from any write on"
+        case .syncFailure: "a sync fails once, and the next succeeds with pages lost"
+        case .drift: "clocks run up to 5 % fast or slow"
+        case .freeze: "a clock stands still for a while; it never goes back"
+        case .crash: "a process is killed"
+        case .pause: "a process stands still for up to 60 s"
+        case .wipe: "a machine loses its disk and comes back as a new member"
+        case .membership: "members and learners are added, promoted, removed and replaced under load"
+        case .transfer: "the lead is handed over"
+        case .compaction: "old revisions are compacted away"
+        case .busySnapshots: "logs are cut so early that snapshots are sent all the time"
+        }
+    }
+
+    /// If it takes away what a member was promised to keep: only fewer than half of the voters may suffer it at a time.
+    var isDamage: Bool {
+        switch self {
+        case .bitFlip, .misdirectedWrite, .lostWrite, .wipe: true
+        default: false
+        }
+    }
+}

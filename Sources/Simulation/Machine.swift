@@ -1,0 +1,36 @@
+internal import Raft
+
+/// One simulated machine: what stays when its process dies.
+struct Machine {
+    enum Role {
+        /// No member lives here.
+        case free
+        case member(NodeID)
+    }
+
+    let number: Int
+    var role: Role
+    var process: SimulatedProcess?
+    var clock: Clock
+    /// Its process stands still until then.
+    var pausedUntil: UInt64 = 0
+    /// Its disk is slow until then.
+    var stalledUntil: UInt64 = 0
+    /// How its log and hard state were when the world last heard of them; nil when the disk was harmed since.
+    var durable: Durable?
+    /// It lost, or may have lost, what it had promised to keep.
+    var isDamaged = false
+    /// The member that did; whole again is only another.
+    var damagedID: NodeID?
+
+    struct Durable {
+        var lastIndex: Index
+        var hardState: HardState
+        /// Batches handed to the disk since.
+        var hasBatchUnderWay = false
+    }
+
+    var nodeID: NodeID? {
+        if case .member(let id) = role { id } else { nil }
+    }
+}

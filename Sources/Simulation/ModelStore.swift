@@ -1,0 +1,88 @@
+internal import MVCC
+
+/// What the state machine promises, written down as simply as can be: every revision of every key, in memory.
+struct ModelStore {
+    struct Version: Equatable {
+        var revision: Int64
+        var createRevision: Int64
+        /// 0 marks a deletion.
+        var version: Int64
+        var value: [UInt8]
+    }
+
+    private(set) var revision: Int64 = 1
+    private(set) var compactRevision: Int64 = 0
+    private var histories: [[UInt8]: [Version]] = [:]
+
+    /// The keys ever written, in order.
+    var keys: [[UInt8]] { histories.keys.sorted { $0.lexicographicallyPrecedes($1) } }
+
+    /// The key as of `revision`; nil when it is not there.
+    func version(of key: [UInt8], at revision: Int64) -> Version? {
+        guard let newest = histories[key]?.last(where: { $0.revision <= revision }), newest.version > 0 else {
+            return nil
+        }
+        return newest
+    }
+
+    /// Live keys of `range` at `revision`, in order.
+    func pairs(in range: KeyRange, at revision: Int64) -> [KeyValue] {
+        keys.filter { range.contains($0) }.compactMap { key in
+            version(of: key, at: revision).map {
+                KeyValue(
+                    key: key, createRevision: $0.createRevision, modRevision: $0.revision, version: $0.version,
+                    value: $0.value)
+            }
+        }
+    }
+
+    /// What a txn of the simulator's clients is answered: if its comparison held.
+    mutating func apply(_ command: Command) -> Bool {
+        switch command {
+        case .put(let put):
+            revision += 1
+            self.put(put)
+            return true
+        case .deleteRange(let request):
+            return delete(request.range)
+        case .txn(let txn):
+            let holds = txn.compares.allSatisfy(holds)
+            var isNew = false
+            for operation in holds ? txn.success : txn.failure {
+                guard case .put(let put) = operation else { continue }
+                if !isNew { revision += 1 }
+                isNew = true
+                self.put(put)
+            }
+            return holds
+        case .compact(let target):
+            guard target > compactRevision, target <= revision else { return false }
+            compactRevision = target
+            return true
+        case .publish: return true
+        }
+    }
+
+    private func holds(_ compare: Compare) -> Bool {
+        guard case .mod(let expected) = compare.operand else { return false }
+        return (version(of: compare.range.start, at: revision)?.revision ?? 0) == expected
+    }
+
+    private mutating func put(_ put: PutRequest) {
+        let before = version(of: put.key, at: revision)
+        histories[put.key, default: []].append(
+            Version(
+                revision: revision, createRevision: before?.createRevision ?? revision,
+                version: (before?.version ?? 0) + 1, value: put.value))
+    }
+
+    private mutating func delete(_ range: KeyRange) -> Bool {
+        let live = keys.filter { range.contains($0) && version(of: $0, at: revision) != nil }
+        guard !live.isEmpty else { return false }
+        revision += 1
+        for key in live {
+            histories[key, default: []].append(Version(revision: revision, createRevision: 0, version: 0, value: []))
+        }
+        return true
+    }
+}

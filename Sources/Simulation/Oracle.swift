@@ -1,0 +1,163 @@
+internal import Bytes
+internal import MVCC
+internal import Raft
+internal import Replication
+
+/// Knows what was ever committed, and what follows from it. Nothing the members do may differ.
+struct Oracle {
+    private struct Committed {
+        var term: Term
+        var checksum: UInt32
+        /// `StateMeta.hash` once this was applied, as the first member had it.
+        var hash: UInt64?
+        var revision: Int64
+    }
+
+    /// By index, from the one after the founders' snapshot.
+    private var committed: [Committed] = []
+    private(set) var model = ModelStore()
+    private var leaders: [Term: NodeID] = [:]
+    private var votes: [Vote: NodeID] = [:]
+    /// The checksum and term before of every entry that was ever in a log.
+    private var entries: [Place: (checksum: UInt32, previousTerm: Term)] = [:]
+    /// Which index completed a request.
+    private var completed: [UInt64: Index] = [:]
+    /// If the entry of a txn took its first branch, by request.
+    private(set) var outcomes: [UInt64: (holds: Bool, revision: Int64)] = [:]
+    /// Requests whose askers were told that nothing was done.
+    private var refused: Set<UInt64> = []
+
+    private struct Vote: Hashable {
+        var voter: NodeID
+        var term: Term
+    }
+
+    private struct Place: Hashable {
+        var index: Index
+        var term: Term
+    }
+
+    static let base = MemberDisk.foundingIndex
+    var lastIndex: Index { Self.base + Index(committed.count) }
+
+    func term(at index: Index) -> Term? {
+        if index == Self.base { return 1 }
+        guard index > Self.base, index <= lastIndex else { return nil }
+        return committed[Int(index - Self.base) - 1].term
+    }
+
+    // MARK: - What members do
+
+    /// Election safety (P 5.2).
+    mutating func noteLeader(_ id: NodeID, term: Term) throws(Violation) {
+        if let known = leaders[term], known != id {
+            throw Violation(check: "one leader per term", detail: "\(known) and \(id) lead term \(term)")
+        }
+        leaders[term] = id
+    }
+
+    mutating func noteVote(of voter: NodeID, for candidate: NodeID, term: Term) throws(Violation) {
+        let vote = Vote(voter: voter, term: term)
+        if let known = votes[vote], known != candidate {
+            throw Violation(
+                check: "one vote per term", detail: "\(voter) voted for \(known) and \(candidate) in term \(term)")
+        }
+        votes[vote] = candidate
+    }
+
+    /// Log matching (P 5.3).
+    mutating func noteAppended(_ appended: [Entry], at id: NodeID, previousTerm: Term?) throws(Violation) {
+        var previous = previousTerm
+        for entry in appended {
+            let place = Place(index: entry.index, term: entry.term)
+            if let known = entries[place] {
+                guard known.checksum == entry.checksum, previous == nil || known.previousTerm == previous else {
+                    throw Violation(
+                        check: "log matching", detail: "\(id) has another entry \(entry.index) of term \(entry.term)")
+                }
+            } else if let previous {
+                entries[place] = (entry.checksum, previous)
+            }
+            previous = entry.term
+        }
+    }
+
+    /// Leader completeness (P 5.4): who leads has everything that was committed.
+    func checkLeader(_ raft: Raft) throws(Violation) {
+        guard raft.role == .leader, let term = term(at: lastIndex), raft.term >= term else { return }
+        let found = raft.log.term(at: lastIndex)
+        guard found == term || lastIndex < raft.log.baseIndex else {
+            throw Violation(
+                check: "leader completeness",
+                detail: "\(raft.id) leads term \(raft.term) without the committed entry \(lastIndex) of term \(term)")
+        }
+    }
+
+    /// State machine safety (P 5.4.3): the same entry at the same index, everywhere and once.
+    mutating func noteCommitted(_ entry: Entry, at id: NodeID) throws(Violation) {
+        if entry.index <= lastIndex {
+            guard entry.index > Self.base else { return }
+            let known = committed[Int(entry.index - Self.base) - 1]
+            guard known.term == entry.term, known.checksum == entry.checksum else {
+                throw Violation(
+                    check: "state machine safety",
+                    detail:
+                        "\(id) applies entry \(entry.index) of term \(entry.term); of term \(known.term) it was committed"
+                )
+            }
+            return
+        }
+        guard entry.index == lastIndex + 1 else {
+            throw Violation(
+                check: "state machine safety", detail: "\(id) applies entry \(entry.index) after \(lastIndex)")
+        }
+        if entry.kind == .command { try apply(entry) }
+        committed.append(
+            Committed(term: entry.term, checksum: entry.checksum, hash: nil, revision: model.revision))
+    }
+
+    private mutating func apply(_ entry: Entry) throws(Violation) {
+        guard let (id, payload) = CommandEnvelope.open(entry.payload) else { return }
+        var reader = payload
+        guard let command = try? Command(from: &reader) else { return }
+        if let earlier = completed[id] {
+            throw Violation(
+                check: "a request is done once", detail: "request \(id) is in entries \(earlier) and \(entry.index)")
+        }
+        guard !refused.contains(id) else {
+            throw Violation(
+                check: "what was refused is not done", detail: "request \(id) is in entry \(entry.index) after all")
+        }
+        completed[id] = entry.index
+        let holds = model.apply(command)
+        outcomes[id] = (holds, model.revision)
+    }
+
+    /// The asker was told that nothing was done.
+    mutating func noteRefused(_ id: UInt64) throws(Violation) {
+        if let index = completed[id] {
+            throw Violation(check: "what was refused is not done", detail: "request \(id) is in entry \(index)")
+        }
+        refused.insert(id)
+    }
+
+    /// Equal state at equal applied index.
+    mutating func noteState(_ view: View, at id: NodeID) throws(Violation) {
+        let index = view.appliedIndex
+        guard index > Self.base else { return }
+        guard index <= lastIndex else {
+            throw Violation(
+                check: "state machine safety", detail: "\(id) is at \(index), but \(lastIndex) was committed")
+        }
+        let place = Int(index - Self.base) - 1
+        guard view.revision == committed[place].revision else {
+            throw Violation(
+                check: "equal state",
+                detail: "\(id) is at revision \(view.revision) after entry \(index), not \(committed[place].revision)")
+        }
+        if let hash = committed[place].hash, hash != view.hash {
+            throw Violation(check: "equal state", detail: "the state of \(id) after entry \(index) has another hash")
+        }
+        committed[place].hash = view.hash
+    }
+}

@@ -1,0 +1,52 @@
+internal import Raft
+internal import Replication
+
+/// What a seed decides before the run begins.
+package struct Plan: Sendable {
+    package var faults: [Fault]
+    package var voters: Int
+    /// Machines in all; those without a member can become one.
+    var machines: Int
+    var clients: Int
+    var keys: Int
+    /// Between an answer and the next request of a client.
+    var thinkNanoseconds: UInt64
+    /// How long faults happen.
+    package var faultSeconds: UInt64
+    var faultNanoseconds: UInt64
+    var linkNanoseconds: UInt64
+    var syncNanoseconds: UInt64
+    var raft = Raft.Settings()
+    var replication = ReplicationSettings()
+
+    /// - Parameter without: faults that are left out though the seed has them.
+    package init(seed: UInt64, without: Set<String> = []) {
+        var dice = Dice(seed: seed, purpose: "plan")
+        let share = dice.pick([0.0, 0.15, 0.3, 0.3, 0.5, 0.8])
+        faults = Fault.allCases.filter { _ in dice.chance(share) }
+        voters = dice.pick([1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5])
+        machines = voters + 2
+        clients = dice.between(1, 4)
+        keys = dice.pick([3, 10, 50])
+        thinkNanoseconds = dice.pick([5, 100, 400, 1500]) * 1_000_000
+        faultSeconds = UInt64(dice.pick([20, 60, 180, 600]))
+        faultNanoseconds = dice.pick([500, 2000, 8000]) * 1_000_000
+        linkNanoseconds = dice.pick([50, 200, 1000, 10_000, 50_000]) * 1000
+        syncNanoseconds = dice.pick([100, 1000, 10_000]) * 1000
+        if dice.chance(0.5) {
+            raft.recentBytesMax = 2000
+            raft.messageBytesMax = 1000
+            raft.window = Window(bytesMax: 4000, messagesMax: dice.between(1, 8))
+            raft.applyBytesMax = 2000
+        }
+        raft.promotionLagMax = Index(dice.pick([0, 16, 256]))
+        let isBusy = faults.contains(.busySnapshots)
+        replication.snapshotCount = UInt64(isBusy ? dice.between(5, 40) : dice.pick([100, 1000]))
+        replication.catchUpEntries = UInt64(isBusy ? dice.between(1, 10) : dice.pick([20, 500]))
+        replication.memtableMillisecondsMax = UInt64(dice.pick([300, 1000, 5000]))
+        replication.memtableBytesMax = dice.pick([3000, 50_000, 16 << 20])
+        raft.electionTicks = dice.pick([5, 10, 10, 10])
+        replication.electionMilliseconds = raft.electionTicks * replication.heartbeatMilliseconds
+        faults.removeAll { without.contains($0.rawValue) }
+    }
+}

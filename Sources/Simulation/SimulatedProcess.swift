@@ -1,0 +1,360 @@
+internal import CSimulatedDisk
+internal import Logging
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import SQLite
+internal import Storage
+
+/// One start of a member: the production lanes on one thread, each with its mailbox. When it dies it is thrown away with all
+/// it had in memory; what it left on the simulated disk is what the next start finds.
+final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
+    /// What the log lane did in one go; the world learns of it when the disk is done.
+    struct LogOutput {
+        var consensus: [ConsensusWork] = []
+        var messages: [Message] = []
+        var lastIndex: Index
+        var hardState: HardState
+    }
+
+    let machine: Int
+    let identity: Identity
+    let directory: DataDirectory
+    let settings: ReplicationSettings
+    let metrics = Metrics()
+    let logger: Logger
+    unowned let world: World
+
+    private(set) var isAlive = true
+    private(set) var replica: Replica<SimulatedProcess>?
+    private var logWriter: LogWriter<SimulatedProcess>?
+    private var applier: Applier<SimulatedProcess>?
+    private var checkpointer: Checkpointer<SimulatedProcess>?
+    private var store: LogStore?
+    private var reader: StateReader?
+    private let pruneMark: PruneMark
+
+    private var consensusMail: [ConsensusWork] = []
+    private var logMail: [LogWork] = []
+    private var applyMail: [ApplyWork] = []
+    private var frozenMail: [KeyValueStore.Frozen] = []
+    private var isScheduled: Set<Lane> = []
+    /// Set while the log lane works: what it says is heard when the disk is done.
+    private var logOutput: LogOutput?
+    private var logOutputs: [LogOutput] = []
+    private var isFull = false
+
+    private(set) var view: View?
+    private var pendingBytes = 0
+    private(set) var removed: [NodeID] = []
+    private var waiting: [UInt64: (Outcome) -> Void] = [:]
+    private var incoming = IncomingSnapshots()
+    var outgoing = OutgoingSnapshot()
+    /// The highest commit index so far.
+    private var commit: Index = 0
+
+    enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, prune }
+
+    /// Starts on what the machine's disk holds.
+    init(
+        machine: Int, identity: Identity, founding: Configuration?, world: World
+    ) throws(StorageError) {
+        self.machine = machine
+        self.identity = identity
+        self.world = world
+        settings = world.plan.replication
+        logger = world.logger(of: machine)
+        directory = try DataDirectory("/sim/\(machine)")
+        let isFresh = directory.isFresh()
+        let disk = try MemberDisk(directory, identity: identity, founding: isFresh ? founding : nil)
+        pruneMark = disk.pruneMark
+        let raft = try disk.raft(identity, world.plan.raft, seed: world.dice.next())
+        if isFresh { try directory.finishFirstStart(identity) }
+        store = disk.log
+        logWriter = LogWriter(shell: self, store: disk.log)
+        applier = Applier(shell: self, store: disk.store)
+        checkpointer = Checkpointer(shell: self, writer: disk.writer, pruneMark: disk.pruneMark)
+        removed = disk.store.meta.removedMembers
+        replica = Replica(shell: self, raft: raft)
+        view = disk.store.view()
+    }
+
+    /// What the log holds durably.
+    var logContents: LogStore.Contents? { store?.loaded() }
+
+    /// The disk works on a batch, or one waits for it.
+    var hasLogUnderWay: Bool { !logOutputs.isEmpty || !logMail.isEmpty || logOutput != nil }
+
+    /// The first round of consensus.
+    func begin() {
+        commit = replica?.raft.commit ?? 0
+        guard let view else { return }
+        world.attempt { () throws(Violation) in
+            try world.oracle.noteState(view, at: identity.memberID)
+        }
+        step { $0.dispatch() }
+    }
+
+    /// Dies: everything in memory is gone, and nobody who waits is answered.
+    func end() {
+        isAlive = false
+        replica = nil
+        logWriter = nil
+        applier = nil
+        checkpointer = nil
+        store = nil
+        reader = nil
+        waiting = [:]
+        consensusMail = []
+        logMail = []
+        applyMail = []
+        frozenMail = []
+    }
+
+    // MARK: - Lanes
+
+    func run(_ lane: Lane) {
+        isScheduled.remove(lane)
+        switch lane {
+        case .consensus: runConsensus(ticking: false)
+        case .log: runLog()
+        case .apply: runApply()
+        case .checkpoint: runCheckpoint()
+        case .chores: onDisk { () throws(StorageError) in try logWriter?.doChores() }
+        case .prune: onDisk { () throws(StorageError) in try checkpointer?.prune() }
+        }
+        guard isAlive else { return }
+        if logWriter?.hasChores == true { schedule(.chores, after: 20_000_000) }
+        if checkpointer?.isPruning == true { schedule(.prune, after: 1_000_000) }
+    }
+
+    func tick() { runConsensus(ticking: true) }
+
+    private func schedule(_ lane: Lane, after nanoseconds: UInt64) {
+        if isScheduled.insert(lane).inserted { world.add(.run(self, lane), after: nanoseconds) }
+    }
+
+    private func runConsensus(ticking: Bool) {
+        step { replica in
+            let mail = consensusMail
+            consensusMail = []
+            guard replica.handle(mail) else { return }
+            if ticking { replica.tick(now) }
+            replica.dispatch()
+        }
+    }
+
+    private func step(_ body: (inout Replica<SimulatedProcess>) -> Void) {
+        guard var current = replica else { return }
+        // Nothing else may refer to it meanwhile, or each step copies the log.
+        replica = nil
+        body(&current)
+        replica = current
+        let raft = current.raft
+        world.attempt { () throws(Violation) in
+            if raft.role == .leader {
+                try world.oracle.noteLeader(raft.id, term: raft.term)
+                try world.oracle.checkLeader(raft)
+            }
+            guard raft.commit >= commit else {
+                throw Violation(
+                    check: "commit never goes back", detail: "\(raft.id) went from \(commit) to \(raft.commit)")
+            }
+            commit = raft.commit
+        }
+    }
+
+    private func runLog() {
+        guard let store, logOutput == nil else { return }
+        let work = logMail
+        logMail = []
+        logOutput = LogOutput(lastIndex: 0, hardState: HardState())
+        onDisk { () throws(StorageError) in _ = try logWriter?.handle(work) }
+        guard isAlive, var output = logOutput else { return }
+        logOutput = nil
+        output.lastIndex = store.loaded().lastIndex
+        output.hardState = store.loaded().hardState
+        logOutputs.append(output)
+        let latency = world.syncLatency(of: machine)
+        world.add(.logDone(self), after: latency)
+        // What comes while the disk works is the next batch.
+        isScheduled.insert(.log)
+    }
+
+    /// The disk is done with the oldest batch.
+    func finishLog() {
+        guard let output = logOutputs.first else { return }
+        logOutputs.removeFirst()
+        world.noteDurable(output, of: self)
+        for work in output.consensus { post(work) }
+        send(output.messages)
+        isScheduled.remove(.log)
+        if !logMail.isEmpty { schedule(.log, after: world.laneDelay()) }
+    }
+
+    private func runApply() {
+        let work = applyMail
+        applyMail = []
+        for item in work {
+            onDisk { () throws(StorageError) in _ = try applier?.handle(item) }
+            guard isAlive else { return }
+        }
+    }
+
+    private func runCheckpoint() {
+        let work = frozenMail
+        frozenMail = []
+        for frozen in work {
+            onDisk { () throws(StorageError) in try checkpointer?.write(frozen) }
+            guard isAlive else { return }
+        }
+    }
+
+    /// What a lane does with the disk; the process ends when that fails, as the daemon does.
+    private func onDisk(_ body: () throws(StorageError) -> Void) {
+        do throws(StorageError) {
+            try body()
+            if wd_is_dead(Int32(machine)) != 0 {
+                world.processDied(self, "the machine died within an operation of its disk")
+            }
+        } catch {
+            world.processDied(self, "\(error)")
+        }
+    }
+
+    // MARK: - ReplicationShell
+
+    var now: UInt64 { world.clockReading(of: machine) }
+    func makeRequestID() -> UInt64 { world.makeRequestID() }
+
+    func post(_ work: ConsensusWork) {
+        if logOutput != nil {
+            logOutput?.consensus.append(work)
+        } else {
+            consensusMail.append(work)
+            schedule(.consensus, after: world.laneDelay())
+        }
+    }
+
+    func post(_ work: LogWork) {
+        if case .append(_, let append?, _, _) = work { noteAppended(append) }
+        logMail.append(work)
+        schedule(.log, after: world.laneDelay())
+    }
+
+    private func noteAppended(_ append: Ready.Append) {
+        world.attempt { () throws(Violation) in
+            try world.oracle.noteAppended(append.entries, at: identity.memberID, previousTerm: nil)
+        }
+    }
+
+    func post(_ work: ApplyWork) {
+        if case .entries(let entries) = work {
+            world.attempt { () throws(Violation) in
+                for entry in entries { try world.oracle.noteCommitted(entry, at: identity.memberID) }
+            }
+        }
+        applyMail.append(work)
+        schedule(.apply, after: world.laneDelay())
+    }
+
+    func post(_ frozen: KeyValueStore.Frozen) {
+        frozenMail.append(frozen)
+        schedule(.checkpoint, after: world.laneDelay() * 10)
+    }
+
+    func send(_ messages: [Message]) {
+        if logOutput != nil {
+            logOutput?.messages += messages
+        } else {
+            world.send(messages, from: self)
+        }
+    }
+
+    func sendSnapshot(to peer: NodeID) {
+        world.add(.makeSnapshot(self, peer), after: world.laneDelay())
+    }
+
+    func addReceivedSnapshot(_ mark: SnapshotMark, path: String) {
+        incoming.add(mark, path: path)
+    }
+
+    func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
+        let (found, stale) = incoming.take(mark)
+        for path in stale { try? File.remove(path) }
+        return found
+    }
+
+    func replaceState(by path: String) throws(StorageError) -> KeyValueStore {
+        guard let checkpointer else { throw .unusable("the process has ended") }
+        let written = frozenMail
+        frozenMail = []
+        for frozen in written { try checkpointer.write(frozen) }
+        reader = nil
+        try checkpointer.replaceState(by: path)
+        return try storage(directory.statePath) { () throws(SQLiteError) in
+            try MemberDisk.openStore(directory.statePath, pruneMark)
+        }
+    }
+
+    func finishReplacement() {}
+
+    func awaitSpace(for file: String) {
+        guard !isFull else { return }
+        isFull = true
+        post(.diskFull(true))
+    }
+
+    func noteSpace(for file: String) {
+        guard isFull else { return }
+        isFull = false
+        post(.diskFull(false))
+    }
+
+    func awaitReaders() { reader = nil }
+
+    // MARK: - Requests
+
+    func expect(_ requestID: UInt64, _ answer: @escaping (Outcome) -> Void) { waiting[requestID] = answer }
+    func awaits(_ requestID: UInt64) -> Bool { waiting[requestID] != nil }
+    func finish(_ requestID: UInt64, _ outcome: Outcome) { waiting.removeValue(forKey: requestID)?(outcome) }
+    func failAllRequests(_ error: ServerError) {}
+    var isBehind: Bool { pendingBytes > 8 * settings.memtableBytesMax }
+
+    func publish(_ view: View, pendingBytes: Int) {
+        self.view = view
+        self.pendingBytes = pendingBytes
+        world.attempt { () throws(Violation) in try world.oracle.noteState(view, at: identity.memberID) }
+    }
+
+    func publish(_ status: RaftStatus) {}
+    func follow(_ configuration: Configuration) {}
+
+    func noteMembership(_ meta: StateMeta, removed gone: [NodeID]) {
+        removed = meta.removedMembers
+        if gone.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
+    }
+
+    func noteBegun() {}
+
+    /// Reads the state as it is now, on a connection of its own.
+    func read(_ request: RangeRequest) -> Result<RangeResult, ReadFailure>? {
+        guard let view else { return nil }
+        var result: Result<RangeResult, ReadFailure>?
+        onDisk { () throws(StorageError) in
+            let reader = try self.openReader()
+            result = Result { () throws(ReadFailure) in try view.range(request, reader) }
+            if case .failure(.disk(let error)) = result { throw StorageError(error, path: directory.statePath) }
+        }
+        return isAlive ? result : nil
+    }
+
+    private func openReader() throws(StorageError) -> StateReader {
+        if let reader { return reader }
+        let opened = try storage(directory.statePath) { () throws(SQLiteError) in
+            try StateReader(path: directory.statePath, cacheBytes: 64 << 10)
+        }
+        reader = opened
+        return opened
+    }
+}

@@ -1,0 +1,186 @@
+internal import MVCC
+internal import Raft
+internal import Replication
+
+/// Those who use the fabric: each asks, waits for the answer, thinks, and asks again.
+struct Clients {
+    var dice: Dice
+    /// The highest revision anybody was told of.
+    var floor: Int64 = 0
+    var written = 0
+    /// The request each client waits for.
+    var waiting: [ClientRequest?]
+
+    init(seed: UInt64, plan: Plan) {
+        dice = Dice(seed: seed, purpose: "clients")
+        waiting = [ClientRequest?](repeating: nil, count: plan.clients)
+    }
+}
+
+final class ClientRequest {
+    enum Work {
+        case write(Command)
+        case read(RangeRequest)
+    }
+
+    let client: Int
+    let id: UInt64
+    let work: Work
+    /// What had been acknowledged when it was made.
+    let floor: Int64
+    let process: SimulatedProcess
+    var isDone = false
+
+    init(client: Int, id: UInt64, work: Work, floor: Int64, process: SimulatedProcess) {
+        self.client = client
+        self.id = id
+        self.work = work
+        self.floor = floor
+        self.process = process
+    }
+}
+
+extension World {
+    private static let patience: UInt64 = 10 * second
+
+    func makeRequest(_ client: Int) {
+        let awake = machines.compactMap(\.process).filter { $0.view != nil }
+        guard !awake.isEmpty, !isOver else {
+            add(.request(client: client), after: Self.second)
+            return
+        }
+        let process = clients.dice.pick(awake)
+        let request = ClientRequest(
+            client: client, id: makeRequestID(), work: chooseWork(process), floor: clients.floor, process: process)
+        clients.waiting[client] = request
+        add(.giveUp(request), after: Self.patience)
+        submit(request)
+    }
+
+    private func key() -> [UInt8] { Array("k\(clients.dice.below(plan.keys))".utf8) }
+
+    private func chooseWork(_ process: SimulatedProcess) -> ClientRequest.Work {
+        clients.written += 1
+        let value = Array("v\(clients.written)".utf8) + [UInt8](repeating: 46, count: clients.dice.below(200))
+        switch clients.dice.below(100) {
+        case 0..<45: return .write(.put(PutRequest(key: key(), value: value)))
+        case 45..<55: return .write(.deleteRange(DeleteRangeRequest(range: KeyRange(start: key(), end: .single))))
+        case 55..<70:
+            let target = key()
+            let known = oracle.model.version(of: target, at: oracle.model.revision)?.revision ?? 0
+            let expected = clients.dice.chance(0.7) ? known : known + 1
+            return .write(
+                .txn(
+                    TxnRequest(
+                        compares: [
+                            Compare(
+                                range: KeyRange(start: target, end: .single), relation: .equal, operand: .mod(expected))
+                        ], success: [.put(PutRequest(key: target, value: value))],
+                        failure: [.range(RangeRequest(range: KeyRange(start: target, end: .single)))])))
+        default:
+            var range = RangeRequest(
+                range: clients.dice.chance(0.5)
+                    ? KeyRange(start: key(), end: .single) : KeyRange(prefix: Array("k".utf8)))
+            range.serializable = clients.dice.chance(0.2)
+            return .read(range)
+        }
+    }
+
+    private func submit(_ request: ClientRequest) {
+        let process = request.process
+        let deadline = process.now + 7 * Self.second
+        switch request.work {
+        case .write(let command):
+            let payload = CommandEnvelope.encode(command, requestID: request.id)
+            process.expect(request.id) { [unowned self] in finish(request, $0) }
+            process.post(
+                .propose(Proposal(id: request.id, kind: .command, payload: payload), deadline: deadline))
+        case .read(let range) where range.serializable: add(.read(request), after: laneDelay())
+        case .read:
+            // Every closure here runs on the one thread of the simulation.
+            nonisolated(unsafe) let later = { [unowned self] (failure: ServerError?) in
+                if failure == nil { add(.read(request), after: laneDelay()) } else { done(request) }
+            }
+            process.post(.read(PendingRead(deadline: deadline) { later($0) }))
+        }
+    }
+
+    /// The answer to a write.
+    private func finish(_ request: ClientRequest, _ outcome: Outcome) {
+        guard !request.isDone else { return }
+        switch outcome {
+        case .success(let applied): check(request, applied)
+        case .failure(.noLeader): attempt { () throws(Violation) in try oracle.noteRefused(request.id) }
+        case .failure: break
+        }
+        done(request)
+    }
+
+    private func check(_ request: ClientRequest, _ applied: Applied) {
+        acknowledged += 1
+        attempt { () throws(Violation) in
+            guard let known = oracle.outcomes[request.id] else {
+                throw Violation(check: "what is answered was committed", detail: "request \(request.id) is in no entry")
+            }
+            if case .txn(let result) = applied.result, result.succeeded != known.holds {
+                throw Violation(check: "answers are the model's", detail: "txn \(request.id) took the other branch")
+            }
+            guard applied.revision == known.revision else {
+                throw Violation(
+                    check: "answers are the model's",
+                    detail: "request \(request.id) is answered revision \(applied.revision), not \(known.revision)")
+            }
+            try checkOrder(request, applied.revision)
+        }
+        clients.floor = max(clients.floor, applied.revision)
+        say("client \(request.client) is answered revision \(applied.revision) by m\(request.process.machine)")
+    }
+
+    /// Real time: what was acknowledged before a request was made comes before it.
+    private func checkOrder(_ request: ClientRequest, _ revision: Int64) throws(Violation) {
+        guard revision >= request.floor else {
+            throw Violation(
+                check: "answers are linearizable",
+                detail:
+                    "request \(request.id) is answered as of revision \(revision); \(request.floor) was acknowledged before it"
+            )
+        }
+    }
+
+    func read(_ request: ClientRequest) {
+        guard !request.isDone, case .read(let range) = request.work else { return }
+        let process = request.process
+        guard process.isAlive, machines[process.machine].pausedUntil <= now else {
+            if process.isAlive { add(.read(request), after: machines[process.machine].pausedUntil - now) }
+            return
+        }
+        guard case .success(let result)? = process.read(range) else { return done(request) }
+        attempt { () throws(Violation) in
+            let expected = oracle.model.pairs(in: range.range, at: result.revision)
+            guard result.pairs == expected else {
+                throw Violation(
+                    check: "reads are the model's",
+                    detail:
+                        "m\(process.machine) at revision \(result.revision) has \(result.pairs.count) pairs of \(expected.count), or others"
+                )
+            }
+            if !range.serializable {
+                try checkOrder(request, result.revision)
+                clients.floor = max(clients.floor, result.revision)
+            }
+        }
+        done(request)
+    }
+
+    private func done(_ request: ClientRequest) {
+        guard !request.isDone else { return }
+        request.isDone = true
+        clients.waiting[request.client] = nil
+        add(.request(client: request.client), after: clients.dice.duration(mean: plan.thinkNanoseconds))
+    }
+
+    /// The member died, or lost the request.
+    func giveUp(_ request: ClientRequest) {
+        if !request.isDone { done(request) }
+    }
+}

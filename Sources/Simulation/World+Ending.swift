@@ -1,0 +1,103 @@
+internal import CSimulatedDisk
+internal import MVCC
+internal import Raft
+internal import Replication
+
+/// The last part of a run: faults have ended, and now the fabric must go on by itself.
+extension World {
+    /// Within so much time there is a leader, everybody has everything, and requests are answered.
+    private static let recovery: UInt64 = 90 * second
+
+    func endFaults() {
+        say("faults end")
+        isTroubled = false
+        network.heal()
+        for number in machines.indices {
+            machines[number].pausedUntil = 0
+            machines[number].stalledUntil = 0
+            machines[number].clock.thaw(at: now)
+            machines[number].clock.setRate(1, at: now)
+            let disk = Int32(number)
+            wd_arm_crash(disk, -1, 0)
+            wd_arm_sync_failure(disk, -1)
+            wd_arm_read_error(disk, -1)
+            wd_arm_misdirect(disk, -1)
+            wd_arm_lost_write(disk, -1)
+            wd_arm_full(disk, -1, 0)
+        }
+        faultsEndedAt = now
+        add(.probe, after: Self.second)
+    }
+
+    /// Once a second: is all well?
+    func probe() {
+        if let reason = whatIsWrong() {
+            guard now < faultsEndedAt + Self.recovery else {
+                fail(Violation(check: "the fabric recovers", detail: reason))
+                return
+            }
+            add(.probe, after: Self.second)
+            return
+        }
+        say("all is well")
+        for machine in machines { if let process = machine.process { checkContents(process) } }
+        isOver = true
+    }
+
+    private func whatIsWrong() -> String? {
+        guard let leader, let raft = leader.replica?.raft else { return "there is no leader" }
+        guard steward.lost.isEmpty else { return "lost members are not replaced" }
+        guard raft.configuration.members.allSatisfy({ $0.role != .joining }) else { return "somebody is still joining" }
+        for member in raft.configuration.members {
+            guard let machine = machine(of: member.id), let process = machines[machine].process else {
+                return "member \(member.id) is not there"
+            }
+            guard process.view?.appliedIndex == oracle.lastIndex else {
+                return "member \(member.id) is at \(process.view?.appliedIndex ?? 0) of \(oracle.lastIndex)"
+            }
+            guard process.replica?.raft.leader == raft.id else { return "member \(member.id) follows nobody" }
+        }
+        // A write of each member's clients, after all that happened.
+        if probes.isEmpty {
+            for member in raft.configuration.members {
+                guard let machine = machine(of: member.id), let process = machines[machine].process else { continue }
+                probes.append(sendProbe(through: process))
+            }
+        }
+        return probes.contains { !$0.isAnswered } ? "a write is not answered" : nil
+    }
+
+    private func sendProbe(through process: SimulatedProcess) -> Probe {
+        let probe = Probe()
+        let id = makeRequestID()
+        let payload = CommandEnvelope.encode(
+            .put(PutRequest(key: Array("k0".utf8), value: Array("probe".utf8))), requestID: id)
+        process.expect(id) { [unowned self] outcome in
+            if case .success = outcome { probe.isAnswered = true } else { probes = [] }
+        }
+        process.post(
+            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + 7 * Self.second))
+        return probe
+    }
+
+    /// All that was acknowledged is readable, everywhere.
+    private func checkContents(_ process: SimulatedProcess) {
+        guard let revision = process.view?.revision,
+            case .success(let result)? = process.read(RangeRequest(range: KeyRange(prefix: [])))
+        else {
+            return fail(Violation(check: "all is readable", detail: "m\(process.machine) cannot read its state"))
+        }
+        let expected = oracle.model.pairs(in: KeyRange(prefix: []), at: revision)
+        if result.pairs != expected {
+            fail(
+                Violation(
+                    check: "all is readable",
+                    detail:
+                        "m\(process.machine) has \(result.pairs.count) pairs, not the \(expected.count) there must be"))
+        }
+    }
+}
+
+final class Probe {
+    var isAnswered = false
+}

@@ -1,0 +1,157 @@
+internal import CSimulatedDisk
+internal import Raft
+internal import Replication
+internal import Storage
+
+/// The end of a fault.
+enum Lifting {
+    case link(from: Int, to: Int)
+    case partition
+    case clock(machine: Int)
+}
+
+extension World {
+    /// One fault now, and the next one later.
+    func strike() {
+        guard isTroubled else { return }
+        add(.fault, after: faultDice.duration(mean: plan.faultNanoseconds))
+        let machine = faultDice.below(machines.count)
+        let fault = faultDice.pick(plan.faults)
+        switch fault.layer {
+        case "network": strikeNetwork(fault)
+        case "disk": strikeDisk(fault, machine)
+        case "clock": strikeClock(fault, machine)
+        case "process": strikeProcess(fault, machine)
+        default: break  // The steward's.
+        }
+    }
+
+    func lift(_ lifting: Lifting) {
+        switch lifting {
+        case .link(let from, let to):
+            network.links[from][to] = Network.Link(lastArrival: network.links[from][to].lastArrival)
+        case .partition:
+            say("the network is whole again")
+            network.heal()
+        case .clock(let machine): machines[machine].clock.thaw(at: now)
+        }
+    }
+
+    // MARK: - Network
+
+    private func strikeNetwork(_ fault: Fault) {
+        let from = faultDice.below(machines.count)
+        let to = (from + faultDice.between(1, machines.count - 1)) % machines.count
+        let duration = faultDice.duration(mean: 5 * Self.second)
+        switch fault {
+        case .loss:
+            network.links[from][to].loss = faultDice.pick([0.05, 0.3, 0.9])
+        case .delay:
+            network.links[from][to].extraNanoseconds = faultDice.duration(mean: faultDice.pick([50, 500]) * 1_000_000)
+        case .oneWayPartition:
+            network.links[from][to].isCut = true
+        case .partition: return partition(duration)
+        case .reset: return reset(from)
+        default: return  // Those of single messages are thrown with each.
+        }
+        say("\(fault.rawValue) from m\(from) to m\(to)")
+        add(.lift(.link(from: from, to: to)), after: duration)
+    }
+
+    private func partition(_ duration: UInt64) {
+        let sides = machines.map { _ in faultDice.below(2) }
+        for from in machines.indices {
+            for to in machines.indices { network.links[from][to].isCut = sides[from] != sides[to] }
+        }
+        say("partition \(sides)")
+        add(.lift(.partition), after: duration)
+    }
+
+    /// Whoever has a connection to the machine learns that it broke.
+    private func reset(_ machine: Int) {
+        guard let process = machines[machine].process else { return }
+        for other in machines {
+            guard let peer = other.process, other.number != machine else { continue }
+            add(.tell(peer, .raft(.unreachable(process.identity.memberID))), after: laneDelay())
+        }
+    }
+
+    // MARK: - Disk
+
+    private func strikeDisk(_ fault: Fault, _ number: Int) {
+        let machine = Int32(number)
+        guard machines[number].nodeID != nil else { return }
+        if fault.isDamage {
+            guard mayDamage(number) else { return }
+        } else if machines[number].process == nil {
+            return
+        }
+        if fault.isDamage {
+            machines[number].isDamaged = true
+            machines[number].damagedID = machines[number].nodeID
+        }
+        let soon = Int64(faultDice.between(1, 60))
+        switch fault {
+        case .powerCut: return crash(number, powerCut: true)
+        case .torn: wd_arm_crash(machine, soon, faultDice.chance(0.5) ? 1 : 0)
+        case .readError: wd_arm_read_error(machine, soon)
+        case .stall: machines[number].stalledUntil = now + faultDice.duration(mean: 3 * Self.second)
+        case .noSpace: wd_arm_full(machine, soon, Int64(faultDice.between(1, 40)))
+        case .syncFailure: wd_arm_sync_failure(machine, Int64(faultDice.between(1, 20)))
+        case .misdirectedWrite: wd_arm_misdirect(machine, soon)
+        case .lostWrite: wd_arm_lost_write(machine, soon)
+        case .bitFlip: return flip(number)
+        default: return
+        }
+        say("\(fault.rawValue) on m\(number)")
+    }
+
+    /// Fewer than half of the voters may have lost what they promised to keep.
+    private func mayDamage(_ number: Int) -> Bool {
+        guard let configuration = leader?.replica?.raft.configuration, let id = machines[number].nodeID,
+            configuration.isVoter(id), steward.lost.isEmpty
+        else { return false }
+        guard !machines[number].isDamaged else { return false }
+        let whole = configuration.voters.filter { voter in
+            machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
+        }
+        return whole.count >= configuration.voters.count / 2 + 1
+    }
+
+    private func flip(_ number: Int) {
+        if machines[number].process != nil { crash(number, powerCut: false) }
+        let suffix = faultDice.pick(["log.db", "log.db-wal", "kv.db", "kv.db-wal", "durable.mark"])
+        let offset = wd_flip(Int32(number), suffix, faultDice.next())
+        guard offset >= 0 else { return }
+        say("a bit flips at \(offset) of \(suffix) of m\(number)")
+    }
+
+    // MARK: - Clocks and processes
+
+    private func strikeClock(_ fault: Fault, _ number: Int) {
+        switch fault {
+        case .drift:
+            let rate = 0.95 + 0.1 * faultDice.unit()
+            machines[number].clock.setRate(rate, at: now)
+            say("the clock of m\(number) runs at \(rate)")
+        case .freeze:
+            let duration = faultDice.duration(mean: 3 * Self.second)
+            machines[number].clock.freeze(until: now + duration, at: now)
+            say("the clock of m\(number) stands still")
+        default: break
+        }
+    }
+
+    private func strikeProcess(_ fault: Fault, _ number: Int) {
+        guard machines[number].process != nil else { return }
+        switch fault {
+        case .crash: crash(number, powerCut: false)
+        case .pause:
+            let duration = min(faultDice.duration(mean: 4 * Self.second), 60 * Self.second)
+            machines[number].pausedUntil = now + duration
+            say("m\(number) stands still for \(duration / 1_000_000) ms")
+        case .wipe: if mayDamage(number) { wipe(number) }
+        default: break
+        }
+    }
+}

@@ -1,0 +1,106 @@
+internal import CSimulatedDisk
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Storage
+
+/// Who runs the fabric: takes lost members out, brings machines in, and changes the membership for no reason.
+struct Steward {
+    var nextID: NodeID = 0
+    /// Members whose disk is gone, and the machine that shall come back as a new one.
+    var lost: [(id: NodeID, machine: Int)] = []
+    /// The change asked for last.
+    var isWaiting = false
+    /// Newcomers that are not voters yet.
+    var joining: [NodeID] = []
+}
+
+extension World {
+    func operate() {
+        defer {
+            if !isOver {
+                add(.operate, after: faultDice.duration(mean: isTroubled ? 2 * Self.second : Self.second / 2))
+            }
+        }
+        guard let leader, let configuration = leader.replica?.raft.configuration else { return }
+        settle(configuration)
+        if replaceLost(leader, configuration) { return }
+        guard isTroubled else { return }
+        if plan.faults.contains(.transfer), faultDice.chance(0.1),
+            let target = configuration.voters.randomElement(using: &faultDice)
+        {
+            say("the lead shall go to member \(target)")
+            leader.post(.raft(.transfer(to: target)))
+        }
+        if plan.faults.contains(.compaction), faultDice.chance(0.2) { compact(leader) }
+        if plan.faults.contains(.membership), faultDice.chance(0.3) { changeMembership(leader, configuration) }
+    }
+
+    /// Newcomers that are voters are whole again.
+    private func settle(_ configuration: Configuration) {
+        for number in machines.indices where machines[number].isDamaged {
+            let id = machines[number].nodeID
+            if let id, id != machines[number].damagedID, configuration.isVoter(id), machines[number].process != nil {
+                machines[number].isDamaged = false
+            }
+        }
+    }
+
+    /// Answers if there was something to do.
+    private func replaceLost(_ leader: SimulatedProcess, _ configuration: Configuration) -> Bool {
+        guard let first = steward.lost.first else { return false }
+        if configuration[first.id] != nil {
+            change(leader, .remove(first.id))
+        } else {
+            steward.lost.removeFirst()
+            join(first.machine, leader, as: .joining)
+        }
+        return true
+    }
+
+    private func compact(_ leader: SimulatedProcess) {
+        let revision =
+            oracle.model.compactRevision
+            + Int64(faultDice.below(Int(oracle.model.revision - oracle.model.compactRevision) + 1))
+        say("revisions before \(revision) are compacted")
+        let id = makeRequestID()
+        let payload = CommandEnvelope.encode(.compact(revision: revision), requestID: id)
+        leader.post(
+            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: leader.now + 7 * Self.second))
+    }
+
+    private func changeMembership(_ leader: SimulatedProcess, _ configuration: Configuration) {
+        let free = machines.filter { if case .free = $0.role { !$0.isDamaged } else { false } }.map(\.number)
+        switch faultDice.below(3) {
+        case 0:
+            if let machine = free.first { join(machine, leader, as: faultDice.chance(0.7) ? .joining : .learner) }
+        case 1:
+            let learners = configuration.members.filter { $0.role != .voter }
+            if let learner = learners.randomElement(using: &faultDice) { change(leader, .promote(learner.id)) }
+        default:
+            guard configuration.voters.count > 2 || plan.voters < 3 else { return }
+            guard configuration.voters.count > 1, let id = configuration.members.randomElement(using: &faultDice)?.id
+            else { return }
+            change(leader, .remove(id))
+        }
+    }
+
+    /// Lets a machine without a member become one.
+    private func join(_ machine: Int, _ leader: SimulatedProcess, as role: Member.Role) {
+        steward.nextID += 1
+        let id = steward.nextID
+        machines[machine].role = .member(id)
+        machines[machine].durable = nil
+        wd_start(Int32(machine))
+        say("m\(machine) joins as member \(id), \(role)")
+        change(leader, .add(Member(id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"])))
+        add(.start(machine: machine), after: faultDice.duration(mean: Self.second / 2))
+    }
+
+    private func change(_ leader: SimulatedProcess, _ change: ConfigurationChange) {
+        say("asked of m\(leader.machine): \(change)")
+        leader.post(.change(requestID: makeRequestID(), change, deadline: leader.now + 7 * Self.second))
+    }
+}
+
+extension Dice: RandomNumberGenerator {}
