@@ -84,10 +84,12 @@ package struct Connection: ~Copyable, @unchecked Sendable {
 
     /// Moves what the write-ahead log holds into the database file and syncs it. Answers if all of it was moved: a
     /// reader of an old state can hold some back.
-    package func checkpoint() throws(SQLiteError) -> Bool {
+    /// - Parameter emptying: cuts the write-ahead log off, too; waits for readers.
+    package func checkpoint(emptying: Bool = false) throws(SQLiteError) -> Bool {
         var total: Int32 = 0
         var moved: Int32 = 0
-        let code = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, &total, &moved)
+        let mode = emptying ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE
+        let code = sqlite3_wal_checkpoint_v2(handle, nil, mode, &total, &moved)
         if code == SQLITE_BUSY { return false }
         guard code == SQLITE_OK else { throw error(code, "checkpoint of \(path)") }
         return total == moved

@@ -34,6 +34,9 @@ package final class LogStore {
         mark = try DurableMark(path: markPath, mayCreate: isNew)
         do throws(SQLiteError) {
             connection = try Self.open(path, isNew: isNew)
+            // What an earlier process wrote can be read back though no sync of it ever succeeded. Written anew into the
+            // database and synced it is safe to build on.
+            _ = try connection.checkpoint(emptying: true)
             insert = try connection.prepare(
                 "INSERT INTO entry(idx,term,kind,checksum,row_sum,payload) VALUES(?,?,?,?,?,?)")
             cut = try connection.prepare("DELETE FROM entry WHERE idx>=?")
@@ -46,6 +49,8 @@ package final class LogStore {
             throw StorageError(error, path: path)
         }
         try checkAgainstMark()
+        try mark.write(mark.value)
+        try mark.sync()
         if isNew { try File.syncDirectory(of: path) }
     }
 
