@@ -39,6 +39,8 @@ struct APIError: Error, Equatable, Sendable {
         case .tooManyRequests: self.init(.resourceExhausted, "etcdserver: too many requests")
         case .requestTooLarge: self.init(.invalidArgument, "etcdserver: request is too large")
         case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
+        case .witness:
+            self.init(.unavailable, "weft: this member is a witness and holds no keys; ask another member")
         case .stopping: self.init(.unavailable, "etcdserver: server stopped")
         case .badTransferTarget: self.init(.failedPrecondition, "etcdserver: bad leader transferee")
         case .disk(let reason): self.init(.internal, "weft: this member cannot read its disk: \(reason)")

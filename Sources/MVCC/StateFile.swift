@@ -20,6 +20,33 @@ enum StateFile {
         SQLiteError(code: 11, message: reason, context: path)
     }
 
+    /// Checks every row: what is damaged at one member may not get to another.
+    static func checkRows(_ connection: borrowing Connection) throws(SQLiteError) {
+        var rows: Int64 = 0
+        var scan = try connection.prepare("SELECT seq,main,create_rev,version,lease,sum,key,value FROM revision")
+        while try scan.step() {
+            let pair = KeyValue(
+                key: scan.blob(6), createRevision: scan.integer(2), modRevision: scan.integer(1),
+                version: scan.integer(3), lease: scan.integer(4), value: scan.blob(7))
+            let change = Memtable.Change(pair: pair, sequence: scan.integer(0))
+            guard scan.integer(5) == Int64(RowSum.of(change)) else {
+                throw damage("revision row \(change.sequence) is not what was written", connection.path)
+            }
+            rows += 1
+        }
+        var index = try connection.prepare("SELECT key,main,seq,create_rev,version,lease,sum FROM key_index")
+        while try index.step() {
+            let pair = KeyValue(
+                key: index.blob(0), createRevision: index.integer(3), modRevision: index.integer(1),
+                version: index.integer(4), lease: index.integer(5))
+            guard index.integer(6) == Int64(RowSum.ofIndex(pair, sequence: index.integer(2))) else {
+                throw damage("an index row is not what was written", connection.path)
+            }
+            rows -= 1
+        }
+        guard rows == 0 else { throw damage("it has \(rows) revisions more than its index", connection.path) }
+    }
+
     static func readMeta(_ connection: borrowing Connection) throws(SQLiteError) -> StateMeta {
         var statement = try connection.prepare("SELECT body,sum FROM meta WHERE id=0")
         guard try statement.step() else { throw damage("it has no meta row", connection.path) }
@@ -37,5 +64,7 @@ package func inspectImage(at path: String) throws(SQLiteError) -> StateMeta {
     guard try connection.text("PRAGMA quick_check(1)") == "ok" else {
         throw StateFile.damage("its pages are not consistent", path)
     }
-    return try StateFile.readMeta(connection)
+    let meta = try StateFile.readMeta(connection)
+    try StateFile.checkRows(connection)
+    return meta
 }

@@ -64,6 +64,19 @@ package final class StateWriter {
         _ = try connection.checkpoint()
     }
 
+    /// Makes an image at `path` of a state without keys, for members that hold none.
+    package static func writeBare(_ meta: StateMeta, to path: String) throws(SQLiteError) {
+        var bare = StateMeta(clusterID: meta.clusterID)
+        bare.appliedIndex = meta.appliedIndex
+        bare.appliedTerm = meta.appliedTerm
+        bare.configuration = meta.configuration
+        bare.attributes = meta.attributes
+        bare.removedMembers = meta.removedMembers
+        let connection = try Connection(path: path, access: .readWrite)
+        try connection.execute("PRAGMA page_size=8192")
+        try create(in: connection, bare)
+    }
+
     package func meta() throws(SQLiteError) -> StateMeta {
         try StateFile.readMeta(connection)
     }

@@ -9,18 +9,37 @@ package struct Member: Equatable, Sendable {
         case joining = 1
         /// Receives the log without a vote until somebody promotes it.
         case learner = 2
+        /// Counts in every quorum and keeps the log, but no state: it can lead only until somebody who has state takes over.
+        case witness = 3
+        /// As `joining`; it will be a witness.
+        case joiningWitness = 4
     }
 
     package var id: NodeID
     package var role: Role
     /// Where its peers reach it.
     package var peerURLs: [String]
+    /// Of the voters that could lead as well, the one with the highest leads.
+    package var priority: UInt8
+    /// A joining member takes this one's place when it has caught up.
+    package var replaces: NodeID?
 
-    package init(id: NodeID, role: Role, peerURLs: [String]) {
+    package static let defaultPriority: UInt8 = 100
+
+    package init(
+        id: NodeID, role: Role, peerURLs: [String], priority: UInt8 = defaultPriority, replaces: NodeID? = nil
+    ) {
         self.id = id
         self.role = role
         self.peerURLs = peerURLs
+        self.priority = priority
+        self.replaces = replaces
     }
+
+    package var isVoting: Bool { role == .voter || role == .witness }
+    /// The leader promotes it by itself.
+    package var isJoining: Bool { role == .joining || role == .joiningWitness }
+    package var isWitness: Bool { role == .witness || role == .joiningWitness }
 }
 
 /// Why a change of the membership was refused.
@@ -39,52 +58,112 @@ package enum ChangeRefusal: UInt8, Error, Sendable {
     case notLeader = 9
 }
 
-/// One change of the membership; one at a time (Raft dissertation, section 4.1).
-package enum ConfigurationChange: Equatable, Sendable {
+/// One change of the membership (D 4.1), or several that take effect together (D 4.3).
+package indirect enum ConfigurationChange: Equatable, Sendable {
     case add(Member)
     case promote(NodeID)
     case remove(NodeID)
     case update(NodeID, peerURLs: [String])
+    case prioritize(NodeID, UInt8)
+    case several([ConfigurationChange])
+
+    /// `old` goes and `new`, a learner that has caught up, votes in its place.
+    package static func replace(_ old: NodeID, by new: NodeID) -> ConfigurationChange {
+        .several([.promote(new), .remove(old)])
+    }
 }
 
 /// Who takes part. It takes effect at a member as soon as its entry is in that member's log.
 package struct Configuration: Equatable, Sendable {
     /// By ascending id.
     package let members: [Member]
-    /// Ascending.
+    /// Ascending; witnesses, too.
     package let voters: [NodeID]
+    /// While several changes take effect together: the voters before them, whose majority is needed, too (C_old,new of D
+    /// 4.3); otherwise nobody.
+    package let outgoing: [NodeID]
+    /// Members that go when that ends.
+    package let leaving: [Member]
 
-    package init(_ members: [Member] = []) {
+    package init(_ members: [Member] = [], leaving: [Member] = [], outgoing: [NodeID] = []) {
         self.members = members.sorted { $0.id < $1.id }
-        voters = self.members.filter { $0.role == .voter }.map(\.id)
+        self.leaving = leaving.sorted { $0.id < $1.id }
+        self.outgoing = outgoing.sorted()
+        voters = self.members.filter(\.isVoting).map(\.id)
     }
 
     package subscript(_ id: NodeID) -> Member? { members.first { $0.id == id } }
 
-    package func isVoter(_ id: NodeID) -> Bool { self[id]?.role == .voter }
+    /// Everybody who gets the log, by ascending id.
+    package var everybody: [Member] { leaving.isEmpty ? members : (members + leaving).sorted { $0.id < $1.id } }
 
-    /// The configuration after `change`.
+    package func isVoter(_ id: NodeID) -> Bool { voters.contains(id) || outgoing.contains(id) }
+    package func isWitness(_ id: NodeID) -> Bool { self[id]?.isWitness ?? false }
+
+    package var isJoint: Bool { !outgoing.isEmpty }
+
+    // MARK: - Quorums
+
+    /// If those for whom `holds` are a majority of the voters, and of those before while there are two sets.
+    package func isQuorum(_ holds: (NodeID) -> Bool) -> Bool {
+        func isMajority(_ group: [NodeID]) -> Bool { group.count(where: holds) >= group.count / 2 + 1 }
+        return isMajority(voters) && (outgoing.isEmpty || isMajority(outgoing))
+    }
+
+    /// The highest number that a quorum has reached.
+    package func reachedByQuorum(_ value: (NodeID) -> UInt64) -> UInt64 {
+        func reached(_ group: [NodeID]) -> UInt64 {
+            let values = group.map(value).sorted(by: >)
+            return values.isEmpty ? 0 : values[group.count / 2]
+        }
+        return outgoing.isEmpty ? reached(voters) : min(reached(voters), reached(outgoing))
+    }
+
+    // MARK: - Changes
+
+    /// The configuration in which the voters of before no longer count.
+    package var afterJoint: Configuration { Configuration(members) }
+
+    /// The configuration after `change`: with two sets of voters when more than one vote changes.
     package func applying(_ change: ConfigurationChange) throws(ChangeRefusal) -> Configuration {
+        let next = Configuration(try changed(by: change))
+        let changes = next.voters.count { !voters.contains($0) } + voters.count { !next.voters.contains($0) }
+        guard changes > 1 else { return next }
+        return Configuration(next.members, leaving: members.filter { next[$0.id] == nil }, outgoing: voters)
+    }
+
+    private func changed(by change: ConfigurationChange) throws(ChangeRefusal) -> [Member] {
         var next = members
         switch change {
         case .add(let member):
             guard self[member.id] == nil else { throw .memberExists }
+            if let old = member.replaces, self[old] == nil { throw .memberNotFound }
             try expectUnused(member.peerURLs, by: member.id)
             next.append(member)
         case .promote(let id):
             guard let place = next.firstIndex(where: { $0.id == id }) else { throw .memberNotFound }
-            guard next[place].role != .voter else { throw .notLearner }
-            next[place].role = .voter
+            guard !next[place].isVoting else { throw .notLearner }
+            next[place].role = next[place].isWitness ? .witness : .voter
+            next[place].replaces = nil
         case .remove(let id):
             guard self[id] != nil else { throw .memberNotFound }
             next.removeAll { $0.id == id }
+            // A witness alone has no state to answer from.
             guard next.contains(where: { $0.role == .voter }) else { throw .lastVoter }
+            for place in next.indices where next[place].replaces == id { next[place].replaces = nil }
         case .update(let id, let peerURLs):
             guard let place = next.firstIndex(where: { $0.id == id }) else { throw .memberNotFound }
             try expectUnused(peerURLs, by: id)
             next[place].peerURLs = peerURLs
+        case .prioritize(let id, let priority):
+            guard let place = next.firstIndex(where: { $0.id == id }) else { throw .memberNotFound }
+            next[place].priority = priority
+        case .several(let changes):
+            var current = Configuration(next)
+            for change in changes { current = Configuration(try current.changed(by: change)) }
+            next = current.members
         }
-        return Configuration(next)
+        return next
     }
 
     private func expectUnused(_ peerURLs: [String], by id: NodeID) throws(ChangeRefusal) {
@@ -93,13 +172,12 @@ package struct Configuration: Equatable, Sendable {
     }
 
     package func encode(into writer: inout ByteWriter) {
-        writer.varint(UInt64(members.count))
-        for member in members {
-            writer.fixed(member.id)
-            writer.byte(member.role.rawValue)
-            writer.varint(UInt64(member.peerURLs.count))
-            for url in member.peerURLs { writer.string(url) }
+        for group in [members, leaving] {
+            writer.varint(UInt64(group.count))
+            for member in group { member.encode(into: &writer) }
         }
+        writer.varint(UInt64(outgoing.count))
+        for id in outgoing { writer.fixed(id) }
     }
 
     package func encoded() -> [UInt8] {
@@ -109,18 +187,44 @@ package struct Configuration: Equatable, Sendable {
     }
 
     package init(from reader: inout ByteReader) throws(DecodingFault) {
-        let count = try reader.count(itemBytesMin: 10)
-        var members: [Member] = []
-        for _ in 0..<count {
-            let id: NodeID = try reader.fixed()
-            guard let role = Member.Role(rawValue: try reader.byte()) else { throw .invalid("member role") }
-            let urlCount = try reader.count()
-            var peerURLs: [String] = []
-            for _ in 0..<urlCount { peerURLs.append(try reader.string()) }
-            guard !members.contains(where: { $0.id == id }) else { throw .invalid("member named twice") }
-            members.append(Member(id: id, role: role, peerURLs: peerURLs))
+        var groups: [[Member]] = []
+        var ids: [NodeID] = []
+        for _ in 0..<2 {
+            var group: [Member] = []
+            for _ in 0..<(try reader.count(itemBytesMin: 12)) {
+                let member = try Member(from: &reader)
+                guard !ids.contains(member.id) else { throw .invalid("member named twice") }
+                ids.append(member.id)
+                group.append(member)
+            }
+            groups.append(group)
         }
-        self.init(members)
+        var outgoing: [NodeID] = []
+        for _ in 0..<(try reader.count(itemBytesMin: 8)) { outgoing.append(try reader.fixed()) }
+        self.init(groups[0], leaving: groups[1], outgoing: outgoing)
+    }
+}
+
+extension Member {
+    package func encode(into writer: inout ByteWriter) {
+        writer.fixed(id)
+        writer.byte(role.rawValue)
+        writer.byte(priority)
+        writer.varint(replaces ?? 0)
+        writer.varint(UInt64(peerURLs.count))
+        for url in peerURLs { writer.string(url) }
+    }
+
+    package init(from reader: inout ByteReader) throws(DecodingFault) {
+        let id: NodeID = try reader.fixed()
+        guard let role = Role(rawValue: try reader.byte()) else { throw .invalid("member role") }
+        let priority = try reader.byte()
+        let replaces = try reader.varint()
+        let urlCount = try reader.count()
+        var peerURLs: [String] = []
+        for _ in 0..<urlCount { peerURLs.append(try reader.string()) }
+        self.init(
+            id: id, role: role, peerURLs: peerURLs, priority: priority, replaces: replaces == 0 ? nil : replaces)
     }
 }
 

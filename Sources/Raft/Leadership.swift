@@ -22,11 +22,31 @@ struct Leadership: Sendable {
     /// Numbers rounds of heartbeats; never used twice in a leadership.
     var round: UInt64 = 0
     var rounds = Queue<ReadRound>()
+    /// When the latest rounds were sent, by the shell's clock.
+    private var sendTimes = Queue<UInt64>()
+    /// Somebody was told to campaign at once, with which the promises that leases stand on ended.
+    var hasGivenUpLeases = false
+    var ticksToHandover = 0
     /// Reads that wait for the next round.
     var unnumberedReads: [(from: NodeID, id: UInt64)] = []
 
     init(firstIndex: Index) {
         self.firstIndex = firstIndex
+    }
+
+    /// Numbers another round of heartbeats.
+    mutating func beginRound(at time: UInt64) {
+        round += 1
+        sendTimes.append(time)
+        if sendTimes.count > Self.sendTimesMax { sendTimes.removeFirst() }
+    }
+
+    private static let sendTimesMax = 512
+
+    /// When a round was sent; nil when that is long ago.
+    func sendTime(of number: UInt64) -> UInt64? {
+        guard number <= round, round - number < sendTimes.count else { return nil }
+        return sendTimes[sendTimes.count - 1 - Int(round - number)]
     }
 
     func progress(of id: NodeID) -> Progress? {

@@ -20,11 +20,11 @@ package struct Message: Equatable, Sendable {
         case vote(lastIndex: Index, lastTerm: Term, transfer: Bool)
         case voteReply(granted: Bool)
         /// AppendEntries (P figure 2).
-        case append(previousIndex: Index, previousTerm: Term, entries: [Entry], commit: Index)
-        case appendReply(AppendOutcome)
-        /// An AppendEntries without entries; `round` numbers the reads it confirms (D 6.4).
-        case heartbeat(commit: Index, round: UInt64)
-        case heartbeatReply(round: UInt64)
+        case append(previousIndex: Index, previousTerm: Term, entries: [Entry], commit: Index, logEpoch: UInt64)
+        case appendReply(AppendOutcome, logEpoch: UInt64)
+        case heartbeat(Heartbeat)
+        /// `promise`: for so many milliseconds after the heartbeat, even across a restart, the sender elects nobody.
+        case heartbeatReply(round: UInt64, logEpoch: UInt64, promise: UInt32)
         /// "Campaign now" (D 3.10).
         case timeoutNow
         /// A follower's requests for the leader. A leader of another term refuses, which is what makes it safe to ask again.
@@ -35,6 +35,30 @@ package struct Message: Equatable, Sendable {
         case changeRefused(requestID: UInt64, ChangeRefusal)
         case readIndex([UInt64])
         case readIndexReply([UInt64], index: Index)
+    }
+
+    /// An AppendEntries without entries.
+    package struct Heartbeat: Equatable, Sendable {
+        /// Never beyond what the receiver is known to share.
+        package var commit: Index
+        /// Numbers the reads it confirms (D 6.4), and the round trips it measures.
+        package var round: UInt64
+        /// The receiver's log as the sender knows it: see `Raft.logEpoch`.
+        package var logEpoch: UInt64
+        /// Without word from the leader for so long there may be an election.
+        package var electionMilliseconds: UInt32
+        /// All members that have state have the log up to here.
+        package var stored: Index
+
+        package init(
+            commit: Index, round: UInt64, logEpoch: UInt64 = 0, electionMilliseconds: UInt32 = 0, stored: Index = 0
+        ) {
+            self.commit = commit
+            self.round = round
+            self.logEpoch = logEpoch
+            self.electionMilliseconds = electionMilliseconds
+            self.stored = stored
+        }
     }
 
     package enum AppendOutcome: Equatable, Sendable {

@@ -18,8 +18,13 @@ struct Progress: Sendable {
     var commitSent: Index = 0
     /// If it answered since the last check of the quorum.
     var recentlyActive = false
-    /// The latest round of reads it confirmed.
+    /// The latest round of heartbeats it confirmed.
     var roundAcknowledged: UInt64 = 0
+    /// Which log of the peer's this is about: see `Raft.logEpoch`.
+    private(set) var logEpoch: UInt64 = 0
+    var roundTrip = RoundTrip()
+    /// Until when, by the leader's clock, it elects nobody else: see `Raft.hasLease`.
+    var boundUntil: UInt64 = 0
     /// Entries for it are being read from disk.
     var isReadingLog = false
     /// Nothing came back between two heartbeats, though it lacks entries: ask where it is.
@@ -48,8 +53,13 @@ struct Progress: Sendable {
     }
 
     mutating func becomeProbing() {
+        becomeProbing(after: match)
+    }
+
+    private mutating func becomeProbing(after index: Index) {
         state = .probing(waiting: false)
-        next = match + 1
+        // Of a peer that lost its log the old place is as good a guess as any; a refusal says where it is.
+        next = index == 0 ? next : index + 1
         forgetInflight()
     }
 
@@ -83,6 +93,17 @@ struct Progress: Sendable {
         case .probing: state = .probing(waiting: true)
         case .snapshot: preconditionFailure("entries sent to a peer that awaits a snapshot")
         }
+    }
+
+    /// Notes of which log the peer speaks. False when it is one it has lost since; a new one is not known to have anything.
+    mutating func note(logEpoch epoch: UInt64) -> Bool {
+        guard epoch >= logEpoch else { return false }
+        if epoch > logEpoch {
+            logEpoch = epoch
+            match = 0
+            if state != .snapshot { becomeProbing(after: 0) }
+        }
+        return true
     }
 
     /// The peer's log agrees up to `index`. Answers if that is news.

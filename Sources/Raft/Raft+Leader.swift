@@ -14,9 +14,11 @@ extension Raft {
         var entries: [Entry] = []
         var refused: [UInt64] = []
         for proposal in proposals {
+            // A witness leads only until somebody else does.
             let isFull =
-                current.uncommittedBytes > 0
-                && current.uncommittedBytes + proposal.payload.count > settings.uncommittedBytesMax
+                configuration.isWitness(id)
+                || current.uncommittedBytes > 0
+                    && current.uncommittedBytes + proposal.payload.count > settings.uncommittedBytesMax
             guard !isFull, current.transferTarget == nil, proposal.kind == .command else {
                 refused.append(proposal.id)
                 continue
@@ -45,6 +47,7 @@ extension Raft {
         advanceCommit()
         guard role == .leader else { return }
         startReadRound()
+        leaveJoint()
         promoteCaughtUp()
         guard let count = leadership?.peers.count else { return }
         for place in 0..<count { flush(peerAt: place) }
@@ -72,7 +75,8 @@ extension Raft {
     private mutating func sendAppend(to peer: inout Leadership.Peer) -> Bool {
         let next = peer.progress.next
         guard next > log.baseIndex, let previousTerm = log.term(at: next - 1) else {
-            guard peer.progress.recentlyActive else { return false }
+            // A witness has no state to send.
+            guard peer.progress.recentlyActive, !configuration.isWitness(id) else { return false }
             peer.progress.becomeSnapshot()
             ready.snapshotsWanted.append(peer.id)
             return false
@@ -97,8 +101,9 @@ extension Raft {
         let previousIndex = peer.progress.next - 1
         let last = previousIndex + Index(entries.count)
         send(
-            .append(previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit),
-            to: peer.id)
+            .append(
+                previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit,
+                logEpoch: peer.progress.logEpoch), to: peer.id)
         peer.progress.commitSent = max(peer.progress.commitSent, min(commit, last))
         peer.progress.noteSent(lastIndex: last, bytes: entries.reduce(0) { $0 + $1.cost })
     }
@@ -117,19 +122,31 @@ extension Raft {
         leadership?.peers[place] = peer
     }
 
+    /// What all members that have state have of the log.
+    private var storedEverywhere: Index {
+        guard let current = leadership else { return 0 }
+        return configuration.members.filter { $0.role == .voter }
+            .map { $0.id == id ? log.durableIndex : current.progress(of: $0.id)?.match ?? 0 }.min() ?? 0
+    }
+
     mutating func broadcastHeartbeat() {
-        guard let current = leadership else { return }
-        for peer in current.peers {
+        leadership?.beginRound(at: now)
+        guard let round = leadership?.round else { return }
+        let stored = storedEverywhere
+        for peer in leadership?.peers ?? [] {
             // Never a commit index beyond what the peer is known to share (its log may differ there).
-            send(.heartbeat(commit: min(peer.progress.match, commit), round: current.round), to: peer.id)
+            let beat = Message.Heartbeat(
+                commit: min(peer.progress.match, commit), round: round, logEpoch: peer.progress.logEpoch,
+                electionMilliseconds: electionMilliseconds, stored: stored)
+            send(.heartbeat(beat), to: peer.id)
         }
     }
 
     // MARK: - Answers
 
-    mutating func handleAppendReply(_ outcome: Message.AppendOutcome, from sender: NodeID) {
+    mutating func handleAppendReply(_ outcome: Message.AppendOutcome, from sender: NodeID, _ epoch: UInt64) {
         guard role == .leader, let place = leadership?.place(of: sender),
-            var progress = leadership?.peers[place].progress
+            var progress = leadership?.peers[place].progress, progress.note(logEpoch: epoch)
         else { return }
         progress.recentlyActive = true
         switch outcome {
@@ -151,9 +168,17 @@ extension Raft {
         finishTransfer(if: sender)
     }
 
-    mutating func handleHeartbeatReply(round: UInt64, from sender: NodeID) {
-        guard role == .leader, let place = leadership?.place(of: sender) else { return }
+    mutating func handleHeartbeatReply(round: UInt64, from sender: NodeID, _ epoch: UInt64, promise: UInt32) {
+        guard role == .leader, let place = leadership?.place(of: sender),
+            leadership?.peers[place].progress.note(logEpoch: epoch) == true
+        else { return }
         leadership?.peers[place].progress.recentlyActive = true
+        if let sendTime = leadership?.sendTime(of: round), now >= sendTime {
+            leadership?.peers[place].progress.roundTrip.note(now - sendTime)
+            let bound = sendTime + leaseNanoseconds(ofPromise: promise)
+            let known = leadership?.peers[place].progress.boundUntil ?? 0
+            leadership?.peers[place].progress.boundUntil = max(known, bound)
+        }
         leadership?.peers[place].progress.noteHeartbeatReply(lastIndex: log.lastIndex)
         if let known = leadership?.peers[place].progress.roundAcknowledged, round > known {
             leadership?.peers[place].progress.roundAcknowledged = round
@@ -179,13 +204,9 @@ extension Raft {
     /// Commits what a majority has on disk, if it is of this term (P 5.4.2: older entries only along with it).
     mutating func advanceCommit() {
         guard role == .leader, let current = leadership else { return }
-        var matches: [Index] = []
-        for voter in configuration.voters {
-            matches.append(voter == id ? log.durableIndex : current.progress(of: voter)?.match ?? 0)
+        let majority = configuration.reachedByQuorum { voter in
+            voter == id ? log.durableIndex : current.progress(of: voter)?.match ?? 0
         }
-        guard !matches.isEmpty else { return }
-        matches.sort(by: >)
-        let majority = matches[quorumSize - 1]
         guard majority > commit, log.term(at: majority) == term else { return }
         noteCommitted(from: commit + 1, through: majority)
     }
@@ -199,7 +220,7 @@ extension Raft {
         let hadCommittedOwn = hasCommittedInTerm
         commit = last
         if !hadCommittedOwn, hasCommittedInTerm { startReadRound() }
-        if configurationIndex <= commit, !configuration.isVoter(id) { abdicate() }
+        if configurationIndex <= commit, !configuration.isVoter(id), !configuration.isJoint { abdicate() }
     }
 
     /// Reads and membership changes wait for this (D 6.4 step 1; the 2015 correction of D 4.1).
@@ -212,16 +233,16 @@ extension Raft {
     private mutating func abdicate() {
         guard let current = leadership else { return }
         for place in 0..<current.peers.count { flush(peerAt: place) }
-        let heir = current.peers.filter { configuration.isVoter($0.id) }
+        let heir = current.peers.filter { configuration[$0.id]?.role == .voter }
             .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }
-        if let heir { send(.timeoutNow, to: heir.id) }
+        if let heir { tellToCampaign(heir.id) }
         becomeFollower(term: term, leader: nil)
     }
 
     // MARK: - Transfer (D 3.10)
 
     mutating func transfer(to target: NodeID) {
-        guard role == .leader, target != id, configuration.isVoter(target) else { return }
+        guard role == .leader, target != id, configuration[target]?.role == .voter else { return }
         leadership?.transferTarget = target
         electionElapsed = 0
         finishTransfer(if: target)
@@ -231,12 +252,18 @@ extension Raft {
         guard let current = leadership, current.transferTarget == sender,
             let progress = current.progress(of: sender), progress.match == log.lastIndex
         else { return }
-        send(.timeoutNow, to: sender)
+        tellToCampaign(sender)
+    }
+
+    private mutating func tellToCampaign(_ heir: NodeID) {
+        // Its votes need not wait for what followers promised, so nothing may be built on that any more.
+        leadership?.hasGivenUpLeases = true
+        send(.timeoutNow, to: heir)
     }
 
     /// The voter best placed to take the lead: heard of lately, with the longest log.
     package var transferCandidate: NodeID? {
-        leadership?.peers.filter { configuration.isVoter($0.id) && $0.progress.recentlyActive }
+        leadership?.peers.filter { configuration[$0.id]?.role == .voter && $0.progress.recentlyActive }
             .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }?.id
     }
 

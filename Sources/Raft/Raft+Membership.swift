@@ -1,4 +1,4 @@
-/// Single-server membership changes (D 4), and the configurations of the log.
+/// Membership changes (D 4), one vote at a time or several together, and the configurations of the log.
 extension Raft {
     mutating func change(
         _ change: ConfigurationChange, requestID: UInt64, from requester: NodeID, _ stamp: Stamp
@@ -13,7 +13,7 @@ extension Raft {
         }
         do {
             let next = try configuration.applying(change)
-            try expectReady(for: change, next: next)
+            try expectReady(for: next)
             appendConfiguration(next, requestID: requestID)
         } catch {
             refuse(error, requestID: requestID, of: requester)
@@ -28,21 +28,19 @@ extension Raft {
         }
     }
 
-    private func expectReady(for change: ConfigurationChange, next: Configuration) throws(ChangeRefusal) {
+    private func expectReady(for next: Configuration) throws(ChangeRefusal) {
         // One at a time, and none before an entry of this term is committed (the 2015 correction).
         guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil else {
             throw .notReady
         }
-        switch change {
-        case .promote(let id):
-            guard isCaughtUp(id) else { throw .learnerNotCaughtUp }
-        case .remove(let removed):
-            // The voters that answer must be a majority of what remains, or the fabric would stop.
-            guard configuration.isVoter(removed) else { return }
-            let active = next.voters.count { $0 == id || leadership?.progress(of: $0)?.recentlyActive == true }
-            guard active >= next.voters.count / 2 + 1 else { throw .unhealthy }
-        case .add, .update: break
+        guard !configuration.isJoint else { throw .notReady }
+        for newcomer in next.voters where !configuration.isVoter(newcomer) {
+            guard isCaughtUp(newcomer) else { throw .learnerNotCaughtUp }
         }
+        // The voters that answer must be a quorum of what remains, or the fabric would stop.
+        guard next.voters != configuration.voters else { return }
+        let answers = next.isQuorum { $0 == id || leadership?.progress(of: $0)?.recentlyActive == true }
+        guard answers else { throw .unhealthy }
     }
 
     private mutating func appendConfiguration(_ next: Configuration, requestID: UInt64) {
@@ -57,12 +55,22 @@ extension Raft {
             && progress.match + settings.promotionLagMax >= log.lastIndex
     }
 
+    /// Two sets of voters end with the entry after the one that began them (D 4.3).
+    mutating func leaveJoint() {
+        guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit else { return }
+        appendConfiguration(configuration.afterJoint, requestID: 0)
+    }
+
     /// A newcomer that has caught up becomes a voter without anybody's asking.
     mutating func promoteCaughtUp() {
-        guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil else { return }
-        guard let newcomer = configuration.members.first(where: { $0.role == .joining && isCaughtUp($0.id) }),
-            let next = try? configuration.applying(.promote(newcomer.id))
+        guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil,
+            !configuration.isJoint
         else { return }
+        guard let newcomer = configuration.members.first(where: { $0.isJoining && isCaughtUp($0.id) }) else {
+            return
+        }
+        let change = newcomer.replaces.map { ConfigurationChange.replace($0, by: newcomer.id) } ?? .promote(newcomer.id)
+        guard let next = try? configuration.applying(change), (try? expectReady(for: next)) != nil else { return }
         appendConfiguration(next, requestID: 0)
     }
 
@@ -90,7 +98,7 @@ extension Raft {
     /// Follows the configuration with one progress per peer.
     mutating func syncProgress() {
         guard var current = leadership else { return }
-        let members = configuration.members.map(\.id).filter { $0 != id }
+        let members = configuration.everybody.map(\.id).filter { $0 != id }
         current.peers.removeAll { !members.contains($0.id) }
         for member in members where current.place(of: member) == nil {
             var progress = Progress(match: 0, next: log.lastIndex + 1)

@@ -27,8 +27,8 @@ extension Raft {
                 return true
             }
             // A member that hears a leader helps nobody to depose it (D 4.2.3).
-            let hearsLeader = leader != nil && electionElapsed < settings.electionTicks
-            if hearsLeader { return false }
+            let hearsLeader = leader != nil && electionElapsed < electionTicks
+            if hearsLeader || isBoundByPromise { return false }
             if case .vote = message.body { becomeFollower(term: message.term, leader: nil) }
         case .preVoteReply(granted: true):
             break  // It answers the term that we asked about, which is not ours yet.
@@ -47,7 +47,7 @@ extension Raft {
     /// otherwise: it must learn that its term is over.
     private mutating func refuseStale(_ message: Message) {
         switch message.body {
-        case .append, .heartbeat: send(.appendReply(.staleTerm), to: message.from)
+        case .append, .heartbeat: send(.appendReply(.staleTerm, logEpoch: logEpoch), to: message.from)
         case .preVote: sendWhenDurable(.preVoteReply(granted: false), to: message.from)
         case .propose, .proposeRefused, .change, .changeRefused, .readIndex, .readIndexReply: dispatch(message)
         default: break
@@ -65,10 +65,16 @@ extension Raft {
                 countVote(from: message.from, granted: granted)
             }
         case .voteReply(let granted):
-            if role == .candidate { countVote(from: message.from, granted: granted) }
+            if role == .candidate {
+                countVote(from: message.from, granted: granted)
+            } else if granted, role == .preCandidate, vote == id {
+                // It came too late: votes take longer than elections wait for them.
+                electionTicks = min(2 * electionTicks, Self.electionTicksMax(settings))
+            }
         case .append, .heartbeat, .timeoutNow: dispatchFromLeader(message)
-        case .appendReply(let outcome): handleAppendReply(outcome, from: message.from)
-        case .heartbeatReply(let round): handleHeartbeatReply(round: round, from: message.from)
+        case .appendReply(let outcome, let epoch): handleAppendReply(outcome, from: message.from, epoch)
+        case .heartbeatReply(let round, let epoch, let promise):
+            handleHeartbeatReply(round: round, from: message.from, epoch, promise: promise)
         case .propose(let proposals, let stamp):
             guard isFirst(stamp, of: message) else { return }
             if role == .leader && message.term == term {
@@ -104,20 +110,23 @@ extension Raft {
         if role != .follower || leader != message.from { becomeFollower(term: term, leader: message.from) }
         electionElapsed = 0
         switch message.body {
-        case .append(let previousIndex, let previousTerm, let entries, let leaderCommit):
+        case .append(let previousIndex, let previousTerm, let entries, let leaderCommit, let epoch):
             handleAppend(
                 from: message.from, previousIndex: previousIndex, previousTerm: previousTerm, entries: entries,
-                leaderCommit: leaderCommit)
-        case .heartbeat(let leaderCommit, let round):
-            if installing == nil { commit = max(commit, min(leaderCommit, log.lastIndex)) }
-            send(.heartbeatReply(round: round), to: message.from)
+                leaderCommit: leaderCommit, epoch)
+        case .heartbeat(let beat):
+            if installing == nil, beat.logEpoch == logEpoch { commit = max(commit, min(beat.commit, log.lastIndex)) }
+            storedIndex = max(storedIndex, beat.stored)
+            adopt(electionMilliseconds: beat.electionMilliseconds)
+            send(.heartbeatReply(round: beat.round, logEpoch: logEpoch, promise: promise()), to: message.from)
         default: break
         }
     }
 
     /// AppendEntries at a follower (P figure 2, receiver implementation).
     private mutating func handleAppend(
-        from sender: NodeID, previousIndex: Index, previousTerm: Term, entries: [Entry], leaderCommit: Index
+        from sender: NodeID, previousIndex: Index, previousTerm: Term, entries: [Entry], leaderCommit: Index,
+        _ knownEpoch: UInt64
     ) {
         guard installing == nil else { return }
         // Behind with applying what is committed, it takes no more: the leader's window closes, and memory stays bounded.
@@ -125,15 +134,15 @@ extension Raft {
         guard log.recentBytes < settings.unappliedBytesMax || applied >= commit else { return }
         guard isWellFormed(entries, after: previousIndex, previousTerm) else { return }
         if previousIndex < commit {
-            sendWhenDurable(.appendReply(.matched(commit)), to: sender)
+            noteRecovery(through: commit, leaderCommit, knownEpoch)
+            reply(.matched(commit), to: sender)
             return
         }
         guard log.term(at: previousIndex) == previousTerm else {
             // 2. Reply false if the log doesn't contain an entry at prevLogIndex whose term matches prevLogTerm. The
             // hint skips all entries of terms above the leader's (P 5.3, last paragraphs).
             let hint = log.lastIndex(notAfter: previousIndex, termAtMost: previousTerm)
-            sendWhenDurable(
-                .appendReply(.conflict(rejected: previousIndex, hint: hint.index, hintTerm: hint.term)), to: sender)
+            reply(.conflict(rejected: previousIndex, hint: hint.index, hintTerm: hint.term), to: sender)
             return
         }
         let lastNew = previousIndex + Index(entries.count)
@@ -146,7 +155,24 @@ extension Raft {
         }
         // 5. commitIndex = min(leaderCommit, index of last new entry)
         commit = max(commit, min(leaderCommit, lastNew))
-        sendWhenDurable(.appendReply(.matched(lastNew)), to: sender)
+        noteRecovery(through: lastNew, leaderCommit, knownEpoch)
+        reply(.matched(lastNew), to: sender)
+    }
+
+    /// What is said of the log waits until the log is durable.
+    private mutating func reply(_ outcome: Message.AppendOutcome, to leader: NodeID) {
+        sendWhenDurable(.appendReply(outcome, logEpoch: logEpoch), to: leader)
+    }
+
+    /// A member that lost its log and now agrees with the leader up to `index`: when that is all the leader had committed,
+    /// an entry of its own term among it, and the leader knew of the loss before it said so, then nothing that was ever
+    /// committed with the help of the lost log is missing here.
+    private mutating func noteRecovery(through index: Index, _ leaderCommit: Index, _ knownEpoch: UInt64) {
+        guard isRecovering, knownEpoch == logEpoch, leaderCommit <= index, log.term(at: leaderCommit) == term else {
+            return
+        }
+        recoveredAt = leaderCommit
+        finishRecovery()
     }
 
     private func isWellFormed(_ entries: [Entry], after previousIndex: Index, _ previousTerm: Term) -> Bool {
@@ -173,13 +199,13 @@ extension Raft {
     mutating func receiveSnapshot(_ mark: SnapshotMark, from sender: NodeID) {
         guard role != .leader, installing == nil else { return }
         if mark.index <= commit {
-            sendWhenDurable(.appendReply(.matched(commit)), to: sender)
+            reply(.matched(commit), to: sender)
             return
         }
         if log.term(at: mark.index) == mark.term {
             // The log already holds all that the snapshot covers (P figure 13, step 6).
             commit = mark.index
-            sendWhenDurable(.appendReply(.matched(commit)), to: sender)
+            reply(.matched(commit), to: sender)
             return
         }
         if role != .follower { becomeFollower(term: term, leader: nil) }
@@ -199,6 +225,6 @@ extension Raft {
         guard installing == index else { return }
         installing = nil
         applied = index
-        if let leader { send(.appendReply(.matched(index)), to: leader) }
+        if let leader { send(.appendReply(.matched(index), logEpoch: logEpoch), to: leader) }
     }
 }

@@ -9,33 +9,30 @@ extension Raft {
             }
             return
         }
-        leadership?.unnumberedReads += ids.map { (reader, $0) }
+        if hasLease {
+            answer(Leadership.ReadRound(number: 0, index: commit, requests: ids.map { (reader, $0) }))
+        } else {
+            leadership?.unnumberedReads += ids.map { (reader, $0) }
+        }
     }
 
     /// Gives the reads at hand a round of their own: only heartbeats sent after a read arrived can confirm it.
     mutating func startReadRound() {
         guard hasCommittedInTerm, let reads = leadership?.unnumberedReads, !reads.isEmpty else { return }
         leadership?.unnumberedReads = []
-        leadership?.round += 1
+        broadcastHeartbeat()
         guard let number = leadership?.round else { return }
         leadership?.rounds.append(Leadership.ReadRound(number: number, index: commit, requests: reads))
-        if quorumSize == 1 && isVoter {
-            releaseReads()
-        } else {
-            broadcastHeartbeat()
-        }
+        // Alone it is its own quorum.
+        releaseReads()
     }
 
     /// Answers the reads of every round that a majority confirmed.
     mutating func releaseReads() {
         guard let current = leadership, !current.rounds.isEmpty else { return }
-        var confirmed: [UInt64] = []
-        for voter in configuration.voters {
-            confirmed.append(voter == id ? .max : current.progress(of: voter)?.roundAcknowledged ?? 0)
+        let majority = configuration.reachedByQuorum { voter in
+            voter == id ? .max : current.progress(of: voter)?.roundAcknowledged ?? 0
         }
-        confirmed.sort(by: >)
-        guard confirmed.count >= quorumSize else { return }
-        let majority = confirmed[quorumSize - 1]
         while let round = leadership?.rounds.first, round.number <= majority {
             leadership?.rounds.removeFirst()
             answer(round)

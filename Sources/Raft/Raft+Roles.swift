@@ -56,17 +56,25 @@ extension Raft {
     mutating func resetElectionTimer() {
         electionElapsed = 0
         heartbeatElapsed = 0
-        let ticks = UInt64(max(settings.electionTicks, 1))
-        electionTimeoutTicks = Int(ticks + random.next() % ticks)
+        let ticks = UInt64(max(electionTicks, 1))
+        electionTimeoutTicks = Int(ticks + random.next() % ticks) + patienceTicks
+    }
+
+    /// Who had better not lead waits for the others first.
+    private var patienceTicks: Int {
+        guard let own = configuration[id] else { return 0 }
+        if own.role == .witness { return electionTicks }
+        let highest = configuration.members.filter { $0.role == .voter }.map(\.priority).max() ?? 0
+        return own.priority < highest ? electionTicks / 2 : 0
     }
 
     mutating func tick() {
         electionElapsed += 1
         if role == .leader {
             tickLeader()
-        } else if mayCampaign, installing == nil, electionElapsed >= electionTimeoutTicks {
+        } else if mayCampaign, installing == nil, electionElapsed >= electionTimeoutTicks, !isBoundByPromise {
             campaign(transfer: false)
-        } else if !mayCampaign, electionElapsed >= 2 * settings.electionTicks {
+        } else if !mayCampaign, electionElapsed >= 2 * electionTicks {
             // Without a vote it can do nothing about a silent leader but stop to believe in it.
             leader = nil
         }
@@ -74,12 +82,14 @@ extension Raft {
 
     private mutating func tickLeader() {
         heartbeatElapsed += 1
-        if electionElapsed >= settings.electionTicks {
+        if electionElapsed >= electionTicks {
             electionElapsed = 0
             leadership?.transferTarget = nil
             checkQuorum()
             guard role == .leader else { return }
+            adaptElectionTicks()
         }
+        handOver()
         if heartbeatElapsed >= settings.heartbeatTicks {
             heartbeatElapsed = 0
             broadcastHeartbeat()
@@ -89,24 +99,20 @@ extension Raft {
     /// A leader that hears no majority is none (D 6.2): its clients shall go elsewhere.
     private mutating func checkQuorum() {
         guard var current = leadership else { return }
-        var active = 0
-        for voter in configuration.voters {
-            if voter == id || current.progress(of: voter)?.recentlyActive == true { active += 1 }
-        }
+        let isHeard = configuration.isQuorum { $0 == id || current.progress(of: $0)?.recentlyActive == true }
         for place in current.peers.indices { current.peers[place].progress.recentlyActive = false }
         leadership = current
-        if active < quorumSize { becomeFollower(term: term, leader: nil) }
+        if !isHeard { becomeFollower(term: term, leader: nil) }
     }
 
     /// A voter may, and one whose removal is in its log but not known to be committed: with two members its log can be
     /// the longer one, so that the other could never be elected without it (D 4.2.2).
     private var mayCampaign: Bool {
+        if isRecovering { return false }
         if isVoter { return true }
         guard configurationIndex > commit else { return false }
         return configurationsBefore.last?.configuration.isVoter(id) ?? false
     }
-
-    package var quorumSize: Int { configuration.voters.count / 2 + 1 }
 
     // MARK: - Elections
 
@@ -118,17 +124,22 @@ extension Raft {
             requestVotes(transfer: true)
         } else {
             becomePreCandidate()
-            for voter in configuration.voters where voter != id {
+            for voter in electorate where voter != id {
                 send(.preVote(lastIndex: log.lastIndex, lastTerm: log.lastTerm), to: voter, term: term + 1)
             }
             countVote(from: id, granted: true)
         }
     }
 
+    private var electorate: [NodeID] {
+        configuration.outgoing.isEmpty
+            ? configuration.voters : Array(Set(configuration.voters + configuration.outgoing)).sorted()
+    }
+
     private mutating func requestVotes(transfer: Bool) {
         // The own vote is on disk before anybody hears of the candidacy: a candidate that forgot it could lead its term
         // twice. It also counts only then, like everybody else's.
-        for voter in configuration.voters where voter != id {
+        for voter in electorate where voter != id {
             sendWhenDurable(.vote(lastIndex: log.lastIndex, lastTerm: log.lastTerm, transfer: transfer), to: voter)
         }
         sendWhenDurable(.voteReply(granted: true), to: id)
@@ -139,15 +150,14 @@ extension Raft {
             return
         }
         votes.append((voter, granted))
-        let grants = votes.count { $0.granted }
-        if grants >= quorumSize {
+        if configuration.isQuorum({ voter in votes.contains { $0.id == voter && $0.granted } }) {
             if role == .preCandidate {
                 becomeCandidate()
                 requestVotes(transfer: false)
             } else {
                 becomeLeader()
             }
-        } else if votes.count - grants > configuration.voters.count - quorumSize {
+        } else if !configuration.isQuorum({ voter in !votes.contains { $0.id == voter && !$0.granted } }) {
             becomeFollower(term: term, leader: nil)
         }
     }
@@ -155,7 +165,8 @@ extension Raft {
     /// Answers RequestVote and its rehearsal (P 5.2, 5.4.1).
     mutating func handleVoteRequest(_ message: Message, lastIndex: Index, lastTerm: Term, isRehearsal: Bool) {
         let isFree = vote == message.from || (vote == nil && leader == nil) || (isRehearsal && message.term > term)
-        let granted = isFree && installing == nil && log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm)
+        let granted =
+            isFree && installing == nil && !isRecovering && log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm)
         if isRehearsal {
             // A granted rehearsal answers in the asked term, a refused one in the own, so that a laggard learns it.
             sendWhenDurable(.preVoteReply(granted: granted), to: message.from, term: granted ? message.term : term)

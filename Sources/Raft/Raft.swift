@@ -26,6 +26,12 @@ package struct Raft: Sendable {
         package var promotionLagMax: Index = 256
         /// Bytes of entries in memory, for want of being applied, at which a follower takes no more.
         package var unappliedBytesMax = 64 << 20
+        package var tickMilliseconds = 100
+        /// If a leader answers reads without asking anybody while no other can have been elected (D 6.4.1). It takes clocks
+        /// that differ by no more than `clockDriftMax`.
+        package var usesLeases = false
+        /// How much faster or slower than real time a clock may run.
+        package static let clockDriftMax = 0.05
 
         package init() {}
     }
@@ -45,6 +51,22 @@ package struct Raft: Sendable {
     /// Earlier configurations that an entry cut off the log may bring back, ascending.
     var configurationsBefore: [(index: Index, configuration: Configuration)] = []
 
+    /// Which log this member has: one more after each that it lost. What it acknowledged of an earlier one is void.
+    package let logEpoch: UInt64
+    /// It lost entries that it had acknowledged. Until it has everything that may have been committed with its help, it
+    /// votes for nobody: see DESIGN.md.
+    package internal(set) var isRecovering: Bool
+    /// Once this is durable it is as good as before.
+    var recoveredAt: Index?
+    /// All members that have state have the log up to here, as the leader said last.
+    package internal(set) var storedIndex: Index = 0
+    /// The shell's monotonic clock in nanoseconds. Only leases and round trips are measured by it.
+    package var now: UInt64 = 0
+    /// It promised to elect nobody before.
+    var promisedUntil: UInt64 = 0
+    /// Ticks without word from a leader after which there may be an election: the settings', or longer if the leader, or
+    /// elections that came to nothing, say so.
+    package internal(set) var electionTicks: Int
     /// Numbers the requests received from the shell, one per event.
     package internal(set) var attempt: UInt64 = 0
     /// Tells this start of the member from all others.
@@ -79,8 +101,12 @@ package struct Raft: Sendable {
     ///   - applied: what the state machine has; the tail of `log` holds all after it.
     package init(
         id: NodeID, settings: Settings, hardState: HardState, log: Log, configuration: Configuration, applied: Index,
-        seed: UInt64
+        seed: UInt64, now: UInt64 = 0, logEpoch: UInt64 = 0, isRecovering: Bool = false
     ) {
+        self.now = now
+        self.logEpoch = logEpoch
+        self.isRecovering = isRecovering
+        electionTicks = settings.electionTicks
         self.id = id
         self.settings = settings
         self.term = hardState.term
@@ -102,6 +128,8 @@ package struct Raft: Sendable {
             }
             adoptConfigurations(of: tail)
         }
+        // Whom it promised what before it stopped is not remembered.
+        _ = promise()
         resetElectionTimer()
     }
 
@@ -181,6 +209,7 @@ package struct Raft: Sendable {
 
     private mutating func noteAppended(_ sequence: UInt64) {
         log.noteAppended(sequence: sequence)
+        finishRecovery()
         if role == .leader { advanceCommit() }
     }
 
@@ -200,6 +229,13 @@ package struct Raft: Sendable {
 
     mutating func sendWhenDurable(_ body: Message.Body, to peer: NodeID, term: Term? = nil) {
         ready.messagesWhenDurable.append(Message(from: id, to: peer, term: term ?? self.term, body: body))
+    }
+
+    /// From when what may have been committed with the help of the lost log is here again.
+    mutating func finishRecovery() {
+        guard isRecovering, let index = recoveredAt, log.durableIndex >= index else { return }
+        isRecovering = false
+        ready.hasRecovered = true
     }
 
     mutating func append(_ entries: [Entry]) {

@@ -47,11 +47,13 @@ package struct Ready: Sendable {
     package var changesRefused: [(requestID: UInt64, refusal: ChangeRefusal)] = []
     package var logReads: [LogRead] = []
     package var snapshotsWanted: [NodeID] = []
+    /// What was lost is here again: the disk need not remember the loss any more.
+    package var hasRecovered = false
 
     package var isEmpty: Bool {
         hardState == nil && append == nil && messages.isEmpty && messagesWhenDurable.isEmpty && install == nil
             && apply.isEmpty && readStates.isEmpty && readsDropped.isEmpty && proposalsDropped.isEmpty
-            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty
+            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty && !hasRecovered
     }
 
     /// If the log lane has work with this.

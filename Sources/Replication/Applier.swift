@@ -14,6 +14,8 @@ package final class Applier<Shell: ReplicationShell> {
     private var waitingReads: [(index: Index, read: PendingRead)] = []
     private var frozenAt: UInt64
     private var hasBegun = false
+    /// It keeps the log and no state but the membership.
+    private var isWitness: Bool
     /// What the newest frozen memtable completes.
     private var frozenIndex: Index
 
@@ -22,6 +24,7 @@ package final class Applier<Shell: ReplicationShell> {
         openStore = store
         frozenAt = shell.now
         frozenIndex = store.meta.appliedIndex
+        isWitness = store.meta.members.isWitness(shell.identity.memberID)
     }
 
     private var store: KeyValueStore {
@@ -79,6 +82,10 @@ package final class Applier<Shell: ReplicationShell> {
                 store.applyNothing(index: entry.index, term: entry.term)
                 return nil
             }
+            if isWitness, !CommandEnvelope.isPublish(entry.payload) {
+                store.applyNothing(index: entry.index, term: entry.term)
+                return (id, .failure(.witness))
+            }
             let result = try store.apply(
                 command, index: entry.index, term: entry.term, wantsAnswer: shell.awaits(id))
             shell.metrics.proposalsApplied.add()
@@ -104,6 +111,7 @@ package final class Applier<Shell: ReplicationShell> {
         let removed = before.members.map(\.id).filter { !members.contains($0) }
         store.applyConfiguration(
             change.configuration.encoded(), memberIDs: members, removed: removed, index: entry.index, term: entry.term)
+        isWitness = change.configuration.isWitness(shell.identity.memberID)
         shell.noteMembership(store.meta, removed: removed)
     }
 
@@ -174,6 +182,7 @@ package final class Applier<Shell: ReplicationShell> {
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
         frozenIndex = mark.index
+        isWitness = mark.configuration.isWitness(shell.identity.memberID)
         shell.metrics.snapshotsReceived.add()
         noteBegun()
         shell.noteMembership(store.meta, removed: [])

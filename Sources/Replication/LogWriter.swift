@@ -68,6 +68,10 @@ package final class LogWriter<Shell: ReplicationShell> {
             case .reset(let mark):
                 try whileFull { () throws(StorageError) in try store.reset(index: mark.index, term: mark.term) }
                 shell.post(ConsensusWork.raft(.installed(mark.index)))
+            case .recovered:
+                try store.finishRecovery()
+                try File.removeSetAside(shell.directory.statePath, suffixes: ["", "-wal"])
+                shell.logger.info("everything that was lost is here again")
             case .stop(let done):
                 try store.syncMark()
                 done()

@@ -1,10 +1,14 @@
 internal import Bytes
+package import Logging
 package import MVCC
 package import Raft
 package import SQLite
 package import Storage
 
 /// What a member finds on its disk at its start; each part is then owned by one lane.
+///
+/// A part that is damaged is set aside and begun anew; the other members fill it again. What makes that safe is the durable
+/// mark: from it the member still knows its term and its vote, and until it has everything back it votes for nobody.
 package struct MemberDisk {
     /// Founders begin as if they had a snapshot of index 1: whoever joins later finds the log's beginning cut, and so
     /// gets a snapshot with the configuration.
@@ -16,44 +20,67 @@ package struct MemberDisk {
     package let pruneMark: PruneMark
 
     /// Opens what `directory` holds of member `identity`, or begins to fill it when it has no owner yet.
-    /// - Parameter founding: the configuration that a founder begins with; nil for a newcomer.
+    /// - Parameters:
+    ///   - founding: the configuration that a founder begins with; nil for a newcomer.
+    ///   - mayRepair: if there are others to get everything back from.
     package init(
-        _ directory: DataDirectory, identity: Identity, founding: Configuration?
+        _ directory: DataDirectory, identity: Identity, founding: Configuration?, mayRepair: Bool, logger: Logger
     ) throws(StorageError) {
         let isNew = try directory.identity() == nil
         if isNew { try directory.beginFirstStart() }
-        var initial = StateMeta(clusterID: identity.clusterID)
-        if let founding {
-            initial.configuration = founding.encoded()
-            initial.appliedIndex = Self.foundingIndex
-            initial.appliedTerm = 1
-        }
-        let path = directory.statePath
-        guard isNew || File.exists(path) else { throw .damaged(path: path, reason: "it is missing") }
-        pruneMark = PruneMark()
-        let mark = pruneMark
-        (writer, store) = try storage(path) { () throws(SQLiteError) in
-            (try StateWriter(path: path, initial: isNew ? initial : nil), try Self.openStore(path, mark))
-        }
-        guard store.meta.clusterID == identity.clusterID else {
-            throw .unusable(
-                "\(path) belongs to fabric \(String(store.meta.clusterID, radix: 16)), not to this one")
-        }
-        log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: isNew)
-        if store.meta.appliedIndex > 0, log.term(at: store.meta.appliedIndex) != store.meta.appliedTerm,
-            log.loaded().baseIndex < store.meta.appliedIndex
-        {
-            // A founder's first start, or an install that a crash cut short after the image was in place: the log that
-            // is still there ends before the state, or is another's.
-            try log.reset(index: store.meta.appliedIndex, term: store.meta.appliedTerm)
-        }
-        guard store.meta.appliedIndex >= log.loaded().baseIndex else {
-            throw .damaged(
-                path: path,
-                reason:
-                    "it ends at entry \(store.meta.appliedIndex), but the log begins after \(log.loaded().baseIndex)")
+        let opening = Opening(directory: directory, clusterID: identity.clusterID, pruneMark: PruneMark())
+        pruneMark = opening.pruneMark
+        if isNew {
+            var initial = StateMeta(clusterID: identity.clusterID)
+            if let founding {
+                initial.configuration = founding.encoded()
+                initial.appliedIndex = Self.foundingIndex
+                initial.appliedTerm = 1
+            }
+            (writer, store) = try opening.state(initial: initial)
+            log = try opening.log(isNew: true, for: store.meta)
+        } else {
+            let noted = try directory.notedDamage()
+            if let noted, !mayRepair {
+                throw .damaged(path: noted.isOfState ? directory.statePath : directory.logPath, reason: noted.reason)
+            }
+            (writer, store) = try Self.repairing(mayRepair, logger) { () throws(StorageError) in
+                if let noted, noted.isOfState { throw .damaged(path: directory.statePath, reason: noted.reason) }
+                return try opening.state(initial: nil)
+            } instead: { () throws(StorageError) in
+                try opening.replaceState()
+            }
+            let meta = store.meta
+            log = try Self.repairing(mayRepair, logger) { () throws(StorageError) in
+                if let noted, !noted.isOfState { throw .damaged(path: directory.logPath, reason: noted.reason) }
+                // Without its state a log is of no use: where it begins nobody knows any more.
+                guard meta.appliedIndex > 0 || !opening.wasReplaced else {
+                    throw .damaged(path: directory.logPath, reason: "the state it continues is lost")
+                }
+                return try opening.log(isNew: false, for: meta)
+            } instead: { () throws(StorageError) in
+                try LogStore(
+                    replacing: directory.logPath, markPath: directory.markPath, index: meta.appliedIndex,
+                    term: meta.appliedTerm)
+            }
+            try directory.clearDamage()
         }
         try SnapshotStore(directory: directory.snapshotPath).removeLeftovers()
+    }
+
+    private static func repairing<T>(
+        _ mayRepair: Bool, _ logger: Logger, _ open: () throws(StorageError) -> T,
+        instead replace: () throws(StorageError) -> T
+    ) throws(StorageError) -> T {
+        do throws(StorageError) {
+            return try open()
+        } catch {
+            guard mayRepair, case .damaged(let path, let reason) = error else { throw error }
+            logger.error(
+                "\(path) is damaged: \(reason). It is set aside, and everything is fetched from the other members; until then this member votes for nobody"
+            )
+            return try replace()
+        }
     }
 
     /// The state in `kv.db` at `path`.
@@ -69,8 +96,9 @@ package struct MemberDisk {
     }
 
     /// Consensus as this member left it.
+    /// - Parameter now: the shell's clock.
     package func raft(
-        _ identity: Identity, _ settings: Raft.Settings, seed: UInt64
+        _ identity: Identity, _ settings: Raft.Settings, seed: UInt64, now: UInt64
     ) throws(StorageError) -> Raft {
         let contents = log.loaded()
         let meta = store.meta
@@ -82,7 +110,63 @@ package struct MemberDisk {
             log: Log(
                 baseIndex: contents.baseIndex, baseTerm: contents.baseTerm, runs: contents.runs,
                 lastIndex: contents.lastIndex, tail: tail),
-            configuration: meta.members, applied: meta.appliedIndex, seed: seed)
+            configuration: meta.members, applied: meta.appliedIndex, seed: seed, now: now,
+            logEpoch: contents.logEpoch, isRecovering: contents.isRecovering)
+    }
+}
+
+/// Opens the parts of a directory.
+private final class Opening {
+    let directory: DataDirectory
+    let clusterID: UInt64
+    let pruneMark: PruneMark
+    /// The state was lost and begun anew.
+    private(set) var wasReplaced = false
+
+    init(directory: DataDirectory, clusterID: UInt64, pruneMark: PruneMark) {
+        self.directory = directory
+        self.clusterID = clusterID
+        self.pruneMark = pruneMark
+    }
+
+    func state(initial: StateMeta?) throws(StorageError) -> (StateWriter, KeyValueStore) {
+        let path = directory.statePath
+        guard initial != nil || File.exists(path) else { throw .damaged(path: path, reason: "it is missing") }
+        let (writer, store) = try storage(path) { () throws(SQLiteError) in
+            (try StateWriter(path: path, initial: initial), try MemberDisk.openStore(path, pruneMark))
+        }
+        guard store.meta.clusterID == clusterID else {
+            throw .unusable("\(path) belongs to fabric \(String(store.meta.clusterID, radix: 16)), not to this one")
+        }
+        return (writer, store)
+    }
+
+    /// Begins as empty as a newcomer: the leader sends a snapshot.
+    func replaceState() throws(StorageError) -> (StateWriter, KeyValueStore) {
+        wasReplaced = true
+        try File.setAside(directory.statePath, suffixes: ["", "-wal"])
+        try File.remove(directory.statePath + "-shm")
+        let opened = try state(initial: StateMeta(clusterID: clusterID))
+        try File.syncDirectory(of: directory.statePath)
+        return opened
+    }
+
+    func log(isNew: Bool, for meta: StateMeta) throws(StorageError) -> LogStore {
+        let log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: isNew)
+        if meta.appliedIndex > 0, log.term(at: meta.appliedIndex) != meta.appliedTerm,
+            log.loaded().baseIndex < meta.appliedIndex
+        {
+            // A founder's first start, or an install that a crash cut short after the image was in place: the log that
+            // is still there ends before the state, or is another's.
+            try log.reset(index: meta.appliedIndex, term: meta.appliedTerm)
+        }
+        let baseIndex = log.loaded().baseIndex
+        guard meta.appliedIndex >= baseIndex else {
+            throw .damaged(
+                path: directory.statePath,
+                reason: "it ends at entry \(meta.appliedIndex), but the log begins after \(baseIndex)")
+        }
+        return log
     }
 }
 

@@ -66,6 +66,7 @@ package struct Replica<Shell: ReplicationShell> {
 
     /// Takes in what was posted; false when the lane shall end.
     package mutating func handle(_ work: [ConsensusWork]) -> Bool {
+        raft.now = shell.now
         for item in work {
             switch item {
             case .raft(let event): raft.receive(event)
@@ -190,6 +191,7 @@ package struct Replica<Shell: ReplicationShell> {
     // MARK: - Time
 
     package mutating func tick(_ now: UInt64) {
+        raft.now = now
         ticks += 1
         raft.receive(.tick)
         shell.post(ApplyWork.tick)
@@ -268,6 +270,7 @@ package struct Replica<Shell: ReplicationShell> {
         }
         if !ready.apply.isEmpty { shell.post(ApplyWork.entries(ready.apply)) }
         for state in ready.readStates { release(state) }
+        if ready.hasRecovered { shell.post(LogWork.recovered) }
         for read in ready.logReads { shell.post(LogWork.read(read)) }
         for peer in ready.snapshotsWanted {
             snapshotsUnderWay[peer] = Hold(index: raft.log.baseIndex)
@@ -326,6 +329,8 @@ package struct Replica<Shell: ReplicationShell> {
         guard checkpointed > kept else { return }
         var target = min(checkpointed - kept, raft.applied)
         for hold in snapshotsUnderWay.values { target = min(target, hold.index) }
+        // When the others die, a witness may be the only one left that has what it holds.
+        if raft.configuration.isWitness(raft.id) { target = min(target, raft.storedIndex) }
         guard target >= raft.log.baseIndex + shell.settings.snapshotCount else { return }
         raft.receive(.compact(to: target))
         shell.post(LogWork.compact(to: target))

@@ -4,6 +4,8 @@ package import Raft
 package struct ReplicationSettings: Sendable {
     package var heartbeatMilliseconds = 100
     package var electionMilliseconds = 1000
+    /// If reads are answered by a leader's lease, without asking the others: see `Raft.Settings.usesLeases`.
+    package var usesLeases = true
     package var snapshotCount: UInt64 = 10_000
     package var catchUpEntries: UInt64 = 5_000
     /// Bytes of changes in memory at which they are written to `kv.db`.
@@ -16,6 +18,8 @@ package struct ReplicationSettings: Sendable {
     package var raft: Raft.Settings {
         var settings = Raft.Settings()
         settings.electionTicks = max(2, electionMilliseconds / heartbeatMilliseconds)
+        settings.tickMilliseconds = heartbeatMilliseconds
+        settings.usesLeases = usesLeases
         return settings
     }
 }

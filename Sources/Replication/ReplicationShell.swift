@@ -32,6 +32,8 @@ package enum LogWork: Sendable {
     case read(Ready.LogRead)
     case compact(to: Index)
     case reset(SnapshotMark)
+    /// What the lost log had is here again.
+    case recovered
     case stop(@Sendable () -> Void)
 }
 

@@ -38,6 +38,12 @@ package enum CommandEnvelope {
         return writer.bytes
     }
 
+    /// If the command is a member's attributes, which also those take up who have no state.
+    static func isPublish(_ payload: [UInt8]) -> Bool {
+        guard var (_, reader) = open(payload), case .publish? = try? Command(from: &reader) else { return false }
+        return true
+    }
+
     /// The request's id, and a reader at the command; nil when there is not even an id.
     package static func open(_ payload: [UInt8]) -> (requestID: UInt64, command: ByteReader)? {
         var reader = ByteReader(payload)

@@ -16,6 +16,8 @@ package enum ServerError: Error, Equatable, Sendable {
     case stopping
     case change(ChangeRefusal)
     case badTransferTarget
+    /// This member is a witness: it holds no keys.
+    case witness
     /// This member's disk cannot be read.
     case disk(String)
 }

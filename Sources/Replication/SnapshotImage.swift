@@ -9,13 +9,20 @@ package struct SnapshotImage: Sendable {
     package let path: String
 
     /// Copies what the file holds now.
-    /// - Parameter appliedIndex: names the file; the image may be of a later index.
-    package init(of directory: DataDirectory, appliedIndex: Index) throws(StorageError) {
-        path = SnapshotStore(directory: directory.snapshotPath).outgoingPath(appliedIndex)
+    /// - Parameters:
+    ///   - appliedIndex: names the file; the image may be of a later index.
+    ///   - isForWitness: without the keys.
+    package init(of directory: DataDirectory, appliedIndex: Index, isForWitness: Bool) throws(StorageError) {
+        path = SnapshotStore(directory: directory.snapshotPath).outgoingPath(appliedIndex, isBare: isForWitness)
         let target = path
         try Self.remove(target)
         let meta = try storage(directory.statePath) { () throws(SQLiteError) in
-            try StateReader(path: directory.statePath, cacheBytes: 1 << 20).copy(to: target)
+            let reader = try StateReader(path: directory.statePath, cacheBytes: 1 << 20)
+            if isForWitness {
+                try StateWriter.writeBare(try reader.meta(), to: target)
+            } else {
+                try reader.copy(to: target)
+            }
             return try inspectImage(at: target)
         }
         let size = try SnapshotStore.measure(target)
@@ -41,34 +48,50 @@ package struct SnapshotImage: Sendable {
     }
 }
 
-/// The image that is being sent, shared by all peers that need one at the time.
-package struct OutgoingSnapshot {
-    private var image: SnapshotImage?
-    private var receivers: Set<NodeID> = []
+/// The images that are being sent, each shared by all peers that need one at the time.
+package struct OutgoingSnapshots {
+    private struct Shelf {
+        var image: SnapshotImage?
+        var receivers: Set<NodeID> = []
+    }
+
+    private var whole = Shelf()
+    private var bare = Shelf()
 
     package init() {}
 
     /// An image for `peer`; the one that others get now, unless the log, which begins at `firstIndex`, was cut past it.
     package mutating func begin(
-        for peer: NodeID, of directory: DataDirectory, appliedIndex: Index, firstIndex: Index
+        for peer: NodeID, isWitness: Bool, of directory: DataDirectory, appliedIndex: Index, firstIndex: Index
     ) throws(StorageError) -> SnapshotImage {
-        if let old = image, receivers.isEmpty || old.header.mark.index + 1 < firstIndex {
+        var shelf = isWitness ? bare : whole
+        defer { if isWitness { bare = shelf } else { whole = shelf } }
+        if let old = shelf.image, shelf.receivers.isEmpty || old.header.mark.index + 1 < firstIndex {
             try old.remove()
-            image = nil
+            shelf.image = nil
         }
-        let current: SnapshotImage
-        if let image { current = image } else { current = try SnapshotImage(of: directory, appliedIndex: appliedIndex) }
-        image = current
-        receivers.insert(peer)
-        return current
+        let image: SnapshotImage
+        if let current = shelf.image {
+            image = current
+        } else {
+            image = try SnapshotImage(of: directory, appliedIndex: appliedIndex, isForWitness: isWitness)
+        }
+        shelf.image = image
+        shelf.receivers.insert(peer)
+        return image
     }
 
     /// `peer` has it, or gave up.
     package mutating func end(for peer: NodeID) throws(StorageError) {
-        receivers.remove(peer)
-        guard receivers.isEmpty, let old = image else { return }
+        try Self.end(for: peer, &whole)
+        try Self.end(for: peer, &bare)
+    }
+
+    private static func end(for peer: NodeID, _ shelf: inout Shelf) throws(StorageError) {
+        shelf.receivers.remove(peer)
+        guard shelf.receivers.isEmpty, let old = shelf.image else { return }
         try old.remove()
-        image = nil
+        shelf.image = nil
     }
 }
 

@@ -27,6 +27,9 @@ package final class RunningMember: Sendable {
     package var isDiskFull: Bool { core.isDiskFull }
     package var settings: ServerSettings { core.serverSettings }
 
+    /// If it keeps the log and no state.
+    package var isWitness: Bool { core.membership[id]?.member.isWitness ?? false }
+
     private var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
     // MARK: - Writes
@@ -36,6 +39,7 @@ package final class RunningMember: Sendable {
         let id = core.requests.makeID()
         let payload = CommandEnvelope.encode(command, requestID: id)
         guard payload.count <= core.serverSettings.requestBytesMax + 4096 else { throw .requestTooLarge }
+        guard !isWitness || command.isPublish else { throw .witness }
         guard !core.isDiskFull else { throw .noSpace }
         guard !core.isBehind else { throw .tooManyRequests }
         let proposal = Proposal(id: id, kind: .command, payload: payload)
@@ -80,6 +84,7 @@ package final class RunningMember: Sendable {
         serializable: Bool, _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
     ) async throws(ServerError) -> T {
         guard !core.isStopping else { throw .stopping }
+        guard !isWitness else { throw .witness }
         let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
         defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
         guard underWay <= core.serverSettings.requestsMax else { throw .tooManyRequests }
@@ -228,4 +233,8 @@ extension TxnRequest {
                 }
             }
     }
+}
+
+extension Command {
+    fileprivate var isPublish: Bool { if case .publish = self { true } else { false } }
 }

@@ -96,6 +96,7 @@ final class MemberCore: Sendable {
     /// Ends the process: the disk failed, and what it holds now is unknown. The next start finds out.
     func fail(_ error: StorageError) -> Never {
         logger.critical("this member stops: \(error)")
+        directory.note(error)
         fflush(nil)
         _exit(1)
     }
@@ -154,7 +155,17 @@ final class MemberCore: Sendable {
     func noteMembership(_ meta: StateMeta, removed: [NodeID]) {
         let membership = Membership(
             configuration: meta.members, attributes: meta.attributes)
-        published.withLock { $0.membership = membership }
+        let isNews = published.withLock { published in
+            defer { published.membership = membership }
+            return published.membership.peers != membership.peers
+        }
+        // For a start without a state to find them in.
+        if isNews, !membership.entries.isEmpty {
+            let others = membership.entries.compactMap { entry in
+                entry.member.id == identity.memberID ? nil : entry.member.peerURLs.first.map { (entry.member.id, $0) }
+            }
+            orFail { () throws(StorageError) in try directory.writeHints(others) }
+        }
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
         if removed.contains(identity.memberID) { onEnd(.removed) }
@@ -181,7 +192,7 @@ final class MemberCore: Sendable {
     func follow(_ configuration: Configuration) {
         let applied = membership.entries.map(\.member)
         var addresses = applied.isEmpty ? published.withLock { $0.hints } : [:]
-        for member in applied + configuration.members {
+        for member in applied + configuration.everybody {
             guard let url = member.peerURLs.first, let address = PeerAddress(url: url) else { continue }
             addresses[member.id] = address
         }

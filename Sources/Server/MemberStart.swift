@@ -30,7 +30,10 @@ extension RunningMember {
         let isFresh = directory.isFresh()
         let identity = try self.identity(settings, directory, ticket)
         let founding = isFresh && ticket == nil ? foundingConfiguration(settings) : nil
-        let disk = try MemberDisk(directory, identity: identity, founding: founding)
+        let founders = foundingConfiguration(settings).members.filter { $0.id != identity.memberID }
+        let mayRepair = try !founders.isEmpty || !directory.hints().isEmpty
+        let disk = try MemberDisk(
+            directory, identity: identity, founding: founding, mayRepair: mayRepair, logger: logger)
         let core = MemberCore(
             settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, logger: logger,
             onEnd: onEnd)
@@ -45,13 +48,15 @@ extension RunningMember {
         if let ticket {
             try directory.writeHints(ticket.peers.compactMap { peer in peer.peerURLs.first.map { (peer.id, $0) } })
         }
-        for (id, url) in try directory.hints() {
+        let known = founders.compactMap { founder in founder.peerURLs.first.map { (id: founder.id, url: $0) } }
+        for (id, url) in try known + directory.hints() {
             if let address = PeerAddress(url: url) { core.addHint(id, address) }
         }
         if disk.isEmptyFounder { transport.directory.setUnconfirmed() }
         for address in settings.peerListenAddresses { try transport.listen(at: address) }
         var generator = SystemRandomNumberGenerator()
-        let raft = try disk.raft(identity, settings.replication.raft, seed: generator.next())
+        let raft = try disk.raft(
+            identity, settings.replication.raft, seed: generator.next(), now: monotonicNanoseconds())
         core.noteMembership(disk.store.meta, removed: [])
         core.publish(disk.store.view(), pendingBytes: disk.store.pendingBytes)
         // The identity is written last: a directory that has one is complete.

@@ -22,15 +22,15 @@ final class SnapshotLane: Sendable {
     }
 
     func run() {
-        var outgoing = OutgoingSnapshot()
+        var outgoing = OutgoingSnapshots()
         while true {
             for work in mailbox.take(until: nil) {
                 switch work {
                 case .send(let peer):
                     do throws(StorageError) {
                         let image = try outgoing.begin(
-                            for: peer, of: core.directory, appliedIndex: core.view.appliedIndex,
-                            firstIndex: core.status.firstIndex)
+                            for: peer, isWitness: core.status.configuration.isWitness(peer), of: core.directory,
+                            appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
                         send(image.header, image.path, to: peer)
                     } catch {
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")

@@ -20,8 +20,8 @@ struct Machine {
     var durable: Durable?
     /// It lost, or may have lost, what it had promised to keep.
     var isDamaged = false
-    /// The member that did; whole again is only another.
-    var damagedID: NodeID?
+    /// The member and the log that were harmed; whole again is only another.
+    var harmed: (id: NodeID, logEpoch: UInt64)?
 
     struct Durable {
         var lastIndex: Index

@@ -142,12 +142,16 @@ struct Oracle {
     }
 
     /// Equal state at equal applied index.
-    mutating func noteState(_ view: View, at id: NodeID) throws(Violation) {
+    mutating func noteState(_ view: View, at id: NodeID, isWitness: Bool) throws(Violation) {
         let index = view.appliedIndex
         guard index > Self.base else { return }
         guard index <= lastIndex else {
             throw Violation(
                 check: "state machine safety", detail: "\(id) is at \(index), but \(lastIndex) was committed")
+        }
+        if isWitness {
+            guard view.revision == 1 else { throw Violation(check: "a witness has no state", detail: "\(id) has") }
+            return
         }
         let place = Int(index - Self.base) - 1
         guard view.revision == committed[place].revision else {

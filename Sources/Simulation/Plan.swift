@@ -16,6 +16,10 @@ package struct Plan: Sendable {
     var faultNanoseconds: UInt64
     var linkNanoseconds: UInt64
     var syncNanoseconds: UInt64
+    /// The last founder is a witness.
+    var hasWitness: Bool
+    /// Members differ in priority.
+    var hasPriorities: Bool
     var raft = Raft.Settings()
     var replication = ReplicationSettings()
 
@@ -29,11 +33,13 @@ package struct Plan: Sendable {
         clients = dice.between(1, 4)
         keys = dice.pick([3, 10, 50])
         // The busier, the shorter: a run costs about the same.
-        let pace = dice.pick([(5, 20, 500), (100, 60, 1000), (100, 60, 3000), (400, 200, 2000), (2000, 600, 4000), (10_000, 3600, 20_000)])
+        let pace = dice.pick([
+            (5, 20, 500), (100, 60, 1000), (100, 60, 3000), (400, 200, 2000), (2000, 600, 4000), (10_000, 3600, 20_000),
+        ])
         thinkNanoseconds = UInt64(pace.0) * 1_000_000
         faultSeconds = UInt64(pace.1)
         faultNanoseconds = UInt64(pace.2) * 1_000_000
-        linkNanoseconds = dice.pick([50, 200, 1000, 10_000, 50_000]) * 1000
+        linkNanoseconds = dice.pick([50, 200, 1000, 10_000, 50_000, 250_000, 500_000]) * 1000
         syncNanoseconds = dice.pick([100, 1000, 10_000]) * 1000
         if dice.chance(0.5) {
             raft.recentBytesMax = 2000
@@ -48,6 +54,10 @@ package struct Plan: Sendable {
         replication.memtableMillisecondsMax = UInt64(dice.pick([300, 1000, 5000]))
         replication.memtableBytesMax = dice.pick([3000, 50_000, 16 << 20])
         raft.electionTicks = dice.pick([5, 10, 10, 10])
+        hasWitness = voters >= 3 && dice.chance(0.25)
+        hasPriorities = dice.chance(0.3)
+        // A clock that stands still is beyond what leases promise to bear.
+        raft.usesLeases = dice.chance(0.7) && !faults.contains(.freeze)
         replication.electionMilliseconds = raft.electionTicks * replication.heartbeatMilliseconds
         faults.removeAll { without.contains($0.rawValue) }
     }

@@ -47,9 +47,11 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private(set) var view: View?
     private var pendingBytes = 0
     private(set) var removed: [NodeID] = []
+    /// As of what is applied.
+    private(set) var isWitness = false
     private var waiting: [UInt64: (Outcome) -> Void] = [:]
     private var incoming = IncomingSnapshots()
-    var outgoing = OutgoingSnapshot()
+    var outgoing = OutgoingSnapshots()
     /// The highest commit index so far.
     private var commit: Index = 0
 
@@ -66,15 +68,19 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         logger = world.logger(of: machine)
         directory = try DataDirectory("/sim/\(machine)")
         let isFresh = directory.isFresh()
-        let disk = try MemberDisk(directory, identity: identity, founding: isFresh ? founding : nil)
+        let disk = try MemberDisk(
+            directory, identity: identity, founding: isFresh ? founding : nil, mayRepair: world.mayRepair,
+            logger: logger)
         pruneMark = disk.pruneMark
-        let raft = try disk.raft(identity, world.plan.raft, seed: world.dice.next())
+        let raft = try disk.raft(
+            identity, world.plan.raft, seed: world.dice.next(), now: world.clockReading(of: machine))
         if isFresh { try directory.finishFirstStart(identity) }
         store = disk.log
         logWriter = LogWriter(shell: self, store: disk.log)
         applier = Applier(shell: self, store: disk.store)
         checkpointer = Checkpointer(shell: self, writer: disk.writer, pruneMark: disk.pruneMark)
         removed = disk.store.meta.removedMembers
+        isWitness = disk.store.meta.members.isWitness(identity.memberID)
         replica = Replica(shell: self, raft: raft)
         view = disk.store.view()
     }
@@ -90,7 +96,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         commit = replica?.raft.commit ?? 0
         guard let view else { return }
         world.attempt { () throws(Violation) in
-            try world.oracle.noteState(view, at: identity.memberID)
+            try world.oracle.noteState(view, at: identity.memberID, isWitness: isWitness)
         }
         step { $0.dispatch() }
     }
@@ -218,7 +224,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
                 world.processDied(self, "the machine died within an operation of its disk")
             }
         } catch {
-            world.processDied(self, "\(error)")
+            world.processDied(self, "\(error)", error)
         }
     }
 
@@ -324,7 +330,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func publish(_ view: View, pendingBytes: Int) {
         self.view = view
         self.pendingBytes = pendingBytes
-        world.attempt { () throws(Violation) in try world.oracle.noteState(view, at: identity.memberID) }
+        world.attempt { () throws(Violation) in
+            try world.oracle.noteState(view, at: identity.memberID, isWitness: isWitness)
+        }
     }
 
     func publish(_ status: RaftStatus) {}
@@ -332,6 +340,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func noteMembership(_ meta: StateMeta, removed gone: [NodeID]) {
         removed = meta.removedMembers
+        isWitness = meta.members.isWitness(identity.memberID)
         if gone.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
     }
 

@@ -44,8 +44,9 @@ extension World {
     private static let patience: UInt64 = 10 * second
 
     func makeRequest(_ client: Int) {
-        let awake = machines.compactMap(\.process).filter { $0.view != nil }
-        guard !awake.isEmpty, !isOver else {
+        let awake = machines.compactMap(\.process).filter { !$0.isWitness }
+        // In the end they wait until all members agree on what they did.
+        guard !awake.isEmpty, isTroubled || now < faultsEndedAt + 5 * Self.second else {
             add(.request(client: client), after: Self.second)
             return
         }

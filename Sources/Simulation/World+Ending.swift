@@ -40,14 +40,17 @@ extension World {
             return
         }
         say("all is well")
-        for machine in machines { if let process = machine.process { checkContents(process) } }
+        for process in machines.compactMap(\.process) where !process.isWitness { checkContents(process) }
         isOver = true
     }
 
     private func whatIsWrong() -> String? {
         guard let leader, let raft = leader.replica?.raft else { return "there is no leader" }
+        guard !raft.configuration.isWitness(raft.id) else { return "a witness leads" }
         guard steward.lost.isEmpty else { return "lost members are not replaced" }
-        guard raft.configuration.members.allSatisfy({ $0.role != .joining }) else { return "somebody is still joining" }
+        guard raft.configuration.members.allSatisfy({ !$0.isJoining }), !raft.configuration.isJoint else {
+            return "somebody is still joining"
+        }
         for member in raft.configuration.members {
             guard let machine = machine(of: member.id), let process = machines[machine].process else {
                 return "member \(member.id) is not there"
@@ -60,7 +63,10 @@ extension World {
         // A write of each member's clients, after all that happened.
         if probes.isEmpty {
             for member in raft.configuration.members {
-                guard let machine = machine(of: member.id), let process = machines[machine].process else { continue }
+                guard let machine = machine(of: member.id), let process = machines[machine].process, !process.isWitness
+                else {
+                    continue
+                }
                 probes.append(sendProbe(through: process))
             }
         }

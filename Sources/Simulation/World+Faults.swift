@@ -86,10 +86,7 @@ extension World {
         } else if machines[number].process == nil {
             return
         }
-        if fault.isDamage {
-            machines[number].isDamaged = true
-            machines[number].damagedID = machines[number].nodeID
-        }
+        if fault.isDamage { harm(number) }
         let soon = Int64(faultDice.between(1, 60))
         switch fault {
         case .powerCut: return crash(number, powerCut: true)
@@ -116,6 +113,13 @@ extension World {
             machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
         }
         return whole.count >= configuration.voters.count / 2 + 1
+    }
+
+    private func harm(_ number: Int) {
+        machines[number].isDamaged = true
+        if let id = machines[number].nodeID {
+            machines[number].harmed = (id, machines[number].process?.replica?.raft.logEpoch ?? logEpochs[number] ?? 0)
+        }
     }
 
     private func flip(_ number: Int) {

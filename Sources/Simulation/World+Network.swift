@@ -83,7 +83,7 @@ extension World {
     private func travel(_ message: Message, from: Int, to: Int) {
         let link = network.links[from][to]
         guard !link.isCut, !network.dice.chance(link.loss), let message = damaged(message) else { return }
-        var arrival = now + network.dice.duration(mean: plan.linkNanoseconds) + link.extraNanoseconds
+        var arrival = now + linkDelay() + link.extraNanoseconds
         if isReordering, network.dice.chance(0.1) {
             arrival += network.dice.duration(mean: 50_000_000)
         } else {
@@ -98,6 +98,13 @@ extension World {
         if plan.faults.contains(.replay), network.dice.chance(0.01) {
             add(.deliver(message, to: to), after: network.dice.duration(mean: 20 * Self.second))
         }
+    }
+
+    private func linkDelay() -> UInt64 {
+        if isTroubled, plan.faults.contains(.delay), network.dice.chance(0.002) {
+            return network.dice.duration(mean: 10 * plan.linkNanoseconds)
+        }
+        return UInt64(Double(plan.linkNanoseconds) * (0.9 + 0.2 * network.dice.unit()))
     }
 
     /// The message as it arrives when bytes of its frame may change: nil when the receiver notices, which it must.
@@ -143,7 +150,8 @@ extension World {
     func makeSnapshot(_ process: SimulatedProcess, for peer: NodeID) {
         do throws(StorageError) {
             let image = try process.outgoing.begin(
-                for: peer, of: process.directory, appliedIndex: process.view?.appliedIndex ?? 0,
+                for: peer, isWitness: process.replica?.raft.configuration.isWitness(peer) ?? false,
+                of: process.directory, appliedIndex: process.view?.appliedIndex ?? 0,
                 firstIndex: (process.replica?.raft.log.baseIndex ?? 0) + 1)
             process.post(.snapshotStarted(peer, image.header.mark.index))
             say("m\(process.machine) sends a snapshot of \(image.header.mark.index) to member \(peer)")
@@ -210,7 +218,7 @@ extension World {
         do throws(StorageError) {
             try sender.outgoing.end(for: transfer.peer)
         } catch {
-            processDied(sender, "\(error)")
+            processDied(sender, "\(error)", error)
         }
     }
 }

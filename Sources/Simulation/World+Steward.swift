@@ -23,6 +23,7 @@ extension World {
             }
         }
         guard let leader, let configuration = leader.replica?.raft.configuration else { return }
+        mayRepair = configuration.members.count > 1
         settle(configuration)
         if replaceLost(leader, configuration) { return }
         guard isTroubled else { return }
@@ -39,10 +40,12 @@ extension World {
     /// Newcomers that are voters are whole again.
     private func settle(_ configuration: Configuration) {
         for number in machines.indices where machines[number].isDamaged {
-            let id = machines[number].nodeID
-            if let id, id != machines[number].damagedID, configuration.isVoter(id), machines[number].process != nil {
-                machines[number].isDamaged = false
-            }
+            guard let id = machines[number].nodeID, let raft = machines[number].process?.replica?.raft,
+                configuration.isVoter(id), !raft.isRecovering
+            else { continue }
+            if let harmed = machines[number].harmed, harmed.id == id, harmed.logEpoch == raft.logEpoch { continue }
+            say("m\(number) is whole again")
+            machines[number].isDamaged = false
         }
     }
 
@@ -74,8 +77,8 @@ extension World {
         switch faultDice.below(3) {
         case 0:
             if let machine = free.first { join(machine, leader, as: faultDice.chance(0.7) ? .joining : .learner) }
-        case 1:
-            let learners = configuration.members.filter { $0.role != .voter }
+        case 4:
+            let learners = configuration.members.filter { !$0.isVoting }
             if let learner = learners.randomElement(using: &faultDice) { change(leader, .promote(learner.id)) }
         default:
             guard configuration.voters.count > 2 || plan.voters < 3 else { return }
@@ -85,15 +88,27 @@ extension World {
         }
     }
 
+    /// Two votes at once: there are two sets of voters for a while.
+    private func changeSeveral(_ leader: SimulatedProcess, _ configuration: Configuration) {
+        var changes: [ConfigurationChange] = []
+        for member in configuration.members where faultDice.chance(0.4) {
+            changes.append(member.isVoting ? .remove(member.id) : .promote(member.id))
+        }
+        let left = configuration.voters.count - changes.count { if case .remove = $0 { true } else { false } }
+        if changes.count > 1, left >= 2 { change(leader, .several(changes)) }
+    }
+
     /// Lets a machine without a member become one.
-    private func join(_ machine: Int, _ leader: SimulatedProcess, as role: Member.Role) {
+    private func join(
+        _ machine: Int, _ leader: SimulatedProcess, as role: Member.Role, replacing old: NodeID? = nil
+    ) {
         steward.nextID += 1
         let id = steward.nextID
         machines[machine].role = .member(id)
         machines[machine].durable = nil
         wd_start(Int32(machine))
         say("m\(machine) joins as member \(id), \(role)")
-        change(leader, .add(Member(id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"])))
+        change(leader, .add(Member(id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"], replaces: old)))
         add(.start(machine: machine), after: faultDice.duration(mean: Self.second / 2))
     }
 

@@ -40,6 +40,10 @@ package final class World: @unchecked Sendable {
     var network: Network
     var clients: Clients
     var steward = Steward()
+    /// There are others to get a lost state from.
+    var mayRepair: Bool
+    /// `Raft.logEpoch` of each machine's last process.
+    var logEpochs: [Int: UInt64] = [:]
     var dice: Dice
     var faultDice: Dice
     /// Faults still happen.
@@ -56,6 +60,7 @@ package final class World: @unchecked Sendable {
     package init(seed: UInt64, plan: Plan, print: ((String) -> Void)? = nil) {
         self.seed = seed
         self.plan = plan
+        mayRepair = plan.voters > 1
         trace = print.map { Trace(print: $0) }
         dice = Dice(seed: seed, purpose: "timing")
         faultDice = Dice(seed: seed, purpose: "faults")
@@ -79,7 +84,12 @@ package final class World: @unchecked Sendable {
 
     private func begin() {
         let founding = Configuration(
-            (0..<plan.voters).map { Member(id: NodeID($0 + 1), role: .voter, peerURLs: ["http://m\($0)"]) })
+            (0..<plan.voters).map { number in
+                Member(
+                    id: NodeID(number + 1), role: plan.hasWitness && number == plan.voters - 1 ? .witness : .voter,
+                    peerURLs: ["http://m\(number)"],
+                    priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority)
+            })
         steward.nextID = NodeID(plan.machines + 1)
         for number in 0..<plan.machines {
             let isFounder = number < plan.voters
@@ -257,9 +267,10 @@ package final class World: @unchecked Sendable {
     }
 
     /// A process ended by itself: its disk failed, or the machine died in the middle of an operation.
-    func processDied(_ process: SimulatedProcess, _ reason: String) {
+    func processDied(_ process: SimulatedProcess, _ reason: String, _ error: StorageError? = nil) {
         guard process.isAlive else { return }
         say("m\(process.machine) ends: \(reason)")
+        if let error { process.directory.note(error) }
         if wd_is_dead(Int32(process.machine)) == 0 { wd_kill(Int32(process.machine)) }
         forgetProcess(process.machine)
         add(.start(machine: process.machine), after: faultDice.duration(mean: 3 * Self.second))
@@ -267,6 +278,7 @@ package final class World: @unchecked Sendable {
 
     private func forgetProcess(_ number: Int) {
         guard let process = machines[number].process else { return }
+        logEpochs[number] = process.replica?.raft.logEpoch
         if process.hasLogUnderWay { machines[number].durable?.hasBatchUnderWay = true }
         process.end()
         machines[number].process = nil
@@ -292,7 +304,7 @@ package final class World: @unchecked Sendable {
         machines[number].role = .free
         machines[number].durable = nil
         machines[number].isDamaged = true
-        machines[number].damagedID = id
+        machines[number].harmed = (id, .max)
         steward.lost.append((id, number))
     }
 

@@ -104,6 +104,28 @@ package final class DataDirectory: Sendable {
         try File.replace(identityPath, with: Self.encoded(identity))
     }
 
+    /// Notes what was found damaged while the member ran, so that its next start repairs it.
+    package func note(_ error: StorageError) {
+        guard case .damaged(let path, let reason) = error, path == logPath || path == statePath else { return }
+        // If even that fails, the next start may find the damage itself.
+        try? File.replace(damagePath, with: Array("\(path == logPath ? "log" : "state") \(reason)\n".utf8))
+    }
+
+    /// What an earlier run noted.
+    package func notedDamage() throws(StorageError) -> (isOfState: Bool, reason: String)? {
+        guard File.exists(damagePath) else { return nil }
+        let text = String(decoding: try File(damagePath, .read).read(at: 0, count: 4096), as: UTF8.self)
+        return (!text.hasPrefix("log "), String(text.drop { $0 != " " }.dropFirst().prefix { $0 != "\n" }))
+    }
+
+    package func clearDamage() throws(StorageError) {
+        guard File.exists(damagePath) else { return }
+        try File.remove(damagePath)
+        try File.syncDirectory(of: damagePath)
+    }
+
+    private var damagePath: String { path + "/damaged" }
+
     /// Where a newcomer finds the members before it has the configuration; kept for a join that is interrupted.
     package func writeHints(_ hints: [(id: NodeID, url: String)]) throws(StorageError) {
         let text = hints.map { "\(String($0.id, radix: 16)) \($0.url)\n" }.joined()

@@ -5,19 +5,29 @@ internal import Raft
 ///
 /// One flipped bit in a write-ahead log makes SQLite drop every later commit without an error. A log that ends before
 /// the mark is therefore damage and never a torn tail. Two slots are written in turn, each with a checksum, so that a
-/// torn write leaves the other. The mark may lag behind the log, never run ahead of it.
+/// torn write leaves the other. The mark may lag behind the log, never run ahead of it; of the term and the vote it is never
+/// behind, so that a member whose log is lost still knows whom it voted for.
 final class DurableMark {
     struct Value: Equatable, Sendable {
         var lastIndex: Index
         var lastTerm: Term
         var term: Term
         var vote: NodeID?
+        /// See `Raft.logEpoch`.
+        var logEpoch: UInt64
+        /// The log of this epoch still lacks what an earlier one had.
+        var isRecovering: Bool
 
-        init(lastIndex: Index = 0, lastTerm: Term = 0, term: Term = 0, vote: NodeID? = nil) {
+        init(
+            lastIndex: Index = 0, lastTerm: Term = 0, term: Term = 0, vote: NodeID? = nil, logEpoch: UInt64 = 0,
+            isRecovering: Bool = false
+        ) {
             self.lastIndex = lastIndex
             self.lastTerm = lastTerm
             self.term = term
             self.vote = vote
+            self.logEpoch = logEpoch
+            self.isRecovering = isRecovering
         }
     }
 
@@ -61,7 +71,7 @@ final class DurableMark {
         writer.fixed(next.lastTerm)
         writer.fixed(next.term)
         writer.fixed(next.vote ?? 0)
-        writer.fixed(UInt64(0))
+        writer.fixed(next.logEpoch << 1 | (next.isRecovering ? 1 : 0))
         writer.fixed(CRC32C.of(writer.bytes))
         try file.write(writer.bytes, at: Int(sequence % 2) * Self.slotBytes)
     }
@@ -78,9 +88,12 @@ final class DurableMark {
         let lastTerm: Term = try reader.fixed()
         let term: Term = try reader.fixed()
         let vote: NodeID = try reader.fixed()
-        _ = try reader.fixed(UInt64.self)
+        let epoch: UInt64 = try reader.fixed()
         let checksum: UInt32 = try reader.fixed()
         guard checksum == CRC32C.of(Array(bytes[..<48])) else { throw .invalid("checksum") }
-        return (sequence, Value(lastIndex: lastIndex, lastTerm: lastTerm, term: term, vote: vote == 0 ? nil : vote))
+        let value = Value(
+            lastIndex: lastIndex, lastTerm: lastTerm, term: term, vote: vote == 0 ? nil : vote, logEpoch: epoch >> 1,
+            isRecovering: epoch & 1 == 1)
+        return (sequence, value)
     }
 }

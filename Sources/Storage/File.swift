@@ -150,6 +150,15 @@ package struct File: ~Copyable, Sendable {
         return found.names.sorted()
     }
 
+    /// Gives a damaged file, and those beside it, another name: nothing of them is used, but somebody may want to look.
+    package static func setAside(_ path: String, suffixes: [String]) throws(StorageError) {
+        for suffix in suffixes where exists(path + suffix) { try rename(path + suffix, to: "\(path)\(suffix).damaged") }
+    }
+
+    package static func removeSetAside(_ path: String, suffixes: [String]) throws(StorageError) {
+        for suffix in suffixes { try remove("\(path)\(suffix).damaged") }
+    }
+
     /// Writes a whole small file so that after a crash it is either the old or the new one.
     package static func replace(_ path: String, with bytes: [UInt8]) throws(StorageError) {
         let temporary = path + ".new"

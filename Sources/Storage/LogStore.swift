@@ -14,6 +14,9 @@ package final class LogStore {
         package var baseTerm: Term = 0
         package var lastIndex: Index = 0
         package var runs: [Log.TermRun] = []
+        /// See `Raft.logEpoch`.
+        package var logEpoch: UInt64 = 0
+        package var isRecovering = false
     }
 
     private let connection: Connection
@@ -28,10 +31,39 @@ package final class LogStore {
     private var read: Statement
 
     /// Opens the log at `path`, or makes an empty one when `isNew`.
-    package init(path: String, markPath: String, isNew: Bool) throws(StorageError) {
+    package convenience init(path: String, markPath: String, isNew: Bool) throws(StorageError) {
         guard isNew || File.exists(path) else { throw .damaged(path: path, reason: "it is missing") }
+        try self.init(path: path, mark: try DurableMark(path: markPath, mayCreate: isNew), isNew: isNew)
+        try checkAgainstMark()
+        try mark.write(mark.value)
+        try mark.sync()
+        if isNew { try File.syncDirectory(of: path) }
+    }
+
+    /// Begins a log anew after one that was lost, at the state of (`index`, `term`). The mark still knows the member's term
+    /// and vote; without it there is no safe way back.
+    package convenience init(
+        replacing path: String, markPath: String, index: Index, term: Term
+    ) throws(StorageError) {
+        let mark = try DurableMark(path: markPath, mayCreate: false)
+        var value = mark.value
+        value.lastIndex = 0
+        value.lastTerm = 0
+        value.logEpoch += 1
+        value.isRecovering = true
+        try mark.write(value)
+        try mark.sync()
+        try File.setAside(path, suffixes: ["", "-wal"])
+        try self.init(path: path, mark: mark, isNew: true)
+        try File.syncDirectory(of: path)
+        let isLater = value.term >= term
+        try append(nil, hardState: HardState(term: max(value.term, term), vote: isLater ? value.vote : nil))
+        try reset(index: index, term: term)
+    }
+
+    private init(path: String, mark: DurableMark, isNew: Bool) throws(StorageError) {
         self.path = path
-        mark = try DurableMark(path: markPath, mayCreate: isNew)
+        self.mark = mark
         do throws(SQLiteError) {
             connection = try Self.open(path, isNew: isNew)
             // What an earlier process wrote can be read back though no sync of it ever succeeded. Written anew into the
@@ -48,10 +80,16 @@ package final class LogStore {
         } catch {
             throw StorageError(error, path: path)
         }
-        try checkAgainstMark()
-        try mark.write(mark.value)
-        try mark.sync()
-        if isNew { try File.syncDirectory(of: path) }
+        contents.logEpoch = mark.value.logEpoch
+        contents.isRecovering = mark.value.isRecovering
+    }
+
+    /// What the lost log had is here again.
+    package func finishRecovery() throws(StorageError) {
+        contents.isRecovering = false
+        try noteDurable()
+        try syncMark()
+        try File.removeSetAside(path, suffixes: ["", "-wal"])
     }
 
     private static func open(_ path: String, isNew: Bool) throws(SQLiteError) -> Connection {
@@ -100,7 +138,8 @@ package final class LogStore {
             throw damage("the checksum of its state is wrong", connection.path)
         }
         contents.lastIndex = contents.baseIndex
-        var scan = try connection.prepare("SELECT idx,term,checksum,row_sum FROM entry WHERE idx>? ORDER BY idx")
+        var scan = try connection.prepare(
+            "SELECT idx,term,checksum,row_sum,kind,payload FROM entry WHERE idx>? ORDER BY idx")
         scan.bind(1, Int64(bitPattern: contents.baseIndex))
         while try scan.step() {
             let index = Index(bitPattern: scan.integer(0))
@@ -111,6 +150,12 @@ package final class LogStore {
             guard scan.integer(3) == rowSum(index: index, term: term, checksum: scan.integer(2)),
                 term >= contents.runs.last?.term ?? contents.baseTerm
             else { throw damage("entry \(index) is not what was written", connection.path) }
+            let sum = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: scan.integer(4))).map {
+                Int64(Entry.checksum(kind: $0, payload: scan.blob(5)))
+            }
+            guard sum == scan.integer(2) else {
+                throw damage("the payload of entry \(index) is not intact", connection.path)
+            }
             if contents.runs.last?.term != term { contents.runs.append(Log.TermRun(firstIndex: index, term: term)) }
             contents.lastIndex = index
         }
@@ -160,7 +205,8 @@ package final class LogStore {
                 let index = Index(bitPattern: read.integer(0))
                 if index > last { break }
                 let term = Term(bitPattern: read.integer(1))
-                guard let kind = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: read.integer(2))),
+                guard index == first + Index(found.count), term == self.term(at: index),
+                    let kind = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: read.integer(2))),
                     read.integer(4) == Self.rowSum(index: index, term: term, checksum: read.integer(3))
                 else { throw Self.damage("entry \(index) is not what was written", path) }
                 let entry = Entry(
@@ -237,11 +283,16 @@ package final class LogStore {
     }
 
     private func noteDurable() throws(StorageError) {
+        let known = mark.value
+        let hardState = contents.hardState
         isMarkUnsynced = true
         try mark.write(
             DurableMark.Value(
                 lastIndex: contents.lastIndex, lastTerm: contents.runs.last?.term ?? contents.baseTerm,
-                term: contents.hardState.term, vote: contents.hardState.vote))
+                term: hardState.term, vote: hardState.vote, logEpoch: contents.logEpoch,
+                isRecovering: contents.isRecovering))
+        // Nobody hears of a vote that the mark could still forget.
+        if hardState.term != known.term || hardState.vote != known.vote { try syncMark() }
     }
 
     /// Makes the mark safe from a power cut, too. It costs an fsync of its own, off the path of a write.

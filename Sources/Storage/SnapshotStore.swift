@@ -25,7 +25,9 @@ package struct SnapshotStore: Sendable {
     }
 
     /// Where the image of `index` that is to be sent lies.
-    package func outgoingPath(_ index: Index) -> String { "\(directory)/send-\(index).db" }
+    package func outgoingPath(_ index: Index, isBare: Bool) -> String {
+        "\(directory)/send-\(index)\(isBare ? "-bare" : "").db"
+    }
 
     private func incomingPath(_ header: Header) -> String {
         "\(directory)/receive-\(header.mark.index)-\(header.mark.term)-\(header.checksum).part"

@@ -13,15 +13,18 @@ package enum MessageCodec {
         case .vote(let lastIndex, let lastTerm, let transfer):
             numbers(3, [lastIndex, lastTerm, transfer ? 1 : 0], &writer)
         case .voteReply(let granted): numbers(4, [granted ? 1 : 0], &writer)
-        case .append(let previousIndex, let previousTerm, let entries, let commit):
-            numbers(5, [previousIndex, previousTerm, commit, UInt64(entries.count)], &writer)
+        case .append(let previousIndex, let previousTerm, let entries, let commit, let logEpoch):
+            numbers(5, [previousIndex, previousTerm, commit, logEpoch, UInt64(entries.count)], &writer)
             for entry in entries { encode(entry, into: &writer) }
-        case .appendReply(.matched(let index)): numbers(6, [index], &writer)
-        case .appendReply(.conflict(let rejected, let hint, let hintTerm)):
-            numbers(7, [rejected, hint, hintTerm], &writer)
-        case .appendReply(.staleTerm): numbers(8, [], &writer)
-        case .heartbeat(let commit, let round): numbers(9, [commit, round], &writer)
-        case .heartbeatReply(let round): numbers(10, [round], &writer)
+        case .appendReply(.matched(let index), let logEpoch): numbers(6, [logEpoch, index], &writer)
+        case .appendReply(.conflict(let rejected, let hint, let hintTerm), let logEpoch):
+            numbers(7, [logEpoch, rejected, hint, hintTerm], &writer)
+        case .appendReply(.staleTerm, let logEpoch): numbers(8, [logEpoch], &writer)
+        case .heartbeat(let beat):
+            numbers(
+                9, [beat.commit, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds), beat.stored], &writer)
+        case .heartbeatReply(let round, let logEpoch, let promise):
+            numbers(10, [round, logEpoch, UInt64(promise)], &writer)
         case .timeoutNow: numbers(11, [], &writer)
         case .propose(let proposals, let stamp):
             self.stamp(12, stamp, &writer)
@@ -54,21 +57,23 @@ package enum MessageCodec {
     }
 
     private static func body(_ reader: inout ByteReader) throws(DecodingFault) -> Message.Body {
-        switch try reader.byte() {
+        let kind = try reader.byte()
+        switch kind {
         case 1: return .preVote(lastIndex: try number(&reader), lastTerm: try number(&reader))
         case 2: return .preVoteReply(granted: try flag(&reader))
         case 3:
             return .vote(lastIndex: try number(&reader), lastTerm: try number(&reader), transfer: try flag(&reader))
         case 4: return .voteReply(granted: try flag(&reader))
         case 5: return try append(&reader)
-        case 6: return .appendReply(.matched(try number(&reader)))
-        case 7:
-            return .appendReply(
-                .conflict(
-                    rejected: try number(&reader), hint: try number(&reader), hintTerm: try number(&reader)))
-        case 8: return .appendReply(.staleTerm)
-        case 9: return .heartbeat(commit: try number(&reader), round: try reader.varint())
-        case 10: return .heartbeatReply(round: try reader.varint())
+        case 6...8: return try appendReply(kind, &reader)
+        case 9:
+            return .heartbeat(
+                Message.Heartbeat(
+                    commit: try number(&reader), round: try reader.varint(), logEpoch: try number(&reader),
+                    electionMilliseconds: try milliseconds(&reader), stored: try number(&reader)))
+        case 10:
+            return .heartbeatReply(
+                round: try reader.varint(), logEpoch: try number(&reader), promise: try milliseconds(&reader))
         case 11: return .timeoutNow
         case 12:
             let stamp = try stamp(&reader)
@@ -89,7 +94,7 @@ package enum MessageCodec {
             return .changeRefused(requestID: requestID, refusal)
         case 16: return .readIndex(try list(&reader))
         case 17: return .readIndexReply(try list(&reader), index: try number(&reader))
-        case let kind: throw .invalid("message kind \(kind)")
+        default: throw .invalid("message kind \(kind)")
         }
     }
 
@@ -97,12 +102,34 @@ package enum MessageCodec {
         let previousIndex = try number(&reader)
         let previousTerm = try number(&reader)
         let commit = try number(&reader)
+        let logEpoch = try number(&reader)
         var entries: [Entry] = []
         for _ in 0..<(try reader.count(itemBytesMin: 8)) { entries.append(try entry(&reader)) }
-        return .append(previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit)
+        return .append(
+            previousIndex: previousIndex, previousTerm: previousTerm, entries: entries, commit: commit,
+            logEpoch: logEpoch)
+    }
+
+    private static func appendReply(
+        _ kind: UInt8, _ reader: inout ByteReader
+    ) throws(DecodingFault) -> Message.Body {
+        let logEpoch = try number(&reader)
+        let outcome: Message.AppendOutcome =
+            switch kind {
+            case 6: .matched(try number(&reader))
+            case 7:
+                .conflict(rejected: try number(&reader), hint: try number(&reader), hintTerm: try number(&reader))
+            default: .staleTerm
+            }
+        return .appendReply(outcome, logEpoch: logEpoch)
     }
 
     // MARK: - Parts
+
+    private static func milliseconds(_ reader: inout ByteReader) throws(DecodingFault) -> UInt32 {
+        guard let value = UInt32(exactly: try reader.varint()) else { throw .invalid("milliseconds") }
+        return value
+    }
 
     private static func numbers(_ kind: UInt8, _ values: [UInt64], _ writer: inout ByteWriter) {
         writer.byte(kind)
@@ -181,7 +208,7 @@ package enum MessageCodec {
         switch change {
         case .add(let member):
             writer.byte(0)
-            Configuration([member]).encode(into: &writer)
+            member.encode(into: &writer)
         case .promote(let id):
             writer.byte(1)
             writer.fixed(id)
@@ -190,18 +217,33 @@ package enum MessageCodec {
             writer.fixed(id)
         case .update(let id, let peerURLs):
             writer.byte(3)
-            Configuration([Member(id: id, role: .voter, peerURLs: peerURLs)]).encode(into: &writer)
+            Member(id: id, role: .voter, peerURLs: peerURLs).encode(into: &writer)
+        case .prioritize(let id, let priority):
+            writer.byte(4)
+            writer.fixed(id)
+            writer.byte(priority)
+        case .several(let changes):
+            writer.byte(5)
+            writer.varint(UInt64(changes.count))
+            for change in changes { encode(change, into: &writer) }
         }
     }
 
-    private static func change(_ reader: inout ByteReader) throws(DecodingFault) -> ConfigurationChange {
-        let kind = try reader.byte()
-        switch kind {
+    private static func change(
+        _ reader: inout ByteReader, isInner: Bool = false
+    ) throws(DecodingFault) -> ConfigurationChange {
+        switch try reader.byte() {
         case 1: return .promote(try reader.fixed())
         case 2: return .remove(try reader.fixed())
-        case 0, 3:
-            guard let member = try Configuration(from: &reader).members.first else { throw .invalid("member") }
-            return kind == 0 ? .add(member) : .update(member.id, peerURLs: member.peerURLs)
+        case 0: return .add(try Member(from: &reader))
+        case 3:
+            let member = try Member(from: &reader)
+            return .update(member.id, peerURLs: member.peerURLs)
+        case 4: return .prioritize(try reader.fixed(), try reader.byte())
+        case 5 where !isInner:
+            var changes: [ConfigurationChange] = []
+            for _ in 0..<(try reader.count(itemBytesMin: 9)) { changes.append(try change(&reader, isInner: true)) }
+            return .several(changes)
         default: throw .invalid("membership change")
         }
     }

@@ -140,7 +140,7 @@ extension Message {
     /// About the bytes it takes on the wire.
     fileprivate var cost: Int {
         switch body {
-        case .append(_, _, let entries, _): entries.reduce(64) { $0 + $1.cost }
+        case .append(_, _, let entries, _, _): entries.reduce(64) { $0 + $1.cost }
         case .propose(let proposals, _): proposals.reduce(64) { $0 + $1.payload.count + 16 }
         default: 64
         }

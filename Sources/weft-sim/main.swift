@@ -9,5 +9,7 @@ for seed in first..<first + count {
     let world = World(seed: seed, plan: plan, print: count == 1 ? { print($0) } : nil)
     print("seed", seed, terminator: " ")
     let violation = world.run()
-    print(world.now / 1_000_000_000, "s", world.events, "events", world.acknowledged, "acks", violation.map { "\($0.check): \($0.detail) \(plan.faults.map(\.rawValue))" } ?? "ok")
+    print(
+        world.now / 1_000_000_000, "s", world.events, "events", world.acknowledged, "acks",
+        violation.map { "\($0.check): \($0.detail) \(plan.faults.map(\.rawValue))" } ?? "ok")
 }

@@ -45,12 +45,15 @@ final class JoinProgress: Sendable {
             case .voter:
                 print("\(member.name) has caught up at entry \(status.applied) and is a voter: the join is done")
                 return .done
+            case .witness:
+                print("\(member.name) is a witness: it votes and keeps the log, and holds no keys")
+                return .done
             case .learner:
                 print(
                     "\(member.name) is a learner, as asked; `weft member promote \(String(member.id, radix: 16))` gives it a vote"
                 )
                 return .done
-            case .joining:
+            case .joining, .joiningWitness:
                 if status.applied >= lastIndex + 1000 || lastIndex == 0 {
                     lastIndex = status.applied
                     print("catching up: entry \(status.applied) of \(max(status.commit, status.lastIndex))")

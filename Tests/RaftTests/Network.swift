@@ -245,13 +245,16 @@ struct Network {
 func describe(_ message: Message) -> String {
     let head = "\(message.from)->\(message.to) term \(message.term) "
     switch message.body {
-    case .append(let previousIndex, let previousTerm, let entries, let commit):
+    case .append(let previousIndex, let previousTerm, let entries, let commit, _):
         let list = entries.map { "\($0.index)/\($0.term)" + text(of: $0) }.joined(separator: " ")
         return head + "append after \(previousIndex)/\(previousTerm) commit \(commit) [\(list)]"
-    case .appendReply(.matched(let index)): return head + "matched \(index)"
-    case .appendReply(.conflict(let rejected, let hint, let hintTerm)):
+    case .appendReply(.matched(let index), _): return head + "matched \(index)"
+    case .appendReply(.conflict(let rejected, let hint, let hintTerm), _):
         return head + "conflict at \(rejected), try \(hint)/\(hintTerm)"
     case .propose(let proposals, _): return head + "propose \(proposals.count)"
+    case .appendReply(.staleTerm, _): return head + "stale term"
+    case .heartbeat(let beat): return head + "heartbeat commit \(beat.commit) round \(beat.round)"
+    case .heartbeatReply(let round, _, _): return head + "heartbeat reply round \(round)"
     case .readIndex(let ids): return head + "readIndex \(ids)"
     default: return head + "\(message.body)"
     }

@@ -19,7 +19,8 @@ import Testing
         network.post(
             .message(
                 Message(
-                    from: 2, to: 1, term: 9, body: .append(previousIndex: 2, previousTerm: 2, entries: [], commit: 0))),
+                    from: 2, to: 1, term: 9,
+                    body: .append(previousIndex: 2, previousTerm: 2, entries: [], commit: 0, logEpoch: 0))),
             to: 1)
         #expect(network[1].role == .follower)
         #expect(network[1].term == 9)
@@ -75,10 +76,12 @@ import Testing
         var raft = Network(voters: [1, 2, 3])[2]
         raft.receive(.snapshotReceived(SnapshotMark(index: 50, term: 3, configuration: raft.configuration), from: 1))
         _ = raft.takeReady()
-        raft.receive(.message(Message(from: 3, to: 2, term: 9, body: .heartbeat(commit: 0, round: 0))))
+        raft.receive(
+            .message(Message(from: 3, to: 2, term: 9, body: .heartbeat(Message.Heartbeat(commit: 0, round: 0)))))
         #expect(raft.takeReady().hardState?.commit == Network.base)
         raft.receive(.installed(50))
-        raft.receive(.message(Message(from: 3, to: 2, term: 10, body: .heartbeat(commit: 0, round: 0))))
+        raft.receive(
+            .message(Message(from: 3, to: 2, term: 10, body: .heartbeat(Message.Heartbeat(commit: 0, round: 0)))))
         #expect(raft.takeReady().hardState?.commit == 50)
     }
 
@@ -216,11 +219,14 @@ import Testing
         #expect(network[1].role == .leader)
         let term = network[1].term
         for id in [2, 3, 4] as [NodeID] {
-            network.post(.message(Message(from: id, to: 1, term: term, body: .appendReply(.matched(old)))), to: 1)
+            network.post(
+                .message(Message(from: id, to: 1, term: term, body: .appendReply(.matched(old), logEpoch: 0))), to: 1)
         }
         #expect(network[1].commit < old)
         for id in [2, 3] as [NodeID] {
-            network.post(.message(Message(from: id, to: 1, term: term, body: .appendReply(.matched(old + 1)))), to: 1)
+            network.post(
+                .message(Message(from: id, to: 1, term: term, body: .appendReply(.matched(old + 1), logEpoch: 0))),
+                to: 1)
         }
         #expect(network[1].commit == old + 1)
     }
@@ -348,7 +354,7 @@ import Testing
         network.wire = []
         network.post(.readIndex([2]), to: 1)
         network.wire = []
-        let late = Message(from: 2, to: 1, term: 2, body: .heartbeatReply(round: 1))
+        let late = Message(from: 2, to: 1, term: 2, body: .heartbeatReply(round: 1, logEpoch: 0, promise: 0))
         network.post(.message(late), to: 1)
         #expect(network.hosts[1]?.readStates.map(\.id) == [1])
     }
@@ -358,7 +364,8 @@ import Testing
         var network = elected()
         network.cutOff([1])
         network.post(.readIndex([5]), to: 1)
-        network.post(.message(Message(from: 2, to: 1, term: 9, body: .heartbeat(commit: 0, round: 0))), to: 1)
+        network.post(
+            .message(Message(from: 2, to: 1, term: 9, body: .heartbeat(Message.Heartbeat(commit: 0, round: 0)))), to: 1)
         let ready = network[1]
         #expect(ready.role == .follower)
         #expect(network.hosts[1]?.readStates.isEmpty == true)
@@ -466,7 +473,7 @@ import Testing
         let old = SnapshotMark(index: 3, term: 2, configuration: network[1].configuration)
         network.post(.snapshotReceived(old, from: 1), to: 2)
         #expect(network[2].log.lastIndex == before.lastIndex)
-        #expect(network.wire.last?.body == .appendReply(.matched(network[2].commit)))
+        #expect(network.wire.last?.body == .appendReply(.matched(network[2].commit), logEpoch: 0))
     }
 
     @Test("Two snapshots in quick succession: the second waits for the first")

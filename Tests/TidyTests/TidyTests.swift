@@ -30,7 +30,8 @@ import Testing
     /// What each room may import beside the toolchain's own modules.
     static let allowed: [String: Set<String>] = [
         "Bytes": [], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CSQLite"],
-        "Storage": ["Bytes", "CPlatform", "Raft", "SQLite", "Glibc"], "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
+        "Storage": ["Bytes", "CPlatform", "Raft", "SQLite", "Glibc"],
+        "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
         "Transport": [
             "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Glibc", "Synchronization",
         ],

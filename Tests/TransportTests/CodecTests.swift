@@ -16,14 +16,24 @@ import Testing
         let bodies: [Message.Body] = [
             .preVote(lastIndex: 1, lastTerm: 2), .preVoteReply(granted: true),
             .vote(lastIndex: 1, lastTerm: 2, transfer: true), .voteReply(granted: false),
-            .append(previousIndex: 4, previousTerm: 2, entries: entries, commit: 4), .appendReply(.matched(9)),
-            .appendReply(.conflict(rejected: 9, hint: 4, hintTerm: 2)), .appendReply(.staleTerm),
-            .heartbeat(commit: 300, round: 70_000), .heartbeatReply(round: .max), .timeoutNow,
+            .append(previousIndex: 4, previousTerm: 2, entries: entries, commit: 4, logEpoch: 1),
+            .appendReply(.matched(9), logEpoch: 2),
+            .appendReply(.conflict(rejected: 9, hint: 4, hintTerm: 2), logEpoch: 0),
+            .appendReply(.staleTerm, logEpoch: 3),
+            .heartbeat(
+                Message.Heartbeat(commit: 300, round: 70_000, logEpoch: 5, electionMilliseconds: .max, stored: 7)),
+            .heartbeatReply(round: .max, logEpoch: 6, promise: 900), .timeoutNow,
             .propose([Proposal(id: 4, kind: .command, payload: [9])], Stamp(start: 3, number: 8)),
             .proposeRefused([1, 2], Stamp(start: .max, number: 9)),
             .change(
                 requestID: 1, .add(Member(id: 9, role: .joining, peerURLs: ["http://b:2", "http://c:3"])),
                 Stamp(start: 1, number: 1)),
+            .change(
+                requestID: 1,
+                .add(Member(id: 9, role: .joiningWitness, peerURLs: ["http://b:2"], priority: 3, replaces: 8)),
+                Stamp(start: 2, number: 5)),
+            .change(
+                requestID: 1, .several([.promote(4), .remove(5), .prioritize(6, 255)]), Stamp(start: 2, number: 6)),
             .change(requestID: 1, .promote(4), Stamp(start: 1, number: 2)),
             .change(requestID: 1, .remove(4), Stamp(start: 1, number: 3)),
             .change(requestID: 1, .update(4, peerURLs: ["http://d:4"]), Stamp(start: 1, number: 4)),

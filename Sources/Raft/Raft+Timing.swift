@@ -1,0 +1,101 @@
+/// Time: what followers promise and leaders build on, and how both follow the measured round trips.
+extension Raft {
+    // MARK: - Leases (D 6.4.1)
+
+    /// A follower that heard its leader elects nobody for as long as the settings say, by its own clock; also after a restart,
+    /// when it does not know whom it heard. Only a leader that hands over may ask for less. Answers the milliseconds.
+    mutating func promise() -> UInt32 {
+        guard settings.usesLeases else { return 0 }
+        let milliseconds = settings.electionTicks * settings.tickMilliseconds
+        promisedUntil = max(promisedUntil, now + UInt64(milliseconds) * 1_000_000)
+        return UInt32(milliseconds)
+    }
+
+    var isBoundByPromise: Bool {
+        settings.usesLeases && now < promisedUntil && configuration.voters != [id]
+    }
+
+    /// What a promise is worth by the leader's clock, which may run slow while the follower's runs fast.
+    func leaseNanoseconds(ofPromise milliseconds: UInt32) -> UInt64 {
+        let share = (1 - Settings.clockDriftMax) / (1 + Settings.clockDriftMax)
+        return UInt64(Double(milliseconds) * 1_000_000 * share)
+    }
+
+    /// If nobody else can have been elected by now: the promises of a quorum, counted from when the heartbeats they answer
+    /// were sent, still hold.
+    var hasLease: Bool {
+        guard settings.usesLeases, let current = leadership, current.transferTarget == nil,
+            !current.hasGivenUpLeases, hasCommittedInTerm
+        else { return false }
+        let boundUntil = configuration.reachedByQuorum { voter in
+            voter == id ? .max : current.progress(of: voter)?.boundUntil ?? 0
+        }
+        return now < boundUntil
+    }
+
+    // MARK: - Adaptive timing
+
+    /// A heartbeat and its answer fit into an election timeout so many times.
+    private static var roundTripsPerElection: UInt64 { 4 }
+    static func electionTicksMax(_ settings: Settings) -> Int {
+        max(settings.electionTicks, 50_000 / max(settings.tickMilliseconds, 1))
+    }
+
+    var electionMilliseconds: UInt32 { UInt32(electionTicks * settings.tickMilliseconds) }
+
+    /// The leader's part: no voter that answers may be taken for dead between two answers.
+    mutating func adaptElectionTicks() {
+        guard let current = leadership else { return }
+        let slowest = current.peers.filter { configuration.isVoter($0.id) }.map(\.progress.roundTrip.bound).max() ?? 0
+        let tick = UInt64(settings.tickMilliseconds) * 1_000_000
+        let needed = Int((Self.roundTripsPerElection * slowest + tick - 1) / tick)
+        let wanted = min(max(settings.electionTicks, needed), Self.electionTicksMax(settings))
+        // Up at once, down by and by.
+        electionTicks = wanted >= electionTicks ? wanted : max(wanted, electionTicks * 3 / 4)
+    }
+
+    /// A follower's part: what the leader says.
+    mutating func adopt(electionMilliseconds: UInt32) {
+        guard electionMilliseconds > 0, settings.tickMilliseconds > 0 else { return }
+        let ticks = Int(electionMilliseconds) / settings.tickMilliseconds
+        let bounded = min(max(ticks, settings.electionTicks), Self.electionTicksMax(settings))
+        guard bounded != electionTicks else { return }
+        electionTicks = bounded
+        let elapsed = electionElapsed
+        resetElectionTimer()
+        electionElapsed = elapsed
+    }
+
+    // MARK: - Who leads
+
+    /// Ticks between two tries to hand the lead to a better placed member.
+    private var handoverTicks: Int { 5 * electionTicks }
+
+    /// A witness never keeps the lead, nor does a member while one of a higher priority could have it.
+    mutating func handOver() {
+        guard let current = leadership, current.transferTarget == nil, hasCommittedInTerm, !configuration.isJoint else {
+            return
+        }
+        let own = configuration[id]
+        let isWitness = own?.role == .witness
+        if current.ticksToHandover > 0, !isWitness {
+            leadership?.ticksToHandover = current.ticksToHandover - 1
+            return
+        }
+        let heirs = current.peers.filter { peer in
+            guard let member = configuration[peer.id], member.role == .voter, peer.progress.recentlyActive else {
+                return false
+            }
+            let isBetter = isWitness || member.priority > own?.priority ?? Member.defaultPriority
+            return isBetter && peer.progress.match + settings.promotionLagMax >= log.lastIndex
+        }
+        let heir = heirs.max { a, b in
+            let (x, y) = (configuration[a.id]?.priority ?? 0, configuration[b.id]?.priority ?? 0)
+            return (x, a.progress.match, b.id) < (y, b.progress.match, a.id)
+        }
+        guard let heir else { return }
+        let pause = handoverTicks
+        leadership?.ticksToHandover = pause
+        transfer(to: heir.id)
+    }
+}
