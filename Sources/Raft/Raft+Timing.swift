@@ -38,17 +38,20 @@ extension Raft {
     /// A heartbeat and its answer fit into an election timeout so many times.
     private static var roundTripsPerElection: UInt64 { 4 }
     static func electionTicksMax(_ settings: Settings) -> Int {
-        max(settings.electionTicks, 50_000 / max(settings.tickMilliseconds, 1))
+        max(settings.electionTicks, 8000 / max(settings.tickMilliseconds, 1))
     }
 
     var electionMilliseconds: UInt32 { UInt32(electionTicks * settings.tickMilliseconds) }
 
-    /// The leader's part: no voter that answers may be taken for dead between two answers.
+    /// The leader's part: no quorum that answers may be taken for dead between two answers.
     mutating func adaptElectionTicks() {
         guard let current = leadership else { return }
-        let slowest = current.peers.filter { configuration.isVoter($0.id) }.map(\.progress.roundTrip.bound).max() ?? 0
+        // The quorum that answers fastest counts: one member that stood still for a while slows nobody down.
+        let slowness = UInt64.max - configuration.reachedByQuorum { voter in
+            .max - (voter == id ? 0 : current.progress(of: voter)?.roundTrip.bound ?? 0)
+        }
         let tick = UInt64(settings.tickMilliseconds) * 1_000_000
-        let needed = Int((Self.roundTripsPerElection * slowest + tick - 1) / tick)
+        let needed = Int((Self.roundTripsPerElection * slowness + tick - 1) / tick)
         let wanted = min(max(settings.electionTicks, needed), Self.electionTicksMax(settings))
         // Up at once, down by and by.
         electionTicks = wanted >= electionTicks ? wanted : max(wanted, electionTicks * 3 / 4)

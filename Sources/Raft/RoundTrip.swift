@@ -3,7 +3,11 @@ struct RoundTrip: Sendable {
     private var mean: UInt64 = 0
     private var variation: UInt64 = 0
 
-    mutating func note(_ sample: UInt64) {
+    /// What takes longer is no distance: somebody stood still, or the connection broke.
+    private static let longest: UInt64 = 2_000_000_000
+
+    mutating func note(_ measured: UInt64) {
+        let sample = min(measured, Self.longest)
         guard mean > 0 else {
             mean = max(sample, 1)
             variation = sample / 2

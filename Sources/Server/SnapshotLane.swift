@@ -33,6 +33,8 @@ final class SnapshotLane: Sendable {
                             appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
                         send(image.header, image.path, to: peer)
                     } catch {
+                        // What is damaged here is repaired at the next start; nobody else shall get it.
+                        if case .damaged = error { core.fail(error) }
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }

@@ -157,6 +157,7 @@ extension World {
             say("m\(process.machine) sends a snapshot of \(image.header.mark.index) to member \(peer)")
             add(.chunk(SnapshotTransfer(sender: process, peer: peer, image: image)), after: plan.linkNanoseconds)
         } catch {
+            if case .damaged = error { return processDied(process, "\(error)", error) }
             say("m\(process.machine) can make no snapshot: \(error)")
             endIfDead(process)
             if process.isAlive { process.post(.snapshotEnded(peer, nil)) }

@@ -162,7 +162,17 @@ package final class World: @unchecked Sendable {
     func fail(_ found: Violation) {
         guard violation == nil else { return }
         violation = found
+        for machine in machines { say(describe(machine)) }
         say("VIOLATION \(found.check): \(found.detail)")
+    }
+
+    private func describe(_ machine: Machine) -> String {
+        guard let raft = machine.process?.replica?.raft else { return "m\(machine.number) \(machine.role) is down" }
+        let members = raft.configuration.everybody.map { "\($0.id) \($0.role) \($0.priority)" }.joined(separator: ", ")
+        return "m\(machine.number) member \(raft.id) \(raft.role) term \(raft.term) leader \(raft.leader ?? 0) "
+            + "log \(raft.log.baseIndex)..\(raft.log.lastIndex) durable \(raft.log.durableIndex) commit \(raft.commit) "
+            + "applied \(raft.applied) \(raft.isRecovering ? "recovering " : "")election \(raft.electionTicks) ticks, "
+            + "members \(members) outgoing \(raft.configuration.outgoing)"
     }
 
     func say(_ text: @autoclosure () -> String) {
