@@ -46,7 +46,13 @@ let package = Package(
         room(
             "Simulation",
             ["Bytes", "CSimulatedDisk", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", logging]),
-        .executableTarget(name: "weft-sim", dependencies: ["CSimulatedDisk", "Simulation"], swiftSettings: houseRules),
+        .executableTarget(
+            name: "weft-sim",
+            dependencies: [
+                "Bytes", "CSimulatedDisk", "Simulation",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: houseRules),
         room("HTTPServer", [nioCore, nioPosix, nioHTTP1]),
         room("JSON"),
         room("Client", ["JSON", nioCore, nioPosix, nioHTTP1]),

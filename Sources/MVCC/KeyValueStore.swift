@@ -40,7 +40,9 @@ package final class KeyValueStore {
         guard tables.frozen == nil else { return nil }
         tables.frozen = tables.active
         tables.active = Memtable()
-        return Frozen(table: tables.frozen ?? Memtable(), meta: meta)
+        let frozen = Frozen(table: tables.frozen ?? Memtable(), meta: meta)
+        if makes(.forgetsFrozenChanges) { tables.frozen = nil }
+        return frozen
     }
 
     /// The file has what was frozen.

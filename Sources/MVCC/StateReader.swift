@@ -102,6 +102,11 @@ package final class StateReader {
         return change
     }
 
+    /// Reads every row; throws when one is not what was written.
+    package func check() throws(SQLiteError) {
+        try StateFile.checkRows(connection)
+    }
+
     /// The same without the value.
     func latestIndex(_ key: [UInt8], notAfter revision: Int64) throws(SQLiteError) -> IndexRow? {
         defer { pointIndex.reset() }

@@ -85,6 +85,7 @@ package final class StateWriter {
     package func write(_ table: Memtable, meta: StateMeta) throws(SQLiteError) {
         var meta = meta
         meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
+        if makes(.writesStateInTwoParts) { try write(meta) }
         try connection.transaction { () throws(SQLiteError) in
             for change in table.bySequence() { try insert(change) }
             try table.forEach { (change) throws(SQLiteError) in try index(change) }
@@ -175,6 +176,7 @@ package final class StateWriter {
             try dropCandidateIfDeletion(&pass)
         }
         if row.main <= pass.revision { pass.candidate = row }
+        if makes(.prunesTooMuch), row.main == pass.revision { try remove(row) }
     }
 
     /// A deletion that is the newest at the compacted revision reads the same as no row at all.

@@ -89,7 +89,7 @@ package struct Configuration: Equatable, Sendable {
         self.members = members.sorted { $0.id < $1.id }
         self.leaving = leaving.sorted { $0.id < $1.id }
         self.outgoing = outgoing.sorted()
-        voters = self.members.filter(\.isVoting).map(\.id)
+        voters = self.members.filter { $0.isVoting || makes(.countsLearners) }.map(\.id)
     }
 
     package subscript(_ id: NodeID) -> Member? { members.first { $0.id == id } }
@@ -107,7 +107,7 @@ package struct Configuration: Equatable, Sendable {
     /// If those for whom `holds` are a majority of the voters, and of those before while there are two sets.
     package func isQuorum(_ holds: (NodeID) -> Bool) -> Bool {
         func isMajority(_ group: [NodeID]) -> Bool { group.count(where: holds) >= group.count / 2 + 1 }
-        return isMajority(voters) && (outgoing.isEmpty || isMajority(outgoing))
+        return isMajority(voters) && (outgoing.isEmpty || makes(.needsOneMajorityOfTwo) || isMajority(outgoing))
     }
 
     /// The highest number that a quorum has reached.
@@ -116,7 +116,8 @@ package struct Configuration: Equatable, Sendable {
             let values = group.map(value).sorted(by: >)
             return values.isEmpty ? 0 : values[group.count / 2]
         }
-        return outgoing.isEmpty ? reached(voters) : min(reached(voters), reached(outgoing))
+        return outgoing.isEmpty || makes(.needsOneMajorityOfTwo)
+            ? reached(voters) : min(reached(voters), reached(outgoing))
     }
 
     // MARK: - Changes

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// What the core knows of the log: the terms of all of it, and the entries of its recent end.
 ///
 /// Older entries are on disk only; the core asks for them through `Ready.logReads`. Entries that are not durable or not
@@ -87,7 +89,7 @@ package struct Log: Sendable {
         recentFirst = Swift.min(recentFirst, index)
         while let run = runs.last, run.firstIndex >= index { runs.removeLast() }
         durableIndex = Swift.min(durableIndex, lastIndex)
-        for place in appending.indices {
+        for place in appending.indices where !makes(.believesOldAcknowledgements) {
             appending[place].lastIndex = Swift.min(appending[place].lastIndex, lastIndex)
         }
     }

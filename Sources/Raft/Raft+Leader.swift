@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Replication, as the leader sees it.
 extension Raft {
     /// Appends proposals, or passes them to the leader. Those that cannot be taken are dropped, and said to be.
@@ -136,7 +138,8 @@ extension Raft {
         for peer in leadership?.peers ?? [] {
             // Never a commit index beyond what the peer is known to share (its log may differ there).
             let beat = Message.Heartbeat(
-                commit: min(peer.progress.match, commit), round: round, logEpoch: peer.progress.logEpoch,
+                commit: makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.match, commit), round: round,
+                logEpoch: peer.progress.logEpoch,
                 electionMilliseconds: electionMilliseconds, stored: stored)
             send(.heartbeat(beat), to: peer.id)
         }
@@ -175,7 +178,7 @@ extension Raft {
         leadership?.peers[place].progress.recentlyActive = true
         if let sendTime = leadership?.sendTime(of: round), now >= sendTime {
             leadership?.peers[place].progress.roundTrip.note(now - sendTime)
-            let bound = sendTime + leaseNanoseconds(ofPromise: promise)
+            let bound = (makes(.countsLeasesFromAnswers) ? now : sendTime) + leaseNanoseconds(ofPromise: promise)
             let known = leadership?.peers[place].progress.boundUntil ?? 0
             leadership?.peers[place].progress.boundUntil = max(known, bound)
         }
@@ -207,7 +210,7 @@ extension Raft {
         let majority = configuration.reachedByQuorum { voter in
             voter == id ? log.durableIndex : current.progress(of: voter)?.match ?? 0
         }
-        guard majority > commit, log.term(at: majority) == term else { return }
+        guard majority > commit, log.term(at: majority) == term || makes(.commitsOlderTermsByCounting) else { return }
         noteCommitted(from: commit + 1, through: majority)
     }
 

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Membership changes (D 4), one vote at a time or several together, and the configurations of the log.
 extension Raft {
     mutating func change(
@@ -30,9 +32,9 @@ extension Raft {
 
     private func expectReady(for next: Configuration) throws(ChangeRefusal) {
         // One at a time, and none before an entry of this term is committed (the 2015 correction).
-        guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil else {
-            throw .notReady
-        }
+        guard hasCommittedInTerm || makes(.changesBeforeOwnTermIsCommitted),
+            configurationIndex <= commit || makes(.changesTwiceAtOnce), leadership?.transferTarget == nil
+        else { throw .notReady }
         guard !configuration.isJoint else { throw .notReady }
         for newcomer in next.voters where !configuration.isVoter(newcomer) {
             guard isCaughtUp(newcomer) else { throw .learnerNotCaughtUp }
@@ -57,7 +59,9 @@ extension Raft {
 
     /// Two sets of voters end with the entry after the one that began them (D 4.3).
     mutating func leaveJoint() {
-        guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit else { return }
+        guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit || makes(.leavesJointEarly) else {
+            return
+        }
         appendConfiguration(configuration.afterJoint, requestID: 0)
     }
 

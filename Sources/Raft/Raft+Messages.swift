@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Messages from peers: first the rules of terms, then each kind's own.
 extension Raft {
     mutating func receive(_ message: Message) {
@@ -97,7 +99,7 @@ extension Raft {
     /// If requests arrive for the first time. Of those that arrived before, or may have in an earlier life of this member,
     /// nothing is said: they may have been appended, and a refusal would have them proposed twice.
     private mutating func isFirst(_ stamp: Stamp, of message: Message) -> Bool {
-        message.term > startTerm && seen.note(stamp, from: message.from)
+        (message.term > startTerm && seen.note(stamp, from: message.from)) || makes(.doesRequestsTwice)
     }
 
     private mutating func dispatchFromLeader(_ message: Message) {
@@ -133,12 +135,13 @@ extension Raft {
         // What is not committed is no reason: that may wait for the very entry that comes here.
         guard log.recentBytes < settings.unappliedBytesMax || applied >= commit else { return }
         guard isWellFormed(entries, after: previousIndex, previousTerm) else { return }
+        let isSame = log.term(at: previousIndex) == previousTerm
         if previousIndex < commit {
             noteRecovery(through: commit, leaderCommit, knownEpoch)
             reply(.matched(commit), to: sender)
             return
         }
-        guard log.term(at: previousIndex) == previousTerm else {
+        guard isSame || (makes(.ignoresPreviousTerm) && log.term(at: previousIndex) != nil) else {
             // 2. Reply false if the log doesn't contain an entry at prevLogIndex whose term matches prevLogTerm. The
             // hint skips all entries of terms above the leader's (P 5.3, last paragraphs).
             let hint = log.lastIndex(notAfter: previousIndex, termAtMost: previousTerm)
@@ -154,13 +157,14 @@ extension Raft {
             append(Array(entries[fresh...]))
         }
         // 5. commitIndex = min(leaderCommit, index of last new entry)
-        commit = max(commit, min(leaderCommit, lastNew))
+        commit = max(commit, min(leaderCommit, makes(.commitsBeyondWhatWasSent) ? log.lastIndex : lastNew))
         noteRecovery(through: lastNew, leaderCommit, knownEpoch)
         reply(.matched(lastNew), to: sender)
     }
 
     /// What is said of the log waits until the log is durable.
     private mutating func reply(_ outcome: Message.AppendOutcome, to leader: NodeID) {
+        if makes(.acknowledgesBeforeSync) { send(.appendReply(outcome, logEpoch: logEpoch), to: leader) }
         sendWhenDurable(.appendReply(outcome, logEpoch: logEpoch), to: leader)
     }
 
@@ -191,7 +195,7 @@ extension Raft {
         log.truncate(from: index)
         // The disk may still hold what was cut: the next append starts no later than here.
         unsavedFrom = min(unsavedFrom ?? index, index)
-        dropConfigurations(from: index)
+        if !makes(.keepsCutConfigurations) { dropConfigurations(from: index) }
     }
 
     // MARK: - Snapshots at a follower
@@ -213,7 +217,7 @@ extension Raft {
         unsavedFrom = nil
         commit = mark.index
         applying = mark.index
-        configuration = mark.configuration
+        if !makes(.keepsConfigurationAtSnapshot) { configuration = mark.configuration }
         configurationIndex = mark.index
         configurationsBefore = []
         installing = mark.index

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Linearizable reads without a log write (D 6.4), many to a round of heartbeats.
 extension Raft {
     mutating func readIndex(_ ids: [UInt64], from reader: NodeID) {
@@ -9,7 +11,7 @@ extension Raft {
             }
             return
         }
-        if hasLease {
+        if hasLease || (makes(.readsWithoutAsking) && hasCommittedInTerm) {
             answer(Leadership.ReadRound(number: 0, index: commit, requests: ids.map { (reader, $0) }))
         } else {
             leadership?.unnumberedReads += ids.map { (reader, $0) }
@@ -18,7 +20,9 @@ extension Raft {
 
     /// Gives the reads at hand a round of their own: only heartbeats sent after a read arrived can confirm it.
     mutating func startReadRound() {
-        guard hasCommittedInTerm, let reads = leadership?.unnumberedReads, !reads.isEmpty else { return }
+        guard hasCommittedInTerm || makes(.readsBeforeOwnTermIsCommitted), let reads = leadership?.unnumberedReads,
+            !reads.isEmpty
+        else { return }
         leadership?.unnumberedReads = []
         broadcastHeartbeat()
         guard let number = leadership?.round else { return }

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Changes of role, and time.
 extension Raft {
     mutating func becomeFollower(term newTerm: Term, leader newLeader: NodeID?) {
@@ -108,7 +110,7 @@ extension Raft {
     /// A voter may, and one whose removal is in its log but not known to be committed: with two members its log can be
     /// the longer one, so that the other could never be elected without it (D 4.2.2).
     private var mayCampaign: Bool {
-        if isRecovering { return false }
+        if isRecovering, !makes(.votesWithLostLog) { return false }
         if isVoter { return true }
         guard configurationIndex > commit else { return false }
         return configurationsBefore.last?.configuration.isVoter(id) ?? false
@@ -139,18 +141,21 @@ extension Raft {
     private mutating func requestVotes(transfer: Bool) {
         // The own vote is on disk before anybody hears of the candidacy: a candidate that forgot it could lead its term
         // twice. It also counts only then, like everybody else's.
+        let isHasty = makes(.asksForVotesBeforeOwnIsSaved)
         for voter in electorate where voter != id {
+            if isHasty { send(.vote(lastIndex: log.lastIndex, lastTerm: log.lastTerm, transfer: transfer), to: voter) }
             sendWhenDurable(.vote(lastIndex: log.lastIndex, lastTerm: log.lastTerm, transfer: transfer), to: voter)
         }
+        if isHasty { countVote(from: id, granted: true) }
         sendWhenDurable(.voteReply(granted: true), to: id)
     }
 
     mutating func countVote(from voter: NodeID, granted: Bool) {
-        guard installing == nil, configuration.isVoter(voter), !votes.contains(where: { $0.id == voter }) else {
-            return
-        }
+        guard installing == nil, configuration.isVoter(voter) else { return }
+        guard !votes.contains(where: { $0.id == voter }) || makes(.countsVotesTwice) else { return }
         votes.append((voter, granted))
-        if configuration.isQuorum({ voter in votes.contains { $0.id == voter && $0.granted } }) {
+        let isWrong = makes(.countsVotesTwice) && votes.count(where: \.granted) > configuration.voters.count / 2
+        if isWrong || configuration.isQuorum({ voter in votes.contains { $0.id == voter && $0.granted } }) {
             if role == .preCandidate {
                 becomeCandidate()
                 requestVotes(transfer: false)
@@ -165,8 +170,8 @@ extension Raft {
     /// Answers RequestVote and its rehearsal (P 5.2, 5.4.1).
     mutating func handleVoteRequest(_ message: Message, lastIndex: Index, lastTerm: Term, isRehearsal: Bool) {
         let isFree = vote == message.from || (vote == nil && leader == nil) || (isRehearsal && message.term > term)
-        let granted =
-            isFree && installing == nil && !isRecovering && log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm)
+        let isUpToDate = log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm) || makes(.votesForShorterLogs)
+        let granted = isFree && installing == nil && (!isRecovering || makes(.votesWithLostLog)) && isUpToDate
         if isRehearsal {
             // A granted rehearsal answers in the asked term, a refused one in the own, so that a laggard learns it.
             sendWhenDurable(.preVoteReply(granted: granted), to: message.from, term: granted ? message.term : term)
@@ -175,6 +180,7 @@ extension Raft {
                 electionElapsed = 0
                 vote = message.from
             }
+            if makes(.votesBeforeSync) { send(.voteReply(granted: granted), to: message.from) }
             sendWhenDurable(.voteReply(granted: granted), to: message.from)
         }
     }

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Time: what followers promise and leaders build on, and how both follow the measured round trips.
 extension Raft {
     // MARK: - Leases (D 6.4.1)
@@ -24,9 +26,10 @@ extension Raft {
     /// If nobody else can have been elected by now: the promises of a quorum, counted from when the heartbeats they answer
     /// were sent, still hold.
     var hasLease: Bool {
-        guard settings.usesLeases, let current = leadership, current.transferTarget == nil,
-            !current.hasGivenUpLeases, hasCommittedInTerm
-        else { return false }
+        guard settings.usesLeases, let current = leadership, hasCommittedInTerm else { return false }
+        guard current.transferTarget == nil && !current.hasGivenUpLeases || makes(.leasesOutliveHandover) else {
+            return false
+        }
         let boundUntil = configuration.reachedByQuorum { voter in
             voter == id ? .max : current.progress(of: voter)?.boundUntil ?? 0
         }
@@ -47,9 +50,11 @@ extension Raft {
     mutating func adaptElectionTicks() {
         guard let current = leadership else { return }
         // The quorum that answers fastest counts: one member that stood still for a while slows nobody down.
-        let slowness = UInt64.max - configuration.reachedByQuorum { voter in
-            .max - (voter == id ? 0 : current.progress(of: voter)?.roundTrip.bound ?? 0)
-        }
+        let slowness =
+            UInt64.max
+            - configuration.reachedByQuorum { voter in
+                .max - (voter == id ? 0 : current.progress(of: voter)?.roundTrip.bound ?? 0)
+            }
         let tick = UInt64(settings.tickMilliseconds) * 1_000_000
         let needed = Int((Self.roundTripsPerElection * slowness + tick - 1) / tick)
         let wanted = min(max(settings.electionTicks, needed), Self.electionTicksMax(settings))

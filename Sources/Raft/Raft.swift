@@ -129,7 +129,7 @@ package struct Raft: Sendable {
             adoptConfigurations(of: tail)
         }
         // Whom it promised what before it stopped is not remembered.
-        _ = promise()
+        if !makes(.forgetsPromisesAtRestart) { _ = promise() }
         resetElectionTimer()
     }
 
@@ -175,7 +175,7 @@ package struct Raft: Sendable {
         // A snapshot's index is no commit index of the log that is still on disk: if the install is cut short, what
         // stands there must not pass as committed.
         let savedCommit = installing == nil ? commit : savedHardState.commit
-        let hardState = HardState(term: term, vote: vote, commit: savedCommit)
+        let hardState = HardState(term: term, vote: makes(.forgetsVotes) ? nil : vote, commit: savedCommit)
         let mustSave = hardState.term != savedHardState.term || hardState.vote != savedHardState.vote
         if let first = unsavedFrom {
             guard let entries = log.entries(from: first, through: log.lastIndex, costMax: .max) else {
@@ -195,7 +195,7 @@ package struct Raft: Sendable {
     /// Only what is committed and on this member's own disk is applied: the log is the state machine's write-ahead log.
     private mutating func collectApply() {
         guard installing == nil, !isApplyPaused else { return }
-        let last = min(commit, log.durableIndex)
+        let last = makes(.appliesBeforeSync) ? commit : min(commit, log.durableIndex)
         guard applying < last else { return }
         guard let entries = log.entries(from: applying + 1, through: last, costMax: settings.applyBytesMax) else {
             preconditionFailure("entries to apply from \(applying + 1) are not at hand")

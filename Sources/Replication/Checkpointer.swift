@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Logging
 package import MVCC
 internal import SQLite
@@ -95,9 +96,11 @@ package final class Checkpointer<Shell: ReplicationShell> {
     package func replaceState(by path: String) throws(StorageError) {
         pruneTo = 0
         let statePath = shell.directory.statePath
-        try empty()
+        if !makes(.keepsOldWriteAheadLog) { try empty() }
         writer = nil
-        for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
+        if !makes(.keepsOldWriteAheadLog) {
+            for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
+        }
         try File.syncDirectory(of: statePath)
         try File.rename(path, to: statePath)
         writer = try storage(statePath) { () throws(SQLiteError) in try StateWriter(path: statePath, initial: nil) }

@@ -154,7 +154,8 @@ private final class Opening {
     func log(isNew: Bool, for meta: StateMeta) throws(StorageError) -> LogStore {
         let log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: isNew)
         if meta.appliedIndex > 0, log.term(at: meta.appliedIndex) != meta.appliedTerm,
-            log.loaded().baseIndex < meta.appliedIndex
+            log.loaded().baseIndex < meta.appliedIndex,
+            meta.appliedIndex == MemberDisk.foundingIndex || !makes(.keepsDisagreeingLog)
         {
             // A founder's first start, or an install that a crash cut short after the image was in place: the log that
             // is still there ends before the state, or is another's.

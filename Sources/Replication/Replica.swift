@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Logging
 package import Raft
 
@@ -164,6 +165,10 @@ package struct Replica<Shell: ReplicationShell> {
         guard !newReads.isEmpty else { return }
         let reads = newReads
         newReads = []
+        if makes(.joinsReadsThatAreAsked), !readBatches.isEmpty {
+            readBatches[readBatches.count - 1].reads += reads
+            return
+        }
         ask(reads)
     }
 
@@ -179,11 +184,13 @@ package struct Replica<Shell: ReplicationShell> {
             outstanding[id] = nil
             changeDeadlines[id] = nil
         }
-        guard term > appliedTerm else { return }
+        guard term > appliedTerm || makes(.proposesAgainInSameTerm) else { return }
         appliedTerm = term
         // A leader takes proposals of its own term only. With an entry of a later term applied, one that was given to
         // an earlier leader and is not applied can never be: proposing it again cannot do it twice.
-        let lost = outstanding.filter { !$0.value.isAmbiguous && $0.value.term.map { $0 < term } ?? false }.keys
+        let lost = outstanding.filter {
+            !$0.value.isAmbiguous && $0.value.term.map { $0 < term || makes(.proposesAgainInSameTerm) } ?? false
+        }.keys
             .sorted()
         for id in lost { hold(id) }
     }
@@ -265,7 +272,9 @@ package struct Replica<Shell: ReplicationShell> {
                 preconditionFailure("no image for the snapshot of index \(mark.index)")
             }
             checkpointed = mark.index
-            for id in outstanding.keys where outstanding[id]?.term != nil { outstanding[id]?.isAmbiguous = true }
+            for id in outstanding.keys where outstanding[id]?.term != nil {
+                outstanding[id]?.isAmbiguous = !makes(.proposesAgainAfterSnapshots)
+            }
             shell.post(ApplyWork.install(mark, path: path))
         }
         if !ready.apply.isEmpty { shell.post(ApplyWork.entries(ready.apply)) }
@@ -287,7 +296,8 @@ package struct Replica<Shell: ReplicationShell> {
 
     /// Keeps what was turned away for another try.
     private mutating func hold(_ ready: Ready) {
-        for (id, attempt) in ready.proposalsDropped where outstanding[id]?.attempt == attempt {
+        for (id, attempt) in ready.proposalsDropped
+        where outstanding[id]?.attempt == attempt || (makes(.believesLateRefusals) && outstanding[id] != nil) {
             hold(id)
         }
         // Dropped reads stay in their batch; the tick asks again.
@@ -326,8 +336,9 @@ package struct Replica<Shell: ReplicationShell> {
     /// `kv.db` has on the device, nor past a snapshot that is on its way to somebody.
     private mutating func compactLog() {
         let kept = shell.settings.catchUpEntries
-        guard checkpointed > kept else { return }
-        var target = min(checkpointed - kept, raft.applied)
+        let safe = makes(.cutsLogBeforeCheckpoint) ? raft.applied : checkpointed
+        guard safe > kept else { return }
+        var target = min(safe - kept, raft.applied)
         for hold in snapshotsUnderWay.values { target = min(target, hold.index) }
         // When the others die, a witness may be the only one left that has what it holds.
         if raft.configuration.isWitness(raft.id) { target = min(target, raft.storedIndex) }

@@ -16,14 +16,22 @@ package struct SnapshotImage: Sendable {
         path = SnapshotStore(directory: directory.snapshotPath).outgoingPath(appliedIndex, isBare: isForWitness)
         let target = path
         try Self.remove(target)
-        let meta = try storage(directory.statePath) { () throws(SQLiteError) in
+        let reader = try storage(directory.statePath) { () throws(SQLiteError) in
             let reader = try StateReader(path: directory.statePath, cacheBytes: 1 << 20)
             if isForWitness {
                 try StateWriter.writeBare(try reader.meta(), to: target)
             } else {
                 try reader.copy(to: target)
             }
-            return try inspectImage(at: target)
+            return reader
+        }
+        let meta: StateMeta
+        do throws(SQLiteError) {
+            meta = try inspectImage(at: target)
+        } catch {
+            // Is it the copy, or what was copied? The state is given up only for damage of its own.
+            try storage(directory.statePath) { () throws(SQLiteError) in try reader.check() }
+            throw StorageError(error, path: target)
         }
         let size = try SnapshotStore.measure(target)
         let mark = SnapshotMark(index: meta.appliedIndex, term: meta.appliedTerm, configuration: meta.members)

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import CPlatform
 #if canImport(Glibc)
     internal import Glibc
@@ -110,6 +111,7 @@ package struct File: ~Copyable, Sendable {
     }
 
     package static func syncDirectory(of path: String) throws(StorageError) {
+        if makes(.neverSyncsDirectories) { return }
         let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         guard calls.sync_directory(directory) == 0 else {
             throw .system(operation: "sync", path: directory, errno: errno)

@@ -68,7 +68,7 @@ package final class LogStore {
             connection = try Self.open(path, isNew: isNew)
             // What an earlier process wrote can be read back though no sync of it ever succeeded. Written anew into the
             // database and synced it is safe to build on.
-            _ = try connection.checkpoint(emptying: true)
+            if !makes(.trustsUnsyncedLog) { _ = try connection.checkpoint(emptying: true) }
             insert = try connection.prepare(
                 "INSERT INTO entry(idx,term,kind,checksum,row_sum,payload) VALUES(?,?,?,?,?,?)")
             cut = try connection.prepare("DELETE FROM entry WHERE idx>=?")
@@ -98,7 +98,8 @@ package final class LogStore {
         // Exclusive before the first access: then the write-ahead log needs no shared memory.
         try connection.setPragma("locking_mode", "EXCLUSIVE")
         try connection.setPragma("journal_mode", "WAL")
-        try connection.setPragma("synchronous", "FULL", expecting: "2")
+        let isSafe = !makes(.neverSyncsLog)
+        try connection.setPragma("synchronous", isSafe ? "FULL" : "OFF", expecting: isSafe ? "2" : "0")
         try connection.execute("PRAGMA mmap_size=0")
         try connection.setPragma("cache_size", "-4096")
         try connection.setPragma("wal_autocheckpoint", "1000")
@@ -168,6 +169,7 @@ package final class LogStore {
 
     private func checkAgainstMark() throws(StorageError) {
         let known = mark.value
+        if makes(.ignoresMark) { return }
         guard contents.lastIndex >= known.lastIndex else {
             throw .damaged(
                 path: path, reason: "it ends at entry \(contents.lastIndex), but entry \(known.lastIndex) was written")
@@ -227,7 +229,7 @@ package final class LogStore {
     /// Makes entries and hard state durable: what the log holds from the first entry on is replaced.
     package func append(_ append: Ready.Append?, hardState: HardState) throws(StorageError) {
         let cutsTail = append.map { $0.firstIndex <= contents.lastIndex } ?? false
-        if let append, cutsTail, append.firstIndex <= mark.value.lastIndex {
+        if let append, cutsTail, append.firstIndex <= mark.value.lastIndex, !makes(.leavesMarkTooHigh) {
             // The log is about to get shorter than the mark says: lower the mark first.
             var lowered = mark.value
             lowered.lastIndex = append.firstIndex - 1

@@ -1,15 +1,23 @@
-internal import CSimulatedDisk
-internal import Simulation
+internal import ArgumentParser
 
-guard wd_install(1) == 0 else { fatalError("SQLite refuses the simulated disk") }
-let first = UInt64(CommandLine.arguments[1]) ?? 1
-let count = UInt64(CommandLine.arguments[2]) ?? 1
-for seed in first..<first + count {
-    let plan = Plan(seed: seed, without: Set(CommandLine.arguments.dropFirst(3)))
-    let world = World(seed: seed, plan: plan, print: count == 1 ? { print($0) } : nil)
-    print("seed", seed, terminator: " ")
-    let violation = world.run()
-    print(
-        world.now / 1_000_000_000, "s", world.events, "events", world.acknowledged, "acks",
-        violation.map { "\($0.check): \($0.detail) \(plan.faults.map(\.rawValue))" } ?? "ok")
+/// Runs the simulator: `scripts/sim` is its face.
+struct Sim: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sim",
+        abstract: "Runs weft's consensus and storage on a simulated network, clock and disk.",
+        discussion: """
+            Random seeds until it is stopped, a number of them, or for a while:
+              scripts/sim
+              scripts/sim --seeds 1000
+              scripts/sim --minutes 10
+
+            One seed, with all that happens in it:
+              scripts/sim 4711
+
+            The simulator's own test: it must find each of the mistakes that are built in for it.
+              scripts/sim --planted
+            """,
+        subcommands: [Run.self, Worker.self], defaultSubcommand: Run.self)
 }
+
+Sim.main()

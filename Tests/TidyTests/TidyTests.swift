@@ -43,7 +43,7 @@ import Testing
         "Simulation": [
             "Bytes", "CSimulatedDisk", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
         ],
-        "weft-sim": ["ArgumentParser", "CSimulatedDisk", "Simulation", "Foundation"],
+        "weft-sim": ["ArgumentParser", "Bytes", "CSimulatedDisk", "Foundation", "Glibc", "Simulation"],
         "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", "NIOHTTP1", "Glibc"],
         "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],

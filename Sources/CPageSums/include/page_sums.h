@@ -8,7 +8,9 @@
 /// SQLite alone would find fewer rows than there are.
 ///
 /// It also remembers the pages in the write-ahead log, in memory only: SQLite compares the log's checksums when it
-/// recovers it, and never again.
+/// recovers it, and never again. And it saves how many frames of the log were durable: a recovery that comes to a
+/// damaged one among them fails, where SQLite alone would drop it and all after it, and read pages from what is left
+/// of the log that are older than the file's. Without a save since they were written, frames are dropped as ever.
 ///
 /// The sums of a file are shared by all its connections in the process, on any threads, and live as long as one of
 /// them is open. Between processes they are kept in `<path>-sums`. That file is brought up to date by

@@ -1,0 +1,85 @@
+/// Known ways to get this wrong, for showing that the simulator finds them. They exist only in builds with the flag
+/// WEFT_MISTAKES (`scripts/sim --planted`); elsewhere `makes` is false for every one of them.
+package enum Mistake: String, CaseIterable, Sendable {
+    // Elections
+    case votesBeforeSync, forgetsVotes, asksForVotesBeforeOwnIsSaved, votesForShorterLogs, countsVotesTwice
+    // Replication
+    case acknowledgesBeforeSync, commitsOlderTermsByCounting, ignoresPreviousTerm, commitsBeyondWhatIsShared
+    case commitsBeyondWhatWasSent, believesOldAcknowledgements, appliesBeforeSync
+    // Membership
+    case countsLearners, changesBeforeOwnTermIsCommitted, changesTwiceAtOnce, keepsCutConfigurations
+    case keepsConfigurationAtSnapshot, needsOneMajorityOfTwo, leavesJointEarly
+    // Reads
+    case readsWithoutAsking, readsBeforeOwnTermIsCommitted, joinsReadsThatAreAsked
+    case leasesOutliveHandover, countsLeasesFromAnswers, forgetsPromisesAtRestart
+    // Requests
+    case doesRequestsTwice, believesLateRefusals, proposesAgainAfterSnapshots, proposesAgainInSameTerm
+    // Disk
+    case neverSyncsLog, ignoresMark, leavesMarkTooHigh, trustsUnsyncedLog, neverSyncsDirectories
+    case keepsDisagreeingLog, keepsOldWriteAheadLog, cutsLogBeforeCheckpoint, votesWithLostLog
+    // State
+    case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages
+
+    /// What is done wrong.
+    package var summary: String {
+        switch self {
+        case .votesBeforeSync: "answers RequestVote before the vote is on disk"
+        case .forgetsVotes: "saves the term without the vote"
+        case .asksForVotesBeforeOwnIsSaved: "a candidate asks for votes before its own is on disk"
+        case .votesForShorterLogs: "votes for candidates whose log is behind"
+        case .countsVotesTwice: "counts the same vote as often as it arrives"
+        case .acknowledgesBeforeSync: "acknowledges entries before they are on disk"
+        case .commitsOlderTermsByCounting: "commits entries of older terms by counting (P figure 8)"
+        case .ignoresPreviousTerm: "takes entries without comparing the term before them"
+        case .commitsBeyondWhatIsShared: "heartbeats carry the commit index to those whose logs may differ"
+        case .commitsBeyondWhatWasSent: "commits to the end of the own log, not to the last entry received"
+        case .believesOldAcknowledgements: "what was on its way to the disk counts though it was cut off since"
+        case .appliesBeforeSync: "applies committed entries that are not on the own disk"
+        case .countsLearners: "learners count in quorums"
+        case .changesBeforeOwnTermIsCommitted: "changes the membership before an entry of the term is committed (2015)"
+        case .changesTwiceAtOnce: "begins a change of the membership while another is not committed"
+        case .keepsCutConfigurations: "keeps a configuration whose entry was cut off"
+        case .keepsConfigurationAtSnapshot: "keeps its configuration when a snapshot brings another"
+        case .needsOneMajorityOfTwo: "between two sets of voters needs the majority of the new one only"
+        case .leavesJointEarly: "drops the old set of voters before both have agreed to it"
+        case .readsWithoutAsking: "a leader answers reads without asking if it still leads"
+        case .readsBeforeOwnTermIsCommitted: "a new leader answers reads by a commit index that may be old"
+        case .joinsReadsThatAreAsked: "a read takes the answer to a question that was asked before it"
+        case .leasesOutliveHandover: "a leader that told another to campaign still trusts its lease"
+        case .countsLeasesFromAnswers: "a lease runs from when the answer came, not from when the heartbeat left"
+        case .forgetsPromisesAtRestart: "after a restart a follower is not bound by what it promised its leader"
+        case .doesRequestsTwice: "a request that the network delivers twice is done twice"
+        case .believesLateRefusals: "a late refusal of an earlier attempt has a request proposed once more"
+        case .proposesAgainAfterSnapshots: "proposes again what a snapshot may hold"
+        case .proposesAgainInSameTerm: "proposes again what the same leader may still commit"
+        case .neverSyncsLog: "the log is never synced"
+        case .ignoresMark: "a log that ends before the durable mark is taken for whole"
+        case .leavesMarkTooHigh: "cuts the log's tail without lowering the mark first"
+        case .trustsUnsyncedLog: "builds on what an earlier process wrote and never synced"
+        case .neverSyncsDirectories: "names are never synced"
+        case .keepsDisagreeingLog: "keeps a log that ends before the installed state"
+        case .keepsOldWriteAheadLog: "puts an image in the place of a state whose write-ahead log stays"
+        case .cutsLogBeforeCheckpoint: "cuts the log past what the state has on disk"
+        case .votesWithLostLog: "a member that lost its log votes before it has it back"
+        case .writesStateInTwoParts: "writes the applied index before the changes, in a transaction of its own"
+        case .prunesTooMuch: "compaction removes the newest revision it must keep"
+        case .forgetsFrozenChanges: "frees changes from memory before they are in the file"
+        case .sendsDamagedImages: "sends and takes images without looking at their rows"
+        }
+    }
+
+    #if WEFT_MISTAKES
+        /// The one that is made. Set before anything runs.
+        nonisolated(unsafe) package static var made: Mistake?
+    #endif
+}
+
+/// If this build makes a mistake; never, but in the simulator's test of itself.
+@inline(__always)
+package func makes(_ mistake: Mistake) -> Bool {
+    #if WEFT_MISTAKES
+        return Mistake.made == mistake
+    #else
+        return false
+    #endif
+}
