@@ -36,7 +36,8 @@ let package = Package(
         room("Raft", ["Bytes"]),
         .systemLibrary(name: "CSQLite"),
         .target(name: "CPlatform"),
-        room("SQLite", ["CSQLite"]),
+        .target(name: "CPageSums", dependencies: ["CPlatform", "CSQLite"]),
+        room("SQLite", ["CPageSums", "CSQLite"]),
         room("Storage", ["Bytes", "CPlatform", "Raft", "SQLite"]),
         room("MVCC", ["Bytes", "SQLite"]),
         room("Transport", ["Bytes", "Raft", "Storage", nioCore, nioPosix, logging]),
@@ -49,7 +50,7 @@ let package = Package(
         .executableTarget(
             name: "weft-sim",
             dependencies: [
-                "Bytes", "CSimulatedDisk", "Simulation",
+                "Bytes", "CPlatform", "CSimulatedDisk", "Simulation",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: houseRules),

@@ -26,7 +26,7 @@ package final class StateReader {
 
     /// - Parameter cacheBytes: pages kept in memory.
     package init(path: String, cacheBytes: Int) throws(SQLiteError) {
-        connection = try Connection(path: path, access: .readOnly)
+        connection = try Connection(path: path, access: .readOnly, withPageSums: true)
         try connection.execute("PRAGMA mmap_size=0")
         try connection.setPragma("cache_size", "-\(cacheBytes / 1024)")
         try connection.setPragma("query_only", "1")

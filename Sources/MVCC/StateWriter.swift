@@ -25,7 +25,7 @@ package final class StateWriter {
 
     /// Opens `kv.db`, or makes an empty one with `initial` as its meta row.
     package init(path: String, initial: StateMeta?) throws(SQLiteError) {
-        connection = try Connection(path: path, access: .readWrite)
+        connection = try Connection(path: path, access: .readWrite, withPageSums: true)
         if initial != nil { try connection.execute("PRAGMA page_size=8192") }
         try connection.setPragma("journal_mode", "WAL")
         try connection.setPragma("synchronous", "NORMAL", expecting: "1")
@@ -44,8 +44,7 @@ package final class StateWriter {
         deleteRevision = try connection.prepare("DELETE FROM revision WHERE seq=?")
         deleteIndex = try connection.prepare("DELETE FROM key_index WHERE key=? AND main=?")
         setMeta = try connection.prepare("UPDATE meta SET body=?,sum=? WHERE id=0")
-        // What an earlier run left in the write-ahead log goes into the file before more comes.
-        _ = try connection.checkpoint()
+        try Self.makeWhole(connection, isNew: initial != nil)
         scan = try connection.prepare(
             "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
     }
@@ -62,6 +61,24 @@ package final class StateWriter {
         try insert.run()
         try connection.execute("COMMIT")
         _ = try connection.checkpoint()
+    }
+
+    /// What an earlier run left in the write-ahead log goes into the file before more comes; then every page is looked at.
+    private static func makeWhole(_ connection: borrowing Connection, isNew: Bool) throws(SQLiteError) {
+        let path = connection.path
+        guard try connection.checkpoint() else {
+            throw SQLiteError(code: 5, message: "somebody else reads it", context: path)
+        }
+        switch PageSums.state(path) {
+        case .new:
+            // A file without sums was just made, or is an image that was just put in place.
+            if !isNew { try StateFile.checkRows(connection) }
+            try PageSums.build(path)
+        case .loaded:
+            try PageSums.save(path)
+            try PageSums.verify(path)
+        case .damaged: throw StateFile.damage("the checksums of its pages are damaged", path)
+        }
     }
 
     /// Makes an image at `path` of a state without keys, for members that hold none.
@@ -95,7 +112,9 @@ package final class StateWriter {
 
     /// Moves all that was committed into the file and syncs it; false when a reader holds some of it back.
     package func checkpoint() throws(SQLiteError) -> Bool {
-        try connection.checkpoint()
+        guard try connection.checkpoint() else { return false }
+        try PageSums.save(connection.path)
+        return true
     }
 
     private func insert(_ change: Memtable.Change) throws(SQLiteError) {
@@ -148,7 +167,7 @@ package final class StateWriter {
         pass = isDone ? nil : current
         slices += 1
         // The write-ahead log may not outgrow what the pass frees.
-        if isDone || slices % Self.slicesPerCheckpoint == 0 { _ = try connection.checkpoint() }
+        if isDone || slices % Self.slicesPerCheckpoint == 0 { _ = try checkpoint() }
         return !isDone
     }
 

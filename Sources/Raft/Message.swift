@@ -24,7 +24,7 @@ package struct Message: Equatable, Sendable {
         case appendReply(AppendOutcome, logEpoch: UInt64)
         case heartbeat(Heartbeat)
         /// `promise`: for so many milliseconds after the heartbeat, even across a restart, the sender elects nobody.
-        case heartbeatReply(round: UInt64, logEpoch: UInt64, promise: UInt32)
+        case heartbeatReply(round: UInt64, logEpoch: UInt64, isRecovering: Bool, promise: UInt32)
         /// "Campaign now" (D 3.10).
         case timeoutNow
         /// A follower's requests for the leader. A leader of another term refuses, which is what makes it safe to ask again.

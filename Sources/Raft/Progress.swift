@@ -22,6 +22,8 @@ struct Progress: Sendable {
     var roundAcknowledged: UInt64 = 0
     /// Which log of the peer's this is about: see `Raft.logEpoch`.
     private(set) var logEpoch: UInt64 = 0
+    /// It cannot vote now.
+    var isRecovering = false
     var roundTrip = RoundTrip()
     /// Until when, by the leader's clock, it elects nobody else: see `Raft.hasLease`.
     var boundUntil: UInt64 = 0

@@ -171,11 +171,14 @@ extension Raft {
         finishTransfer(if: sender)
     }
 
-    mutating func handleHeartbeatReply(round: UInt64, from sender: NodeID, _ epoch: UInt64, promise: UInt32) {
+    mutating func handleHeartbeatReply(
+        round: UInt64, from sender: NodeID, _ epoch: UInt64, _ isRecovering: Bool, promise: UInt32
+    ) {
         guard role == .leader, let place = leadership?.place(of: sender),
             leadership?.peers[place].progress.note(logEpoch: epoch) == true
         else { return }
         leadership?.peers[place].progress.recentlyActive = true
+        leadership?.peers[place].progress.isRecovering = isRecovering
         if let sendTime = leadership?.sendTime(of: round), now >= sendTime {
             leadership?.peers[place].progress.roundTrip.note(now - sendTime)
             let bound = (makes(.countsLeasesFromAnswers) ? now : sendTime) + leaseNanoseconds(ofPromise: promise)

@@ -41,7 +41,10 @@ extension Raft {
         }
         // The voters that answer must be a quorum of what remains, or the fabric would stop.
         guard next.voters != configuration.voters else { return }
-        let answers = next.isQuorum { $0 == id || leadership?.progress(of: $0)?.recentlyActive == true }
+        let answers = next.isQuorum { voter in
+            voter == id
+                || leadership?.progress(of: voter).map { $0.recentlyActive && !$0.isRecovering } == true
+        }
         guard answers else { throw .unhealthy }
     }
 

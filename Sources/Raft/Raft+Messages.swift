@@ -75,8 +75,8 @@ extension Raft {
             }
         case .append, .heartbeat, .timeoutNow: dispatchFromLeader(message)
         case .appendReply(let outcome, let epoch): handleAppendReply(outcome, from: message.from, epoch)
-        case .heartbeatReply(let round, let epoch, let promise):
-            handleHeartbeatReply(round: round, from: message.from, epoch, promise: promise)
+        case .heartbeatReply(let round, let epoch, let isRecovering, let promise):
+            handleHeartbeatReply(round: round, from: message.from, epoch, isRecovering, promise: promise)
         case .propose(let proposals, let stamp):
             guard isFirst(stamp, of: message) else { return }
             if role == .leader && message.term == term {
@@ -120,7 +120,10 @@ extension Raft {
             if installing == nil, beat.logEpoch == logEpoch { commit = max(commit, min(beat.commit, log.lastIndex)) }
             storedIndex = max(storedIndex, beat.stored)
             adopt(electionMilliseconds: beat.electionMilliseconds)
-            send(.heartbeatReply(round: beat.round, logEpoch: logEpoch, promise: promise()), to: message.from)
+            send(
+                .heartbeatReply(
+                    round: beat.round, logEpoch: logEpoch, isRecovering: isRecovering, promise: promise()),
+                to: message.from)
         default: break
         }
     }

@@ -102,6 +102,9 @@ package final class Checkpointer<Shell: ReplicationShell> {
             for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
         }
         try File.syncDirectory(of: statePath)
+        while try !storage(statePath, { () throws(SQLiteError) in try PageSums.forget(statePath) }) {
+            shell.awaitReaders()
+        }
         try File.rename(path, to: statePath)
         writer = try storage(statePath) { () throws(SQLiteError) in try StateWriter(path: statePath, initial: nil) }
     }

@@ -70,7 +70,7 @@ package final class LogWriter<Shell: ReplicationShell> {
                 shell.post(ConsensusWork.raft(.installed(mark.index)))
             case .recovered:
                 try store.finishRecovery()
-                try File.removeSetAside(shell.directory.statePath, suffixes: ["", "-wal"])
+                try File.removeSetAside(shell.directory.statePath, suffixes: DataDirectory.stateSuffixes)
                 shell.logger.info("everything that was lost is here again")
             case .stop(let done):
                 try store.syncMark()

@@ -144,7 +144,7 @@ private final class Opening {
     /// Begins as empty as a newcomer: the leader sends a snapshot.
     func replaceState() throws(StorageError) -> (StateWriter, KeyValueStore) {
         wasReplaced = true
-        try File.setAside(directory.statePath, suffixes: ["", "-wal"])
+        try File.setAside(directory.statePath, suffixes: DataDirectory.stateSuffixes)
         try File.remove(directory.statePath + "-shm")
         let opened = try state(initial: StateMeta(clusterID: clusterID))
         try File.syncDirectory(of: directory.statePath)

@@ -10,11 +10,14 @@ package struct Connection: ~Copyable, @unchecked Sendable {
     package let path: String
 
     /// Opens or, when writing, creates the database at `path`.
-    package init(path: String, access: Access) throws(SQLiteError) {
+    /// - Parameter withPageSums: see `PageSums`; all connections to one database must agree.
+    package init(path: String, access: Access, withPageSums: Bool = false) throws(SQLiteError) {
         _ = Self.configured
+        if withPageSums { PageSums.register() }
         var opened: OpaquePointer?
         let mode = access == .readWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY
-        let code = sqlite3_open_v2(path, &opened, mode | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
+        let code = sqlite3_open_v2(
+            path, &opened, mode | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, withPageSums ? PageSums.vfsName : nil)
         guard code == SQLITE_OK, let opened else {
             let message = opened.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
             sqlite3_close_v2(opened)

@@ -15,7 +15,12 @@ package struct SQLiteError: Error, CustomStringConvertible, Sendable {
     }
 
     /// The file is not a database, or its structure is damaged.
-    package var isCorruption: Bool { code & 0xff == SQLITE_CORRUPT || code & 0xff == SQLITE_NOTADB }
+    package var isCorruption: Bool {
+        code & 0xff == SQLITE_CORRUPT || code & 0xff == SQLITE_NOTADB || code == Self.pageDiffers
+    }
+
+    /// SQLITE_IOERR_DATA: a page is not what was written.
+    private static let pageDiffers = SQLITE_IOERR | 32 << 8
     package var isFull: Bool { code & 0xff == SQLITE_FULL }
     package var isBusy: Bool { code & 0xff == SQLITE_BUSY }
 

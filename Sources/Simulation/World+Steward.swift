@@ -34,6 +34,8 @@ extension World {
             leader.post(.raft(.transfer(to: target)))
         }
         if plan.faults.contains(.compaction), faultDice.chance(0.2) { compact(leader) }
+        // Nobody takes voters out while another has lost what it had.
+        guard !machines.contains(where: \.isDamaged) else { return }
         if plan.faults.contains(.membership), faultDice.chance(0.3) { changeMembership(leader, configuration) }
     }
 

@@ -28,6 +28,9 @@ package final class DataDirectory: Sendable {
     package let path: String
     private let lock: File
 
+    /// What `kv.db` consists of: the file, its write-ahead log and the checksums of its pages.
+    package static let stateSuffixes = ["", "-wal", "-sums", "-sums-new"]
+
     package var logPath: String { path + "/log.db" }
     package var statePath: String { path + "/kv.db" }
     package var markPath: String { path + "/durable.mark" }
@@ -64,7 +67,7 @@ package final class DataDirectory: Sendable {
     package func beginFirstStart() throws(StorageError) {
         try File.replace(unfinishedPath, with: [])
         for file in [logPath, statePath] {
-            for suffix in ["", "-wal", "-shm"] { try File.remove(file + suffix) }
+            for suffix in Self.stateSuffixes + ["-shm"] { try File.remove(file + suffix) }
         }
         try File.remove(markPath)
     }

@@ -23,8 +23,8 @@ package enum MessageCodec {
         case .heartbeat(let beat):
             numbers(
                 9, [beat.commit, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds), beat.stored], &writer)
-        case .heartbeatReply(let round, let logEpoch, let promise):
-            numbers(10, [round, logEpoch, UInt64(promise)], &writer)
+        case .heartbeatReply(let round, let logEpoch, let isRecovering, let promise):
+            numbers(10, [round, logEpoch, isRecovering ? 1 : 0, UInt64(promise)], &writer)
         case .timeoutNow: numbers(11, [], &writer)
         case .propose(let proposals, let stamp):
             self.stamp(12, stamp, &writer)
@@ -73,7 +73,8 @@ package enum MessageCodec {
                     electionMilliseconds: try milliseconds(&reader), stored: try number(&reader)))
         case 10:
             return .heartbeatReply(
-                round: try reader.varint(), logEpoch: try number(&reader), promise: try milliseconds(&reader))
+                round: try reader.varint(), logEpoch: try number(&reader), isRecovering: try flag(&reader),
+                promise: try milliseconds(&reader))
         case 11: return .timeoutNow
         case 12:
             let stamp = try stamp(&reader)

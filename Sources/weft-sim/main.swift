@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CPlatform
 
 /// Runs the simulator: `scripts/sim` is its face.
 struct Sim: ParsableCommand {
@@ -20,4 +21,5 @@ struct Sim: ParsableCommand {
         subcommands: [Run.self, Worker.self], defaultSubcommand: Run.self)
 }
 
+weft_line_buffer_standard_output()
 Sim.main()

@@ -254,7 +254,7 @@ func describe(_ message: Message) -> String {
     case .propose(let proposals, _): return head + "propose \(proposals.count)"
     case .appendReply(.staleTerm, _): return head + "stale term"
     case .heartbeat(let beat): return head + "heartbeat commit \(beat.commit) round \(beat.round)"
-    case .heartbeatReply(let round, _, _): return head + "heartbeat reply round \(round)"
+    case .heartbeatReply(let round, _, _, _): return head + "heartbeat reply round \(round)"
     case .readIndex(let ids): return head + "readIndex \(ids)"
     default: return head + "\(message.body)"
     }

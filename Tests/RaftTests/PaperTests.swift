@@ -354,7 +354,8 @@ import Testing
         network.wire = []
         network.post(.readIndex([2]), to: 1)
         network.wire = []
-        let late = Message(from: 2, to: 1, term: 2, body: .heartbeatReply(round: 1, logEpoch: 0, promise: 0))
+        let late = Message(
+            from: 2, to: 1, term: 2, body: .heartbeatReply(round: 1, logEpoch: 0, isRecovering: false, promise: 0))
         network.post(.message(late), to: 1)
         #expect(network.hosts[1]?.readStates.map(\.id) == [1])
     }

@@ -29,7 +29,7 @@ import Testing
 
     /// What each room may import beside the toolchain's own modules.
     static let allowed: [String: Set<String>] = [
-        "Bytes": [], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CSQLite"],
+        "Bytes": [], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
         "Storage": ["Bytes", "CPlatform", "Raft", "SQLite", "Glibc"],
         "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
         "Transport": [
@@ -43,7 +43,7 @@ import Testing
         "Simulation": [
             "Bytes", "CSimulatedDisk", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
         ],
-        "weft-sim": ["ArgumentParser", "Bytes", "CSimulatedDisk", "Foundation", "Glibc", "Simulation"],
+        "weft-sim": ["ArgumentParser", "Bytes", "CPlatform", "CSimulatedDisk", "Foundation", "Glibc", "Simulation"],
         "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", "NIOHTTP1", "Glibc"],
         "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],

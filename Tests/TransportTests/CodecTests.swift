@@ -22,7 +22,7 @@ import Testing
             .appendReply(.staleTerm, logEpoch: 3),
             .heartbeat(
                 Message.Heartbeat(commit: 300, round: 70_000, logEpoch: 5, electionMilliseconds: .max, stored: 7)),
-            .heartbeatReply(round: .max, logEpoch: 6, promise: 900), .timeoutNow,
+            .heartbeatReply(round: .max, logEpoch: 6, isRecovering: true, promise: 900), .timeoutNow,
             .propose([Proposal(id: 4, kind: .command, payload: [9])], Stamp(start: 3, number: 8)),
             .proposeRefused([1, 2], Stamp(start: .max, number: 9)),
             .change(
