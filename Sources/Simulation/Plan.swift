@@ -14,6 +14,8 @@ package struct Plan: Sendable {
     /// How long faults happen.
     package var faultSeconds: UInt64
     var faultNanoseconds: UInt64
+    /// How long a process that ended stays away.
+    var restartNanoseconds: UInt64
     var linkNanoseconds: UInt64
     var syncNanoseconds: UInt64
     /// The last founder is a witness.
@@ -22,6 +24,13 @@ package struct Plan: Sendable {
     var hasPriorities: Bool
     var raft = Raft.Settings()
     var replication = ReplicationSettings()
+
+    /// Milliseconds between a client's requests and between faults, and the seconds of it all.
+    private static let paces: [(think: UInt64, seconds: UInt64, fault: UInt64)] = [
+        (5, 15, 500), (50, 30, 100), (50, 30, 300), (100, 60, 1000), (100, 60, 3000), (400, 120, 1000),
+        (400, 200, 4000),
+        (2000, 600, 4000), (10_000, 3600, 20_000),
+    ]
 
     /// - Parameter without: faults that are left out though the seed has them.
     package init(seed: UInt64, without: Set<String> = []) {
@@ -33,14 +42,13 @@ package struct Plan: Sendable {
         clients = dice.between(1, 4)
         keys = dice.pick([3, 10, 50])
         // The busier, the shorter: a run costs about the same.
-        let pace = dice.pick([
-            (5, 20, 500), (100, 60, 1000), (100, 60, 3000), (400, 200, 2000), (2000, 600, 4000), (10_000, 3600, 20_000),
-        ])
-        thinkNanoseconds = UInt64(pace.0) * 1_000_000
-        faultSeconds = UInt64(pace.1)
-        faultNanoseconds = UInt64(pace.2) * 1_000_000
+        let pace = dice.pick(Self.paces)
+        thinkNanoseconds = pace.think * 1_000_000
+        faultSeconds = pace.seconds
+        faultNanoseconds = pace.fault * 1_000_000
+        restartNanoseconds = min(3_000_000_000, 5 * faultNanoseconds)
         linkNanoseconds = dice.pick([50, 200, 1000, 10_000, 50_000, 250_000, 500_000]) * 1000
-        syncNanoseconds = dice.pick([100, 1000, 10_000]) * 1000
+        syncNanoseconds = dice.pick([100, 1000, 10_000, 100_000]) * 1000
         if dice.chance(0.5) {
             raft.recentBytesMax = 2000
             raft.messageBytesMax = 1000

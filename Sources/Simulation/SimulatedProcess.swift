@@ -9,14 +9,6 @@ internal import Storage
 /// One start of a member: the production lanes on one thread, each with its mailbox. When it dies it is thrown away with all
 /// it had in memory; what it left on the simulated disk is what the next start finds.
 final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
-    /// What the log lane did in one go; the world learns of it when the disk is done.
-    struct LogOutput {
-        var consensus: [ConsensusWork] = []
-        var messages: [Message] = []
-        var lastIndex: Index
-        var hardState: HardState
-    }
-
     let machine: Int
     let identity: Identity
     let directory: DataDirectory
@@ -39,9 +31,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var applyMail: [ApplyWork] = []
     private var frozenMail: [KeyValueStore.Frozen] = []
     private var isScheduled: Set<Lane> = []
-    /// Set while the log lane works: what it says is heard when the disk is done.
-    private var logOutput: LogOutput?
-    private var logOutputs: [LogOutput] = []
+    /// What the disk works on.
+    private var logBatch: [LogWork] = []
     private var isFull = false
 
     private(set) var view: View?
@@ -52,6 +43,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var waiting: [UInt64: (Outcome) -> Void] = [:]
     private var incoming = IncomingSnapshots()
     var outgoing = OutgoingSnapshots()
+    private var vote: (term: Term, candidate: NodeID?) = (0, nil)
     /// The highest commit index so far.
     private var commit: Index = 0
 
@@ -89,11 +81,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     var logContents: LogStore.Contents? { store?.loaded() }
 
     /// The disk works on a batch, or one waits for it.
-    var hasLogUnderWay: Bool { !logOutputs.isEmpty || !logMail.isEmpty || logOutput != nil }
+    var hasLogUnderWay: Bool { !logBatch.isEmpty || !logMail.isEmpty }
 
     /// The first round of consensus.
     func begin() {
         commit = replica?.raft.commit ?? 0
+        vote = (replica?.raft.term ?? 0, replica?.raft.vote)
         guard let view else { return }
         world.attempt { () throws(Violation) in
             try world.oracle.noteState(view, at: identity.memberID, isWitness: isWitness)
@@ -113,6 +106,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         waiting = [:]
         consensusMail = []
         logMail = []
+        logBatch = []
         applyMail = []
         frozenMail = []
     }
@@ -157,6 +151,10 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         body(&current)
         replica = current
         let raft = current.raft
+        if raft.term != vote.term || raft.vote != vote.candidate {
+            vote = (raft.term, raft.vote)
+            world.tempt(self)
+        }
         world.attempt { () throws(Violation) in
             if raft.role == .leader {
                 try world.oracle.noteLeader(raft.id, term: raft.term)
@@ -170,32 +168,25 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         }
     }
 
+    /// The disk takes its time, and does the work at the end of it: who dies before has none of it.
     private func runLog() {
-        guard let store, logOutput == nil else { return }
-        let work = logMail
+        guard logBatch.isEmpty, !logMail.isEmpty else { return }
+        logBatch = logMail
         logMail = []
-        logOutput = LogOutput(lastIndex: 0, hardState: HardState())
-        onDisk { () throws(StorageError) in _ = try logWriter?.handle(work) }
-        guard isAlive, var output = logOutput else { return }
-        logOutput = nil
-        output.lastIndex = store.loaded().lastIndex
-        output.hardState = store.loaded().hardState
-        logOutputs.append(output)
-        let latency = world.syncLatency(of: machine)
-        world.add(.logDone(self), after: latency)
-        // What comes while the disk works is the next batch.
+        world.add(.logDone(self), after: world.syncLatency(of: machine))
+        // What comes meanwhile is the next batch.
         isScheduled.insert(.log)
     }
 
-    /// The disk is done with the oldest batch.
     func finishLog() {
-        guard let output = logOutputs.first else { return }
-        logOutputs.removeFirst()
-        world.noteDurable(output, of: self)
-        for work in output.consensus { post(work) }
-        send(output.messages)
+        let work = logBatch
+        onDisk { () throws(StorageError) in _ = try logWriter?.handle(work) }
+        logBatch = []
+        guard isAlive, let contents = store?.loaded() else { return }
+        world.noteDurable(contents, of: self)
         isScheduled.remove(.log)
         if !logMail.isEmpty { schedule(.log, after: world.laneDelay()) }
+        if logWriter?.hasChores == true { schedule(.chores, after: 20_000_000) }
     }
 
     private func runApply() {
@@ -234,12 +225,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func makeRequestID() -> UInt64 { world.makeRequestID() }
 
     func post(_ work: ConsensusWork) {
-        if logOutput != nil {
-            logOutput?.consensus.append(work)
-        } else {
-            consensusMail.append(work)
-            schedule(.consensus, after: world.laneDelay())
-        }
+        consensusMail.append(work)
+        schedule(.consensus, after: world.laneDelay())
     }
 
     func post(_ work: LogWork) {
@@ -270,11 +257,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func send(_ messages: [Message]) {
-        if logOutput != nil {
-            logOutput?.messages += messages
-        } else {
-            world.send(messages, from: self)
-        }
+        world.send(messages, from: self)
     }
 
     func sendSnapshot(to peer: NodeID) {

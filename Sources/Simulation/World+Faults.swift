@@ -132,6 +132,15 @@ extension World {
 
     // MARK: - Clocks and processes
 
+    /// A member has just voted, or learnt of another term: no worse moment to die than before the disk knows.
+    func tempt(_ process: SimulatedProcess) {
+        guard isTroubled, faultDice.chance(0.08) else { return }
+        let ends = plan.faults.filter { $0 == .crash || $0 == .powerCut }
+        guard !ends.isEmpty else { return }
+        let soon = faultDice.next() % (2 * plan.syncNanoseconds + 2 * plan.linkNanoseconds)
+        add(.end(process, powerCut: faultDice.pick(ends) == .powerCut), after: soon)
+    }
+
     private func strikeClock(_ fault: Fault, _ number: Int) {
         switch fault {
         case .drift:

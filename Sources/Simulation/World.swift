@@ -19,6 +19,7 @@ package final class World: @unchecked Sendable {
         case read(ClientRequest)
         case giveUp(ClientRequest)
         case start(machine: Int)
+        case end(SimulatedProcess, powerCut: Bool)
         case fault
         case lift(Lifting)
         case operate
@@ -130,6 +131,8 @@ package final class World: @unchecked Sendable {
         case .read(let request): read(request)
         case .giveUp(let request): giveUp(request)
         case .start(let machine): start(machine)
+        case .end(let process, let powerCut):
+            if process.isAlive, isTroubled { crash(process.machine, powerCut: powerCut) }
         case .fault: strike()
         case .lift(let lifting): lift(lifting)
         case .operate: operate()
@@ -263,8 +266,8 @@ package final class World: @unchecked Sendable {
     }
 
     /// The disk has done what the log lane asked for.
-    func noteDurable(_ output: SimulatedProcess.LogOutput, of process: SimulatedProcess) {
-        machines[process.machine].durable = Machine.Durable(lastIndex: output.lastIndex, hardState: output.hardState)
+    func noteDurable(_ found: LogStore.Contents, of process: SimulatedProcess) {
+        machines[process.machine].durable = Machine.Durable(lastIndex: found.lastIndex, hardState: found.hardState)
     }
 
     /// Ends a process, with or without power; it is started again after a while.
@@ -273,7 +276,7 @@ package final class World: @unchecked Sendable {
         say("m\(number) \(powerCut ? "loses power" : "is killed")")
         if powerCut { wd_power_cut(Int32(number), faultDice.next()) } else { wd_kill(Int32(number)) }
         forgetProcess(number)
-        add(.start(machine: number), after: faultDice.duration(mean: 3 * Self.second))
+        add(.start(machine: number), after: faultDice.duration(mean: plan.restartNanoseconds))
     }
 
     /// A process ended by itself: its disk failed, or the machine died in the middle of an operation.
@@ -283,7 +286,7 @@ package final class World: @unchecked Sendable {
         if let error { process.directory.note(error) }
         if wd_is_dead(Int32(process.machine)) == 0 { wd_kill(Int32(process.machine)) }
         forgetProcess(process.machine)
-        add(.start(machine: process.machine), after: faultDice.duration(mean: 3 * Self.second))
+        add(.start(machine: process.machine), after: faultDice.duration(mean: plan.restartNanoseconds))
     }
 
     private func forgetProcess(_ number: Int) {
