@@ -7,12 +7,14 @@ package import Server
 package struct APIService: HTTPService {
     private let member: RunningMember
     private let gateway: Gateway
+    private let members: Members
     private let plain: PlainKV
     private let health: Health
 
     package init(member: RunningMember) {
         self.member = member
         gateway = Gateway(member: member)
+        members = Members(member: member)
         plain = PlainKV(member: member)
         health = Health(member: member)
     }
@@ -20,6 +22,7 @@ package struct APIService: HTTPService {
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
         let path = request.path
         if path.hasPrefix("/v3/") { return await gateway.respond(to: request) }
+        if path == Members.path || path.hasPrefix(Members.path + "/") { return await members.respond(to: request) }
         if path.hasPrefix("/v1/kv/") { return await plain.respond(to: request) }
         guard request.method == .GET || request.method == .HEAD else {
             let known = Self.readOnlyPaths.contains(path)

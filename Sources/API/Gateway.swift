@@ -203,7 +203,7 @@ extension JSONWriter {
             json.field("name", entry.attributes.name)
             json.field("peerURLs", entry.member.peerURLs) { $0.string($1) }
             json.field("clientURLs", entry.attributes.clientURLs) { $0.string($1) }
-            json.field("isLearner", entry.member.role != .voter)
+            json.field("isLearner", !entry.member.isVoting)
         }
     }
 }

@@ -64,6 +64,12 @@ struct GatewayObject {
         return flag
     }
 
+    func text(_ name: String) throws(APIError) -> String? {
+        guard let value = value(name) else { return nil }
+        guard let text = value.text else { throw invalid("string", name) }
+        return text
+    }
+
     func strings(_ name: String) throws(APIError) -> [String] {
         guard let value = value(name) else { return [] }
         guard let items = value.items else { throw invalid("string", name) }

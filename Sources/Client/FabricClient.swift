@@ -1,6 +1,6 @@
 package import JSON
 package import NIOCore
-internal import NIOHTTP1
+package import NIOHTTP1
 
 /// Talks to a fabric through the first of its endpoints that answers.
 package struct FabricClient: Sendable {
@@ -22,16 +22,21 @@ package struct FabricClient: Sendable {
         http = HTTPClient(group: group)
     }
 
-    /// POSTs to the gateway. Another endpoint is tried only when this one could not be connected to: a request that was
-    /// sent may have taken effect.
+    /// POSTs to the gateway.
     package func call(_ path: String, _ fields: (inout JSONWriter) -> Void = { _ in }) async throws -> JSONValue {
         var json = JSONWriter()
         json.object(fields)
+        return try await send(.POST, path, body: json.bytes)
+    }
+
+    /// Sends a request with a JSON body, or none. Another endpoint is tried only when this one could not be connected to: a
+    /// request that was sent may have taken effect.
+    package func send(_ method: HTTPMethod, _ path: String, body: [UInt8] = []) async throws -> JSONValue {
         var failures: [String] = []
         for endpoint in endpoints {
             do {
                 let response = try await http.send(
-                    .POST, endpoint, path, headers: ["content-type": "application/json"], body: json.bytes)
+                    method, endpoint, path, headers: ["content-type": "application/json"], body: body)
                 return try Self.answer(response)
             } catch let failure as HTTPClient.Failure where failure.description.hasPrefix("cannot connect") {
                 failures.append(failure.description)

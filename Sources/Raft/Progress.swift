@@ -68,6 +68,8 @@ struct Progress: Sendable {
     mutating func becomeReplicating() {
         state = .replicating
         next = match + 1
+        // What was sent while the logs differed may have been refused, and the commit index with it.
+        commitSent = 0
         forgetInflight()
     }
 

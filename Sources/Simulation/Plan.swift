@@ -35,7 +35,7 @@ package struct Plan: Sendable {
     /// - Parameter without: faults that are left out though the seed has them.
     package init(seed: UInt64, without: Set<String> = []) {
         var dice = Dice(seed: seed, purpose: "plan")
-        let share = dice.pick([0.0, 0.15, 0.3, 0.3, 0.5, 0.8])
+        let share = dice.pick([0.0, 0.2, 0.3, 0.5, 0.5, 0.8])
         faults = Fault.allCases.filter { _ in dice.chance(share) }
         voters = dice.pick([1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5])
         machines = voters + 2

@@ -44,6 +44,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var incoming = IncomingSnapshots()
     var outgoing = OutgoingSnapshots()
     private var vote: (term: Term, candidate: NodeID?) = (0, nil)
+    private var ledTerm: Term = 0
     /// The highest commit index so far.
     private var commit: Index = 0
 
@@ -154,6 +155,10 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         if raft.term != vote.term || raft.vote != vote.candidate {
             vote = (raft.term, raft.vote)
             world.tempt(self)
+        }
+        if raft.role == .leader, raft.term > ledTerm {
+            ledTerm = raft.term
+            world.temptLeader(self)
         }
         world.attempt { () throws(Violation) in
             if raft.role == .leader {

@@ -59,12 +59,23 @@ extension World {
     }
 
     private func partition(_ duration: UInt64) {
-        let sides = machines.map { _ in faultDice.below(2) }
+        var sides = machines.map { _ in faultDice.below(2) }
+        if let leader, faultDice.chance(0.5) { sides = sidesWithout(leader.machine) }
+        cut(sides)
+        add(.lift(.partition), after: duration)
+    }
+
+    private func cut(_ sides: [Int]) {
         for from in machines.indices {
             for to in machines.indices { network.links[from][to].isCut = sides[from] != sides[to] }
         }
         say("partition \(sides)")
-        add(.lift(.partition), after: duration)
+    }
+
+    /// The leader, with at most one other, on one side.
+    private func sidesWithout(_ leader: Int) -> [Int] {
+        let companion = faultDice.chance(0.4) ? faultDice.below(machines.count) : leader
+        return machines.map { $0.number == leader || $0.number == companion ? 1 : 0 }
     }
 
     /// Whoever has a connection to the machine learns that it broke.
@@ -131,6 +142,26 @@ extension World {
     }
 
     // MARK: - Clocks and processes
+
+    /// A member has just become leader: a good moment to lose it, or everybody else.
+    func temptLeader(_ process: SimulatedProcess) {
+        guard isTroubled, faultDice.chance(0.15) else { return }
+        let soon = faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
+        switch plan.faults.filter({ $0 == .crash || $0 == .powerCut || $0 == .partition }).randomElement(
+            using: &faultDice)
+        {
+        case .crash?: add(.end(process, powerCut: false), after: soon)
+        case .powerCut?: add(.end(process, powerCut: true), after: soon)
+        case .partition?: add(.isolate(process), after: soon)
+        default: break
+        }
+    }
+
+    func isolate(_ process: SimulatedProcess) {
+        guard process.isAlive, isTroubled else { return }
+        cut(sidesWithout(process.machine))
+        add(.lift(.partition), after: faultDice.duration(mean: 5 * Self.second))
+    }
 
     /// A member has just voted, or learnt of another term: no worse moment to die than before the disk knows.
     func tempt(_ process: SimulatedProcess) {

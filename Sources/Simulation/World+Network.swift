@@ -92,7 +92,7 @@ extension World {
         }
         add(.deliver(message, to: to), after: arrival - now)
         guard isTroubled else { return }
-        if plan.faults.contains(.duplicate), network.dice.chance(0.03) {
+        if plan.faults.contains(.duplicate), network.dice.chance(0.1) {
             add(.deliver(message, to: to), after: arrival - now + network.dice.duration(mean: 20_000_000))
         }
         if plan.faults.contains(.replay), network.dice.chance(0.01) {

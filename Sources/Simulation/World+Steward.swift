@@ -19,7 +19,10 @@ extension World {
     func operate() {
         defer {
             if !isOver {
-                add(.operate, after: faultDice.duration(mean: isTroubled ? 2 * Self.second : Self.second / 2))
+                add(
+                    .operate,
+                    after: faultDice.duration(
+                        mean: isTroubled ? min(2 * Self.second, 4 * plan.faultNanoseconds) : Self.second / 2))
             }
         }
         guard let leader, let configuration = leader.replica?.raft.configuration else { return }

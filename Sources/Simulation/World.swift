@@ -20,6 +20,7 @@ package final class World: @unchecked Sendable {
         case giveUp(ClientRequest)
         case start(machine: Int)
         case end(SimulatedProcess, powerCut: Bool)
+        case isolate(SimulatedProcess)
         case fault
         case lift(Lifting)
         case operate
@@ -127,6 +128,7 @@ package final class World: @unchecked Sendable {
         case .makeSnapshot(let process, let peer): whenAwake(process, action) { makeSnapshot(process, for: peer) }
         case .chunk(let transfer): advance(transfer)
         case .removed(let process): if process.isAlive { retire(process) }
+        case .isolate(let process): isolate(process)
         case .request(let client): makeRequest(client)
         case .read(let request): read(request)
         case .giveUp(let request): giveUp(request)

@@ -35,7 +35,19 @@ struct Join: AsyncParsableCommand {
     @Flag(help: "Stay without a vote until `weft member promote`.")
     var learner = false
 
+    @Flag(help: "Vote and keep the log, but hold no keys and never keep the lead: a tie-breaker.")
+    var witness = false
+
+    @Option(help: "Name or id of a member whose vote this one takes, in one step, once it has caught up.")
+    var replace: String?
+
     @OptionGroup var flags: ServeFlags
+
+    func validate() throws {
+        if learner && (witness || replace != nil) {
+            throw ValidationError("--learner stays without a vote; it goes neither with --witness nor with --replace")
+        }
+    }
 
     func run() async throws {
         guard let endpoint = Endpoint(url) else {
@@ -47,7 +59,8 @@ struct Join: AsyncParsableCommand {
             let identity = try directory.identity()
             let group = MultiThreadedEventLoopGroup.singleton
             let joining = Joining(
-                client: FabricClient(endpoints: [endpoint], group: group), endpoint: endpoint, learner: learner,
+                client: FabricClient(endpoints: [endpoint], group: group), endpoint: endpoint,
+                role: learner ? "learner" : witness ? "witness" : "voter", replaces: replace,
                 timeoutSeconds: joinTimeout)
             if let identity {
                 print("going on with the member in \(directory.path)")
@@ -80,7 +93,10 @@ struct Join: AsyncParsableCommand {
 struct Joining {
     let client: FabricClient
     let endpoint: Endpoint
-    let learner: Bool
+    /// As `/v1/members` names it.
+    let role: String
+    /// Name or id of the member to replace.
+    let replaces: String?
     let timeoutSeconds: Int
 
     /// Fills in addresses that were not given from this machine's own address as the fabric's member sees it.
@@ -149,12 +165,16 @@ struct Joining {
 
     private func add(_ peerURLs: [String], _ fabric: FabricMembers) async throws -> UInt64 {
         do {
-            let answer = try await client.call("/v3/cluster/member/add") { json in
+            let old = try await replacedID()
+            let answer = try await client.call("/v1/members") { json in
                 json.field("peerURLs", peerURLs) { $0.string($1) }
-                json.field("isLearner", learner)
+                json.field("role", role)
+                if let old { json.field("replaces", hex(old)) }
             }
-            if let id = answer["member"]?["ID"]?.unsigned { return id }
+            if let id = answer["member"]?["id"]?.text.flatMap({ UInt64($0, radix: 16) }) { return id }
             throw HTTPClient.Failure(description: "the answer names no member")
+        } catch let problem as Problem {
+            throw problem
         } catch let refusal as FabricClient.Refusal where refusal.code != 14 {
             throw Problem(.failed, "the fabric refused: \(refusal.message)")
         } catch {
@@ -169,6 +189,11 @@ struct Joining {
             }
             throw Problem(.unavailable, "the fabric did not answer: \(error). Run the same command again later")
         }
+    }
+
+    private func replacedID() async throws -> UInt64? {
+        guard let replaces else { return nil }
+        return try await MemberCommand.find(replaces, client)
     }
 
     private func checkPortsAreFree(_ settings: ServeSettings) throws {

@@ -2,6 +2,7 @@ internal import API
 internal import ArgumentParser
 internal import Client
 internal import JSON
+internal import NIOHTTP1
 internal import Server
 internal import Storage
 internal import Transport
@@ -9,7 +10,7 @@ internal import Transport
 struct MemberCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "member", abstract: "List and change the members of a fabric.",
-        subcommands: [List.self, Add.self, Remove.self, Promote.self])
+        subcommands: [List.self, Add.self, Remove.self, Promote.self, Replace.self, Priority.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -17,10 +18,18 @@ struct MemberCommand: AsyncParsableCommand {
         @OptionGroup var flags: ClientFlags
 
         func run() async throws {
-            let answer = try await flags.ask {
-                try await $0.call("/v3/cluster/member/list") { $0.field("linearizable", true) }
+            let answer = try await flags.ask { try await $0.send(.GET, "/v1/members") }
+            if flags.output == .json { return printJSON(answer) }
+            var table = Table(["ID", "NAME", "ROLE", "PRIORITY", "PEER URLS", "CLIENT URLS"])
+            for member in answer["members"]?.items ?? [] {
+                let name = member["name"]?.text ?? ""
+                table.add([
+                    member["id"]?.text ?? "", name.isEmpty ? "(not started)" : name,
+                    MemberCommand.role(member["role"]?.text ?? ""), member["priority"]?.text ?? "",
+                    MemberCommand.list(member["peerURLs"]), MemberCommand.list(member["clientURLs"]),
+                ])
             }
-            try MemberCommand.printMembers(answer, flags)
+            table.print()
         }
     }
 
@@ -70,17 +79,71 @@ struct MemberCommand: AsyncParsableCommand {
         }
     }
 
-    static func printMembers(_ answer: JSONValue, _ flags: ClientFlags) throws {
-        if flags.output == .json { return printJSON(answer) }
-        var table = Table(["ID", "NAME", "ROLE", "PEER URLS", "CLIENT URLS"])
-        for member in FabricMembers(answer).members {
-            table.add([
-                hex(member.id), member.name.isEmpty ? "(not started)" : member.name,
-                member.isLearner ? "learner" : "voter", member.peerURLs.joined(separator: ","),
-                member.clientURLs.joined(separator: ","),
-            ])
+    struct Replace: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give a member's vote to a learner and take the member out, in one step.",
+            discussion: """
+                The fabric is never short of a vote in between. `weft join URL --replace OLD` on the new machine does all of
+                it at once.
+
+                Example:
+                  weft member replace m2 m4
+                """)
+        @Argument(help: "Name or id (hexadecimal) of the member that goes.")
+        var old: String
+        @Argument(help: "Name or id (hexadecimal) of the learner that takes its place.")
+        var new: String
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { client in
+                let (oldID, newID) = (
+                    try await MemberCommand.find(old, client), try await MemberCommand.find(new, client)
+                )
+                return try await client.call("/v1/members/\(hex(oldID))/replace") { $0.field("by", hex(newID)) }
+            }
+            if flags.output == .json { return printJSON(answer) }
+            print("\(new) votes in the place of \(old)")
         }
-        table.print()
+    }
+
+    struct Priority: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say which members had better lead.",
+            discussion: """
+                Of the voters that could lead, the one with the highest priority gets the lead. 100 is what members begin with.
+
+                Example:
+                  weft member priority m1 200
+                """)
+        @Argument(help: "Name or id (hexadecimal) of the member.")
+        var member: String
+        @Argument(help: "0 to 255.")
+        var priority: UInt8
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { client in
+                let id = try await MemberCommand.find(member, client)
+                var json = JSONWriter()
+                json.object { $0.field("priority", Int64(priority)) }
+                return try await client.send(.PATCH, "/v1/members/\(hex(id))", body: json.bytes)
+            }
+            if flags.output == .json { return printJSON(answer) }
+            print("\(member) has priority \(priority)")
+        }
+    }
+
+    private static func role(_ name: String) -> String {
+        switch name {
+        case "joining": "joining (no vote yet)"
+        case "joiningWitness": "joining as witness"
+        default: name
+        }
+    }
+
+    private static func list(_ value: JSONValue?) -> String {
+        (value?.items ?? []).compactMap(\.text).joined(separator: ",")
     }
 
     private static func change(_ member: String, _ path: String, _ done: String, _ flags: ClientFlags) async throws {

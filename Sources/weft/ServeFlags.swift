@@ -39,6 +39,12 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Milliseconds without a leader until an election. (default: 1000)")
     var electionTimeout: String?
 
+    @Option(
+        help:
+            "If the leader answers reads by its lease, without asking the others: true or false. Safe while clocks differ by less than 5 %. (default: true)"
+    )
+    var leaseReads: String?
+
     @Option(help: "Log entries beyond those kept for slow followers at which the log is cut. (default: 10000)")
     var snapshotCount: String?
 
@@ -65,7 +71,8 @@ struct ServeFlags: ParsableArguments {
             ("advertise-client-urls", advertiseClientUrls), ("initial-cluster", initialCluster),
             ("initial-cluster-state", initialClusterState), ("initial-cluster-token", initialClusterToken),
             ("heartbeat-interval", heartbeatInterval), ("election-timeout", electionTimeout),
-            ("snapshot-count", snapshotCount), ("snapshot-catchup-entries", snapshotCatchupEntries),
+            ("lease-reads", leaseReads), ("snapshot-count", snapshotCount),
+            ("snapshot-catchup-entries", snapshotCatchupEntries),
             ("checkpoint-interval", checkpointInterval), ("max-txn-ops", maxTxnOps),
             ("max-request-bytes", maxRequestBytes), ("log-level", logLevel),
         ]

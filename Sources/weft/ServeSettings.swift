@@ -105,6 +105,9 @@ struct ServeSettings {
         case "initial-cluster-token": server.clusterToken = value
         case "heartbeat-interval": server.replication.heartbeatMilliseconds = try number(value, 1...10_000)
         case "election-timeout": server.replication.electionMilliseconds = try number(value, 2...50_000)
+        case "lease-reads":
+            guard let isOn = Bool(value) else { throw Problem(.usage, "\(value) is neither true nor false") }
+            server.replication.usesLeases = isOn
         case "snapshot-count": server.replication.snapshotCount = UInt64(try number(value, 1...1_000_000_000))
         case "snapshot-catchup-entries":
             server.replication.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))

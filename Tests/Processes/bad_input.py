@@ -186,57 +186,6 @@ def refused_starts(weft):
         member.wait_healthy()
 
 
-def flip(path, offset, bit=3):
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ (1 << bit)]))
-
-
-def damaged_log(fabric):
-    """One member's log is damaged in several ways while it is down: it says so and does not start; the others serve."""
-    writer = fabric.members[0].connection()
-    for n in range(300):
-        writer.call("/v3/kv/put", {"key": b64(f"damage/{n}"), "value": b64("x" * 700)})
-    member = fabric.members[2]
-    member.kill()
-    whole = member.data + ".whole"
-    shutil.copytree(member.data, whole)
-
-    def restore():
-        shutil.rmtree(member.data)
-        shutil.copytree(whole, member.data)
-
-    def shown(what, damage):
-        damage()
-        member.start()
-        try:
-            ended(member, "is damaged")
-        except (AssertionError, subprocess.TimeoutExpired) as error:
-            member.kill()
-            raise AssertionError(f"{what}: {error}")
-        assert "weft join" in member.log()[member.log_start:]
-        # It may have been the leader: then the others elect another.
-        fabric.members[0].wait_healthy()
-        restore()
-
-    log, wal = member.data + "/log.db", member.data + "/log.db-wal"
-    shown("a flipped bit in the write-ahead log", lambda: flip(wal, os.path.getsize(wal) // 2))
-    shown("a missing write-ahead log", lambda: os.remove(wal))
-    shown("an empty log.db", lambda: os.truncate(log, 0))
-    shown("a log.db of noise", lambda: (os.remove(wal), open(log, "wb").write(os.urandom(65536))))
-    shown("a missing log.db", lambda: (os.remove(log), os.remove(wal)))
-    shown("a missing identity", lambda: os.remove(member.data + "/identity"))
-    shown("a missing mark", lambda: os.remove(member.data + "/durable.mark"))
-    state = member.data + "/kv.db"
-    shown("a kv.db of noise", lambda: (os.remove(state + "-wal"), open(state, "wb").write(os.urandom(65536))))
-    member.start()
-    member.wait_healthy()
-    answer = member.connection().call("/v3/kv/range", {"key": b64("damage/"), "range_end": b64("damage0"), "count_only": True})
-    assert answer["count"] == "300", answer
-
-
 def lost_disk(weft):
     """A founder that comes back with an empty disk forgot its votes: it must not take part as if it were new."""
     with Fabric(weft, 3) as fabric:
@@ -367,7 +316,6 @@ def main():
         report.run("a member of another fabric", other_fabric, weft, fabric)
         report.run("another member's data directory", other_members_data, fabric)
         report.run("joins that fail, and one that is interrupted", joins, weft, fabric)
-        report.run("a damaged log", damaged_log, fabric)
         report.check("all members are well", all(m.healthy() for m in fabric.members))
     report.run("a founder that lost its disk", lost_disk, weft)
     if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0:

@@ -1,0 +1,113 @@
+internal import HTTPServer
+internal import JSON
+internal import MVCC
+internal import NIOHTTP1
+internal import Raft
+internal import Replication
+internal import Server
+
+/// What weft knows of members beyond etcd's API: `/v1/members`. Ids are hexadecimal.
+struct Members: Sendable {
+    let member: RunningMember
+
+    static let path: Substring = "/v1/members"
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        do throws(APIError) {
+            let parts = request.path.dropFirst(Self.path.count).split(separator: "/")
+            switch (request.method, parts.count) {
+            case (.GET, 0): return try await list()
+            case (.POST, 0): return try await add(GatewayObject(body: request.body))
+            case (.PATCH, 1): return try await prioritize(try id(parts[0]), GatewayObject(body: request.body))
+            case (.POST, 2) where parts[1] == "replace":
+                return try await replace(try id(parts[0]), GatewayObject(body: request.body))
+            case (_, 0): return .methodNotAllowed("GET, POST")
+            case (_, 1): return .methodNotAllowed("PATCH")
+            default: throw APIError(.notFound, "there is nothing at \(request.path)")
+            }
+        } catch {
+            return .error(error)
+        }
+    }
+
+    private func id(_ text: some StringProtocol) throws(APIError) -> NodeID {
+        guard let id = NodeID(text, radix: 16) else {
+            throw APIError(.invalidArgument, "\"\(text)\" is no member id: ids are hexadecimal")
+        }
+        return id
+    }
+
+    private func list() async throws(APIError) -> HTTPResponse {
+        try await member.kv { member throws(ServerError) in try await member.confirmCurrent() }
+        return .json(.ok, answer())
+    }
+
+    private func answer(_ one: Member? = nil) -> JSONWriter {
+        var json = JSONWriter()
+        json.object { json in
+            if let one {
+                json.name("member")
+                json.member(Membership.Entry(member: one, attributes: MemberAttributes(name: "", clientURLs: [])))
+            }
+            json.field("members", member.membership.entries) { $0.member($1) }
+        }
+        return json
+    }
+
+    /// `{"peerURLs":["http://…"],"role":"voter"|"learner"|"witness","replaces":"ID"}`. Everybody begins without a vote.
+    private func add(_ request: GatewayObject) async throws(APIError) -> HTTPResponse {
+        let peerURLs = try request.strings("peerURLs")
+        guard !peerURLs.isEmpty, peerURLs.allSatisfy(isPeerURL) else {
+            throw APIError(.invalidArgument, "peerURLs must be URLs of the form http://HOST:PORT")
+        }
+        let role: Member.Role
+        switch try request.text("role") {
+        case nil, "voter": role = .joining
+        case "learner": role = .learner
+        case "witness": role = .joiningWitness
+        case let other?: throw APIError(.invalidArgument, "\"\(other)\" is none of voter, learner, witness")
+        }
+        var replaces: NodeID?
+        if let text = try request.text("replaces") { replaces = try id(text) }
+        let newcomer = Member(
+            id: UInt64.random(in: 1...UInt64.max), role: role, peerURLs: peerURLs, replaces: replaces)
+        try await change(.add(newcomer))
+        return .json(.ok, answer(newcomer))
+    }
+
+    /// `{"by":"ID"}`: the vote goes from one member to the other, in one step.
+    private func replace(_ old: NodeID, _ request: GatewayObject) async throws(APIError) -> HTTPResponse {
+        guard let text = try request.text("by") else {
+            throw APIError(.invalidArgument, "\"by\" is missing: the id of the member that takes the place")
+        }
+        try await change(.replace(old, by: try id(text)))
+        return .json(.ok, answer())
+    }
+
+    /// `{"priority":0…255}`
+    private func prioritize(_ id: NodeID, _ request: GatewayObject) async throws(APIError) -> HTTPResponse {
+        guard let priority = UInt8(exactly: try request.integer("priority")) else {
+            throw APIError(.invalidArgument, "a priority is a number from 0 to 255")
+        }
+        try await change(.prioritize(id, priority))
+        return .json(.ok, answer())
+    }
+
+    private func change(_ change: ConfigurationChange) async throws(APIError) {
+        _ = try await member.kv { member throws(ServerError) in try await member.change(change) }
+    }
+}
+
+extension JSONWriter {
+    fileprivate mutating func member(_ entry: Membership.Entry) {
+        object { json in
+            json.field("id", String(entry.member.id, radix: 16))
+            json.field("name", entry.attributes.name)
+            json.field("role", "\(entry.member.role)")
+            json.field("priority", Int64(entry.member.priority))
+            if let replaces = entry.member.replaces { json.field("replaces", String(replaces, radix: 16)) }
+            json.field("peerURLs", entry.member.peerURLs) { $0.string($1) }
+            json.field("clientURLs", entry.attributes.clientURLs) { $0.string($1) }
+        }
+    }
+}
