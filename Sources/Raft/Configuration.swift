@@ -89,7 +89,7 @@ package struct Configuration: Equatable, Sendable {
         self.members = members.sorted { $0.id < $1.id }
         self.leaving = leaving.sorted { $0.id < $1.id }
         self.outgoing = outgoing.sorted()
-        voters = self.members.filter { $0.isVoting || makes(.countsLearners) }.map(\.id)
+        voters = self.members.filter(\.isVoting).map(\.id)
     }
 
     package subscript(_ id: NodeID) -> Member? { members.first { $0.id == id } }

@@ -210,8 +210,14 @@ extension Raft {
     /// Commits what a majority has on disk, if it is of this term (P 5.4.2: older entries only along with it).
     mutating func advanceCommit() {
         guard role == .leader, let current = leadership else { return }
-        let majority = configuration.reachedByQuorum { voter in
+        var majority = configuration.reachedByQuorum { voter in
             voter == id ? log.durableIndex : current.progress(of: voter)?.match ?? 0
+        }
+        if makes(.countsLearners), !configuration.isJoint {
+            let all = configuration.members.map {
+                $0.id == id ? log.durableIndex : current.progress(of: $0.id)?.match ?? 0
+            }
+            majority = all.sorted(by: >)[configuration.voters.count / 2]
         }
         guard majority > commit, log.term(at: majority) == term || makes(.commitsOlderTermsByCounting) else { return }
         noteCommitted(from: commit + 1, through: majority)

@@ -114,16 +114,20 @@ extension World {
         say("\(fault.rawValue) on m\(number)")
     }
 
-    /// Fewer than half of the voters may have lost what they promised to keep.
+    /// Fewer than half of the voters may have lost what they promised to keep, whichever of the configurations that are in
+    /// somebody's log comes to count.
     private func mayDamage(_ number: Int) -> Bool {
-        guard let configuration = leader?.replica?.raft.configuration, let id = machines[number].nodeID,
-            configuration.isVoter(id), steward.lost.isEmpty
-        else { return false }
-        guard !machines[number].isDamaged else { return false }
-        let whole = configuration.voters.filter { voter in
-            machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
+        guard leader != nil, let id = machines[number].nodeID, steward.lost.isEmpty, !machines[number].isDamaged else {
+            return false
         }
-        return whole.count >= configuration.voters.count / 2 + 1
+        let configurations = machines.compactMap { $0.process?.replica?.raft.configuration }
+        return configurations.contains { $0.isVoter(id) }
+            && configurations.allSatisfy { configuration in
+                configuration.voters.isEmpty
+                    || configuration.isQuorum { voter in
+                        machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
+                    }
+            }
     }
 
     private func harm(_ number: Int) {
