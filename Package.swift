@@ -56,15 +56,26 @@ let package = Package(
             swiftSettings: houseRules),
         room("HTTPServer", [nioCore, nioPosix, nioHTTP1]),
         room("JSON"),
+        room("SettingsFile", [.product(name: "Yams", package: "Yams")]),
+        .target(name: "CFuzzEntry"),
+        .executableTarget(
+            name: "weft-fuzz",
+            dependencies: [
+                "API", "CFuzzEntry", "Bytes", "CSimulatedDisk", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile",
+                "SQLite",
+                "Storage", "Transport",
+            ],
+            // libFuzzer brings the main function.
+            swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
         room("Client", ["JSON", nioCore, nioPosix, nioHTTP1]),
         room("API", ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", nioHTTP1]),
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Client", "CPlatform", "JSON", "Raft", "Replication", "Server", "Storage", "Transport", "HTTPServer", "MVCC",
+                "API", "Client", "CPlatform", "JSON", "Raft", "Replication", "Server", "Storage", "Transport",
+                "HTTPServer", "MVCC",
                 nioCore, nioPosix, nioHTTP1, logging,
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Yams", package: "Yams"),
+                "SettingsFile", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: houseRules),
         tests("BytesTests", ["Bytes", "JSON"]),

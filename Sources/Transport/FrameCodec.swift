@@ -8,6 +8,11 @@ package enum MessageFrame {
         Array(FrameDecoder.bytes(of: .messages(messages)).readableBytesView)
     }
 
+    /// Takes what a frame holds, of whatever kind, once its checksum was right; answers it as bytes again.
+    package static func reencoded(payload: [UInt8]) throws(DecodingFault) -> [UInt8] {
+        try PeerFrame(decoding: payload).encoded()
+    }
+
     /// What a receiver takes from `bytes`: nothing from a frame that is not whole.
     package static func messages(in bytes: [UInt8]) throws(DecodingFault) -> [Message] {
         var buffer = ByteBuffer(bytes: bytes)

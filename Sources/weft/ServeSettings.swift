@@ -5,8 +5,8 @@ internal import MVCC
 internal import Raft
 internal import Replication
 internal import Server
+internal import SettingsFile
 internal import Transport
-internal import Yams
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -71,7 +71,8 @@ struct ServeSettings {
     static let keys = [
         "name", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
         "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
-        "heartbeat-interval", "election-timeout", "snapshot-count", "snapshot-catchup-entries", "checkpoint-interval",
+        "heartbeat-interval", "election-timeout", "lease-reads", "snapshot-count", "snapshot-catchup-entries",
+        "checkpoint-interval",
         "max-txn-ops",
         "max-request-bytes", "log-level", "config-file",
     ]
@@ -232,41 +233,22 @@ enum ConfigurationFile {
         return try parse(text, path: path)
     }
 
-    static func parse(_ text: String, path: String) throws -> [(key: String, value: String, source: String)] {
-        let document: Node?
-        do {
-            document = try Yams.compose(yaml: text)
+    private static func parse(_ text: String, path: String) throws -> [(key: String, value: String, source: String)] {
+        let settings: [SettingsFile.Setting]
+        do throws(SettingsFile.Fault) {
+            settings = try SettingsFile.parse(text)
         } catch {
-            throw Problem(.usage, "\(path) is not YAML: \(error)")
+            throw Problem(.usage, "\(path): \(error)")
         }
-        guard let document, !(document.scalar?.string.isEmpty ?? false) else { return [] }
-        guard let mapping = document.mapping else {
-            throw Problem(.usage, "\(path): line 1: settings are written as KEY: VALUE")
-        }
-        return try mapping.compactMap { keyNode, node in
-            let line = keyNode.mark?.line ?? 0
-            let key = keyNode.string ?? ""
-            if IgnoredFlags.names.contains(key) {
-                IgnoredFlags.note(key)
+        return try settings.compactMap { setting in
+            if IgnoredFlags.names.contains(setting.key) {
+                IgnoredFlags.note(setting.key)
                 return nil
             }
-            guard ServeSettings.keys.contains(key), key != "config-file" else {
-                throw Problem(.usage, "\(path): line \(line): unknown key \"\(key)\"")
+            guard ServeSettings.keys.contains(setting.key), setting.key != "config-file" else {
+                throw Problem(.usage, "\(path): line \(setting.line): unknown key \"\(setting.key)\"")
             }
-            return (key, try value(node, "\(path): line \(line)"), "\(path): line \(line): \(key)")
+            return (setting.key, setting.value, "\(path): line \(setting.line): \(setting.key)")
         }
-    }
-
-    private static func value(_ node: Node, _ place: String) throws -> String {
-        if let scalar = node.scalar { return scalar.string }
-        if let sequence = node.sequence {
-            return try sequence.map { item in
-                guard let scalar = item.scalar else {
-                    throw Problem(.usage, "\(place): a list of plain values is expected")
-                }
-                return scalar.string
-            }.joined(separator: ",")
-        }
-        throw Problem(.usage, "\(place): a plain value is expected")
     }
 }

@@ -44,6 +44,11 @@ import Testing
             "Bytes", "CSimulatedDisk", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
         ],
         "weft-sim": ["ArgumentParser", "Bytes", "CPlatform", "CSimulatedDisk", "Foundation", "Glibc", "Simulation"],
+        "SettingsFile": ["Yams"],
+        "weft-fuzz": [
+            "API", "Bytes", "CSimulatedDisk", "Glibc", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile", "SQLite",
+            "Storage", "Transport",
+        ],
         "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", "NIOHTTP1", "Glibc"],
         "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
@@ -51,7 +56,7 @@ import Testing
             "API", "ArgumentParser", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
             "MVCC",
             "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Storage", "Synchronization",
-            "Transport", "Yams",
+            "Transport", "SettingsFile",
         ],
     ]
 
