@@ -18,6 +18,8 @@ struct Machine {
     var stalledUntil: UInt64 = 0
     /// How its log and hard state were when the world last heard of them; nil when the disk was harmed since.
     var durable: Durable?
+    /// What the fabric is asked to add, until it has.
+    var joining: Member?
     /// It lost, or may have lost, what it had promised to keep.
     var isDamaged = false
     /// The member and the log that were harmed; whole again is only another.

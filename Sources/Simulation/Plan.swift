@@ -51,8 +51,9 @@ package struct Plan: Sendable {
         syncNanoseconds = dice.pick([100, 1000, 10_000, 100_000]) * 1000
         if dice.chance(0.5) {
             raft.recentBytesMax = 2000
-            raft.messageBytesMax = 1000
-            raft.window = Window(bytesMax: 4000, messagesMax: dice.between(1, 8))
+            // One entry in each message, or a few.
+            raft.messageBytesMax = dice.pick([1, 1, 1000])
+            raft.window = Window(bytesMax: 4000, messagesMax: dice.pick([1, 2, 8]))
             raft.applyBytesMax = 2000
         }
         raft.promotionLagMax = Index(dice.pick([0, 16, 256]))

@@ -39,6 +39,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var pendingBytes = 0
     private(set) var removed: [NodeID] = []
     /// As of what is applied.
+    private(set) var members = Configuration()
     private(set) var isWitness = false
     private var waiting: [UInt64: (Outcome) -> Void] = [:]
     private var incoming = IncomingSnapshots()
@@ -73,7 +74,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         applier = Applier(shell: self, store: disk.store)
         checkpointer = Checkpointer(shell: self, writer: disk.writer, pruneMark: disk.pruneMark)
         removed = disk.store.meta.removedMembers
-        isWitness = disk.store.meta.members.isWitness(identity.memberID)
+        members = disk.store.meta.members
+        isWitness = members.isWitness(identity.memberID)
         replica = Replica(shell: self, raft: raft)
         view = disk.store.view()
     }
@@ -329,6 +331,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func noteMembership(_ meta: StateMeta, removed gone: [NodeID]) {
         removed = meta.removedMembers
         isWitness = meta.members.isWitness(identity.memberID)
+        members = meta.members
         if gone.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
     }
 

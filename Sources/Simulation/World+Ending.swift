@@ -47,6 +47,7 @@ extension World {
     private func whatIsWrong() -> String? {
         guard let leader, let raft = leader.replica?.raft else { return "there is no leader" }
         guard !raft.configuration.isWitness(raft.id) else { return "a witness leads" }
+        guard machines.allSatisfy({ $0.joining == nil }) else { return "a machine is not added yet" }
         guard steward.lost.isEmpty else { return "lost members are not replaced" }
         guard raft.configuration.members.allSatisfy({ !$0.isJoining }), !raft.configuration.isJoint else {
             return "somebody is still joining"

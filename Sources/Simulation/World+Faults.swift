@@ -149,8 +149,8 @@ extension World {
 
     /// A member has just become leader: a good moment to lose it, or everybody else.
     func temptLeader(_ process: SimulatedProcess) {
-        guard isTroubled, faultDice.chance(0.15) else { return }
-        let soon = faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
+        guard isTroubled, faultDice.chance(0.2) else { return }
+        let soon = faultDice.chance(0.5) ? 0 : faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
         switch plan.faults.filter({ $0 == .crash || $0 == .powerCut || $0 == .partition }).randomElement(
             using: &faultDice)
         {

@@ -129,6 +129,8 @@ extension World {
 
     func deliver(_ message: Message, to machine: Int) {
         guard let process = machines[machine].process, process.identity.memberID == message.to else { return }
+        // What is under way when a link is cut does not arrive either.
+        if let sender = self.machine(of: message.from), network.links[sender][machine].isCut { return }
         let until = machines[machine].pausedUntil
         guard until <= now else {
             add(.deliver(message, to: machine), after: until - now)

@@ -28,7 +28,8 @@ extension World {
         guard let leader, let configuration = leader.replica?.raft.configuration else { return }
         mayRepair = configuration.members.count > 1
         settle(configuration)
-        if replaceLost(leader, configuration) { return }
+        // What is not applied may come to nothing.
+        if replaceLost(leader, leader.members) || goOnJoining(leader) { return }
         guard isTroubled else { return }
         if plan.faults.contains(.transfer), faultDice.chance(0.1),
             let target = configuration.voters.randomElement(using: &faultDice)
@@ -64,6 +65,21 @@ extension World {
             join(first.machine, leader, as: .joining)
         }
         return true
+    }
+
+    /// A join that the fabric did not hear of, or forgot with a leader, is asked for again.
+    private func goOnJoining(_ leader: SimulatedProcess) -> Bool {
+        for number in machines.indices {
+            guard let newcomer = machines[number].joining else { continue }
+            if leader.members[newcomer.id] != nil || leader.removed.contains(newcomer.id) {
+                machines[number].joining = nil
+                if leader.removed.contains(newcomer.id) { add(.removedUnseen(machine: number, newcomer.id), after: 0) }
+            } else if leader.replica?.raft.configuration[newcomer.id] == nil {
+                change(leader, .add(newcomer))
+                return true
+            }
+        }
+        return false
     }
 
     private func compact(_ leader: SimulatedProcess) {
@@ -113,7 +129,9 @@ extension World {
         machines[machine].durable = nil
         wd_start(Int32(machine))
         say("m\(machine) joins as member \(id), \(role)")
-        change(leader, .add(Member(id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"], replaces: old)))
+        let newcomer = Member(id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"], replaces: old)
+        machines[machine].joining = newcomer
+        change(leader, .add(newcomer))
         add(.start(machine: machine), after: faultDice.duration(mean: Self.second / 2))
     }
 

@@ -15,6 +15,7 @@ package final class World: @unchecked Sendable {
         case makeSnapshot(SimulatedProcess, NodeID)
         case chunk(SnapshotTransfer)
         case removed(SimulatedProcess)
+        case removedUnseen(machine: Int, NodeID)
         case request(client: Int)
         case read(ClientRequest)
         case giveUp(ClientRequest)
@@ -129,6 +130,7 @@ package final class World: @unchecked Sendable {
         case .chunk(let transfer): advance(transfer)
         case .removed(let process): if process.isAlive { retire(process) }
         case .isolate(let process): isolate(process)
+        case .removedUnseen(let machine, let id): retireUnseen(machine, id)
         case .request(let client): makeRequest(client)
         case .read(let request): read(request)
         case .giveUp(let request): giveUp(request)
@@ -306,8 +308,19 @@ package final class World: @unchecked Sendable {
         wd_wipe(Int32(process.machine))
         forgetProcess(process.machine)
         machines[process.machine].role = .free
+        machines[process.machine].joining = nil
         machines[process.machine].isDamaged = false
         machines[process.machine].durable = nil
+    }
+
+    /// A newcomer that was removed before it heard of itself.
+    private func retireUnseen(_ number: Int, _ id: NodeID) {
+        guard machines[number].nodeID == id else { return }
+        if let process = machines[number].process { return retire(process) }
+        wd_wipe(Int32(number))
+        machines[number].role = .free
+        machines[number].isDamaged = false
+        machines[number].durable = nil
     }
 
     /// The disk is lost; the steward removes the member and lets the machine join as a new one.
@@ -317,6 +330,7 @@ package final class World: @unchecked Sendable {
         wd_wipe(Int32(number))
         forgetProcess(number)
         machines[number].role = .free
+        machines[number].joining = nil
         machines[number].durable = nil
         machines[number].isDamaged = true
         machines[number].harmed = (id, .max)
