@@ -68,7 +68,7 @@ package final class LogStore {
             connection = try Self.open(path, isNew: isNew)
             // What an earlier process wrote can be read back though no sync of it ever succeeded. Written anew into the
             // database and synced it is safe to build on.
-            if !makes(.trustsUnsyncedLog) { _ = try connection.checkpoint(emptying: true) }
+            if !makes(.trustsUnsyncedLog) { try Self.settle(connection) }
             insert = try connection.prepare(
                 "INSERT INTO entry(idx,term,kind,checksum,row_sum,payload) VALUES(?,?,?,?,?,?)")
             cut = try connection.prepare("DELETE FROM entry WHERE idx>=?")
@@ -115,6 +115,8 @@ package final class LogStore {
                         vote INTEGER NOT NULL, commit_index INTEGER NOT NULL, base_index INTEGER NOT NULL,
                         base_term INTEGER NOT NULL, row_sum INTEGER NOT NULL);
                     INSERT OR IGNORE INTO state VALUES(0,0,0,0,0,0,\(stateSum(Contents())));
+                    CREATE TABLE start(count INTEGER NOT NULL);
+                    INSERT INTO start VALUES(0);
                     """)
             }
         }
@@ -122,6 +124,16 @@ package final class LogStore {
             throw SQLiteError(code: 11, message: "its format is not 1", context: path)
         }
         return connection
+    }
+
+    /// Moves the write-ahead log into the database and makes sure that it is gone: cut off and not synced, its old frames
+    /// could come back after a power cut and hide what is newer in the database. The first commit after it begins it anew.
+    private static func settle(_ connection: borrowing Connection) throws(SQLiteError) {
+        _ = try connection.checkpoint(emptying: true)
+        try connection.transaction { () throws(SQLiteError) in
+            // Something that differs: what is the same SQLite does not write.
+            try connection.execute("UPDATE start SET count=count+1")
+        }
     }
 
     private static func load(_ connection: borrowing Connection) throws(SQLiteError) -> Contents {

@@ -1,0 +1,236 @@
+import Testing
+
+@testable import Raft
+
+/// What others got wrong, and we: each by itself.
+@Suite struct RegressionTests {
+    private func elected(_ voters: [NodeID] = [1, 2, 3], settings: Raft.Settings = Raft.Settings()) -> Network {
+        var network = Network(voters: voters, settings: settings)
+        network.elect(1)
+        precondition(network[1].role == .leader)
+        return network
+    }
+
+    private func heartbeat(_ network: inout Network) {
+        network.tick(1)
+        network.settle()
+    }
+
+    // MARK: - Membership
+
+    @Test("A leader that is removed with entries in flight commits them, then names an heir")
+    func removedLeaderWithEntriesInFlight() {
+        var network = elected()
+        network.post(.change(requestID: 1, .remove(1)), to: 1)
+        for n in 0..<3 { network.propose("\(n)", at: 1) }
+        network.settle()
+        #expect(network[1].role != .leader)
+        let leader = network.leaders.first
+        #expect(leader != nil && leader != 1)
+        guard let leader else { return }
+        network.propose("after", at: leader)
+        network.settle()
+        let texts = network.hosts[leader]?.disk.state.map { String(decoding: $0, as: UTF8.self) }
+        #expect(texts == ["0", "1", "2", "after"])
+    }
+
+    @Test("A snapshot brings the configuration of its index, whatever the member had before")
+    func snapshotBringsItsConfiguration() {
+        let network = elected()
+        var raft = network[2]
+        let three = Configuration([4, 5, 6].map { Member(id: $0, role: .voter, peerURLs: []) })
+        raft.receive(.snapshotReceived(SnapshotMark(index: 90, term: 2, configuration: three), from: 1))
+        _ = raft.takeReady()
+        raft.receive(.installed(90))
+        #expect(raft.configuration == three && !raft.isVoter)
+    }
+
+    @Test("A commit index beyond the log, as data loss leaves it, is no commit index")
+    func commitBeyondTheLog() {
+        let log = Log(baseIndex: 1, baseTerm: 1, runs: [], lastIndex: 1, tail: [])
+        let raft = Raft(
+            id: 1, settings: Raft.Settings(), hardState: HardState(term: 5, vote: nil, commit: 80), log: log,
+            configuration: Configuration([Member(id: 1, role: .voter, peerURLs: [])]), applied: 1, seed: 1)
+        #expect(raft.commit == 1)
+    }
+
+    @Test("D 4.3: between two sets of voters both must agree")
+    func jointNeedsBothMajorities() {
+        let old = Configuration([1, 2, 3].map { Member(id: $0, role: .voter, peerURLs: ["http://n\($0)"]) })
+        let newcomers = [4, 5].map { Member(id: $0, role: .learner, peerURLs: ["http://n\($0)"]) }
+        let changes =
+            newcomers.map { ConfigurationChange.add($0) } + [.promote(4), .promote(5), .remove(2), .remove(3)]
+        guard let joint = try? old.applying(.several(changes)) else {
+            Issue.record("the change is refused")
+            return
+        }
+        #expect(joint.isJoint && joint.voters == [1, 4, 5] && joint.outgoing == [1, 2, 3])
+        #expect(!joint.isQuorum { [1, 4, 5].contains($0) })
+        #expect(!joint.isQuorum { [1, 2, 3].contains($0) })
+        #expect(joint.isQuorum { [1, 2, 4].contains($0) })
+        #expect(joint.reachedByQuorum { [1: 9, 2: 3, 3: 1, 4: 8, 5: 7][$0] ?? 0 } == 3)
+        #expect(joint.afterJoint.voters == [1, 4, 5] && joint.everybody.map(\.id) == [1, 2, 3, 4, 5])
+    }
+
+    @Test("A member takes another one's place in one step")
+    func replacement() {
+        var network = elected()
+        network.addEmpty(4)
+        network.post(
+            .change(requestID: 1, .add(Member(id: 4, role: .joining, peerURLs: ["http://n4"], replaces: 3))), to: 1)
+        for _ in 0..<20 { heartbeat(&network) }
+        #expect(network[1].configuration.voters == [1, 2, 4])
+        #expect(!network[1].configuration.isJoint && network[1].configuration[3] == nil)
+    }
+
+    // MARK: - Who leads
+
+    @Test("A witness hands the lead over, and takes no proposals meanwhile")
+    func witnessHandsOver() {
+        var network = elected()
+        network.addEmpty(4)
+        network.post(.change(requestID: 1, .add(Member(id: 4, role: .joiningWitness, peerURLs: ["http://n4"]))), to: 1)
+        for _ in 0..<20 { heartbeat(&network) }
+        #expect(network[1].configuration.isWitness(4) && network[1].configuration.voters.contains(4))
+        network.cut = [[1, 2], [1, 3], [1, 4]]
+        network.tick(2, times: 15)
+        network.tick(3, times: 15)
+        network.tick(4, times: 15)
+        network.elect(4)
+        #expect(network[4].role == .leader || network[4].leader != nil)
+        network.propose("x", at: 4)
+        for _ in 0..<5 {
+            network.tick(4)
+            network.settle()
+        }
+        #expect(network[4].role != .leader)
+        #expect(network.leaders.contains { $0 == 2 || $0 == 3 })
+    }
+
+    @Test("The voter of the highest priority gets the lead")
+    func priority() {
+        var network = elected()
+        network.post(.change(requestID: 1, .prioritize(3, 200)), to: 1)
+        network.settle()
+        for _ in 0..<10 { heartbeat(&network) }
+        #expect(network[3].role == .leader)
+    }
+
+    // MARK: - Leases
+
+    private func leasing() -> Network {
+        var settings = Raft.Settings()
+        settings.usesLeases = true
+        settings.tickMilliseconds = 100
+        var network = Network(voters: [1, 2, 3], settings: settings)
+        for id in network.ids { network[id].now = 10_000_000_000 }
+        network.elect(1)
+        heartbeat(&network)
+        return network
+    }
+
+    @Test("D 6.4.1: within its lease a leader answers reads without asking; after it, it asks")
+    func leaseReads() {
+        var network = leasing()
+        network.post(.readIndex([1]), to: 1)
+        #expect(network.wire.isEmpty && network.hosts[1]?.readStates.map(\.id) == [1])
+        // 1000 ms less the drift of two clocks.
+        network[1].now += 910_000_000
+        network.post(.readIndex([2]), to: 1)
+        #expect(!network.wire.isEmpty && network.hosts[1]?.readStates.map(\.id) == [1])
+    }
+
+    @Test("A leader that told another to campaign builds on no lease")
+    func noLeaseAfterHandover() {
+        var network = leasing()
+        network.post(.transfer(to: 2), to: 1)
+        network.wire = []
+        network.tick(1, times: 10)
+        network.wire = []
+        network.post(.readIndex([3]), to: 1)
+        #expect(network.hosts[1]?.readStates.isEmpty == true)
+    }
+
+    @Test("A follower is bound by what it may have promised before it was restarted")
+    func promisesOutliveRestarts() {
+        var network = leasing()
+        network.crash(2)
+        network.restart(2)
+        #expect(network[2].isBoundByPromise)
+        let vote = Message(from: 3, to: 2, term: 9, body: .vote(lastIndex: 99, lastTerm: 8, transfer: false))
+        network.post(.message(vote), to: 2)
+        #expect(network[2].vote != 3)
+    }
+
+    // MARK: - Lost logs
+
+    private func recovering(_ network: Network) -> Raft {
+        let log = Log(baseIndex: Network.base, baseTerm: 1, runs: [], lastIndex: Network.base, tail: [])
+        return Raft(
+            id: 2, settings: network.settings, hardState: HardState(term: network[2].term, vote: 1, commit: 1),
+            log: log,
+            configuration: network[2].configuration, applied: Network.base, seed: 3, logEpoch: 1, isRecovering: true)
+    }
+
+    @Test("A member that lost its log votes for nobody until it has everything back")
+    func lostLogDoesNotVote() {
+        var network = elected()
+        network.propose("a", at: 1)
+        network.settle()
+        network.hosts[2]?.disk.entries = []
+        network[2] = recovering(network)
+        network.tick(2, times: 40)
+        #expect(network[2].role == .follower)
+        let vote = Message(from: 3, to: 2, term: 9, body: .vote(lastIndex: 99, lastTerm: 8, transfer: true))
+        var asked = network[2]
+        asked.receive(.message(vote))
+        let answers = asked.takeReady().messagesWhenDurable.map(\.body)
+        #expect(answers == [.voteReply(granted: false)])
+        network.wire = []
+        for _ in 0..<5 { heartbeat(&network) }
+        #expect(!network[2].isRecovering && network[2].log.lastIndex == network[1].log.lastIndex)
+    }
+
+    @Test("An acknowledgement of a log that was lost since is void")
+    func acknowledgementOfALostLog() {
+        var network = elected()
+        network.cut = [[1, 2], [1, 3]]
+        network.propose("x", at: 1)
+        network.settle()
+        let index = network[1].log.lastIndex
+        let term = network[1].term
+        // The leader hears of the new log, then of what the old one had.
+        let news = Message.Body.heartbeatReply(round: 0, logEpoch: 1, isRecovering: true, promise: 0)
+        network.post(.message(Message(from: 2, to: 1, term: term, body: news)), to: 1)
+        let late = Message.Body.appendReply(.matched(index), logEpoch: 0)
+        network.post(.message(Message(from: 2, to: 1, term: term, body: late)), to: 1)
+        #expect(network[1].commit < index)
+    }
+
+    // MARK: - Timing
+
+    @Test("Followers take the election timeout from the leader, within bounds")
+    func timeoutsFollowTheLeader() {
+        let network = elected()
+        var raft = network[2]
+        let term = raft.term
+        for (told, ticks) in [(UInt32(3000), 30), (500, 10), (.max, 80)] {
+            let beat = Message.Heartbeat(commit: 0, round: 1, electionMilliseconds: told)
+            raft.receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat))))
+            #expect(raft.electionTicks == ticks)
+        }
+    }
+
+    @Test("One member that answers late does not slow down elections")
+    func oneSlowMemberChangesNothing() {
+        var network = elected()
+        for round in 1...30 {
+            network.cut = [[1, 3]]
+            heartbeat(&network)
+            network[1].now += 20_000_000_000
+            let late = Message.Body.heartbeatReply(round: UInt64(round), logEpoch: 0, isRecovering: false, promise: 0)
+            network.post(.message(Message(from: 3, to: 1, term: network[1].term, body: late)), to: 1)
+        }
+        #expect(network[1].role == .leader && network[1].electionTicks == network.settings.electionTicks)
+    }
+}
