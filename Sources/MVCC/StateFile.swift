@@ -14,6 +14,8 @@ enum StateFile {
             create_rev INTEGER NOT NULL, version INTEGER NOT NULL, lease INTEGER NOT NULL, sum INTEGER NOT NULL,
             PRIMARY KEY(key, main)) WITHOUT ROWID;
         CREATE TABLE meta(id INTEGER PRIMARY KEY CHECK(id=0), body BLOB NOT NULL, sum INTEGER NOT NULL);
+        CREATE TABLE start(count INTEGER NOT NULL);
+        INSERT INTO start VALUES(0);
         """
 
     static func damage(_ reason: String, _ path: String) -> SQLiteError {

@@ -66,7 +66,7 @@ package final class StateWriter {
     /// What an earlier run left in the write-ahead log goes into the file before more comes; then every page is looked at.
     private static func makeWhole(_ connection: borrowing Connection, isNew: Bool) throws(SQLiteError) {
         let path = connection.path
-        guard try connection.checkpoint() else {
+        guard try connection.checkpoint(emptying: true) else {
             throw SQLiteError(code: 5, message: "somebody else reads it", context: path)
         }
         switch PageSums.state(path) {
@@ -79,6 +79,17 @@ package final class StateWriter {
             try PageSums.verify(path)
         case .damaged: throw StateFile.damage("the checksums of its pages are damaged", path)
         }
+        if !isNew { try beginLogAnew(connection) }
+    }
+
+    /// What an earlier run left in the write-ahead log may never have been synced, and what of it comes back after a power
+    /// cut would hide newer pages of the file. The first commit begins the log anew; this one is on the device.
+    private static func beginLogAnew(_ connection: borrowing Connection) throws(SQLiteError) {
+        try connection.setPragma("synchronous", "FULL", expecting: "2")
+        try connection.transaction { () throws(SQLiteError) in
+            try connection.execute("UPDATE start SET count=count+1")
+        }
+        try connection.setPragma("synchronous", "NORMAL", expecting: "1")
     }
 
     /// Makes an image at `path` of a state without keys, for members that hold none.
