@@ -186,11 +186,22 @@ def refused_starts(weft):
         member.wait_healthy()
 
 
+def known(fabric, member):
+    end = time.time() + 20
+    for other in fabric.members:
+        while member.name not in [
+                m.get("name") for m in other.connection().call("/v3/cluster/member/list", {})["members"]]:
+            assert time.time() < end, f"{other.name} never heard {member.name}'s name"
+            time.sleep(0.05)
+
+
 def lost_disk(weft):
     """A founder that comes back with an empty disk forgot its votes: it must not take part as if it were new."""
     with Fabric(weft, 3) as fabric:
         member = fabric.follower()
         fabric.leader().connection().call("/v3/kv/put", {"key": b64("before"), "value": b64("x")})
+        # The others know that it took part once it has told them its name.
+        known(fabric, member)
         member.kill()
         shutil.rmtree(member.data)
         member.start()
