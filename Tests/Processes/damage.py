@@ -156,8 +156,14 @@ def main():
         shutil.rmtree(damage.member.data)
         new.join(damage.others[0], "--replace", damage.member.name)
         new.wait_healthy(60)
-        listing = subprocess.run([weft, "member", "list", "--endpoints", new.client_url], capture_output=True, text=True)
-        report.check("replaced: a member that lost everything", "m9" in listing.stdout and "m3" not in listing.stdout)
+        end = time.time() + 30
+        while True:
+            listing = subprocess.run([weft, "member", "list", "--endpoints", new.client_url], capture_output=True, text=True)
+            is_done = "m9" in listing.stdout and "m3" not in listing.stdout
+            if is_done or time.time() > end:
+                break
+            time.sleep(0.2)
+        report.check("replaced: a member that lost everything", is_done, listing.stdout)
     report.finish()
 
 
