@@ -61,7 +61,8 @@ extension World {
             }
             guard process.replica?.raft.leader == raft.id else { return "member \(member.id) follows nobody" }
         }
-        // A write of each member's clients, after all that happened.
+        // A write of each member's clients, after all that happened. Those of a member that ended meanwhile are asked again.
+        if probes.contains(where: { !$0.isAnswered && !$0.process.isAlive }) { probes = [] }
         if probes.isEmpty {
             for member in raft.configuration.members {
                 guard let machine = machine(of: member.id), let process = machines[machine].process, !process.isWitness
@@ -75,7 +76,7 @@ extension World {
     }
 
     private func sendProbe(through process: SimulatedProcess) -> Probe {
-        let probe = Probe()
+        let probe = Probe(process: process)
         let id = makeRequestID()
         let payload = CommandEnvelope.encode(
             .put(PutRequest(key: Array("k0".utf8), value: Array("probe".utf8))), requestID: id)
@@ -106,5 +107,10 @@ extension World {
 }
 
 final class Probe {
+    let process: SimulatedProcess
     var isAnswered = false
+
+    init(process: SimulatedProcess) {
+        self.process = process
+    }
 }
