@@ -111,8 +111,11 @@ package final class RunningMember: Sendable {
         _ body: (View, StateReader) throws(ReadFailure) -> T, _ reader: Result<StateReader, SQLiteError>,
         _ core: MemberCore
     ) -> Result<T, ServerError> {
+        let view = core.view
+        // A newcomer learns that it is a witness from the snapshot that a read may have waited for.
+        guard core.membership[core.identity.memberID]?.member.isWitness != true else { return .failure(.witness) }
         do {
-            return .success(try body(core.view, try reader.get()))
+            return .success(try body(view, try reader.get()))
         } catch ReadFailure.request(let refusal) {
             return .failure(.refused(refusal))
         } catch {

@@ -155,7 +155,7 @@ extension World {
             if process.isAlive { add(.read(request), after: machines[process.machine].pausedUntil - now) }
             return
         }
-        guard case .success(let result)? = process.read(range) else { return done(request) }
+        guard !process.isWitness, case .success(let result)? = process.read(range) else { return done(request) }
         attempt { () throws(Violation) in
             let expected = oracle.model.pairs(in: range.range, at: result.revision)
             guard result.pairs == expected else {
