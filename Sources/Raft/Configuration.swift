@@ -98,7 +98,7 @@ package struct Configuration: Equatable, Sendable {
     package var everybody: [Member] { leaving.isEmpty ? members : (members + leaving).sorted { $0.id < $1.id } }
 
     package func isVoter(_ id: NodeID) -> Bool { voters.contains(id) || outgoing.contains(id) }
-    package func isWitness(_ id: NodeID) -> Bool { self[id]?.isWitness ?? false }
+    package func isWitness(_ id: NodeID) -> Bool { everybody.contains { $0.id == id && $0.isWitness } }
 
     package var isJoint: Bool { !outgoing.isEmpty }
 

@@ -18,7 +18,7 @@ extension Raft {
         for proposal in proposals {
             // A witness leads only until somebody else does.
             let isFull =
-                configuration.isWitness(id)
+                isWitness
                 || current.uncommittedBytes > 0
                     && current.uncommittedBytes + proposal.payload.count > settings.uncommittedBytesMax
             guard !isFull, current.transferTarget == nil, proposal.kind == .command else {
@@ -78,7 +78,7 @@ extension Raft {
         let next = peer.progress.next
         guard next > log.baseIndex, let previousTerm = log.term(at: next - 1) else {
             // A witness has no state to send.
-            guard peer.progress.recentlyActive, !configuration.isWitness(id) else { return false }
+            guard peer.progress.recentlyActive, !isWitness else { return false }
             peer.progress.becomeSnapshot()
             ready.snapshotsWanted.append(peer.id)
             return false
@@ -179,6 +179,8 @@ extension Raft {
         else { return }
         leadership?.peers[place].progress.recentlyActive = true
         leadership?.peers[place].progress.isRecovering = isRecovering
+        // What tells it that it is whole again may have been lost.
+        if isRecovering { leadership?.peers[place].progress.commitSent = 0 }
         if let sendTime = leadership?.sendTime(of: round), now >= sendTime {
             leadership?.peers[place].progress.roundTrip.note(now - sendTime)
             let bound = (makes(.countsLeasesFromAnswers) ? now : sendTime) + leaseNanoseconds(ofPromise: promise)
@@ -255,6 +257,8 @@ extension Raft {
 
     mutating func transfer(to target: NodeID) {
         guard role == .leader, target != id, configuration[target]?.role == .voter else { return }
+        // Asking again gives it no more time.
+        guard leadership?.transferTarget != target else { return }
         leadership?.transferTarget = target
         electionElapsed = 0
         finishTransfer(if: target)

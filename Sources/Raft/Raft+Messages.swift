@@ -59,9 +59,11 @@ extension Raft {
     private mutating func dispatch(_ message: Message) {
         switch message.body {
         case .preVote(let lastIndex, let lastTerm):
-            handleVoteRequest(message, lastIndex: lastIndex, lastTerm: lastTerm, isRehearsal: true)
-        case .vote(let lastIndex, let lastTerm, _):
-            handleVoteRequest(message, lastIndex: lastIndex, lastTerm: lastTerm, isRehearsal: false)
+            handleVoteRequest(
+                message, lastIndex: lastIndex, lastTerm: lastTerm, isRehearsal: true, isTransfer: false)
+        case .vote(let lastIndex, let lastTerm, let isTransfer):
+            handleVoteRequest(
+                message, lastIndex: lastIndex, lastTerm: lastTerm, isRehearsal: false, isTransfer: isTransfer)
         case .preVoteReply(let granted):
             if role == .preCandidate && (!granted || message.term == term + 1) {
                 countVote(from: message.from, granted: granted)

@@ -168,10 +168,15 @@ extension Raft {
     }
 
     /// Answers RequestVote and its rehearsal (P 5.2, 5.4.1).
-    mutating func handleVoteRequest(_ message: Message, lastIndex: Index, lastTerm: Term, isRehearsal: Bool) {
+    mutating func handleVoteRequest(
+        _ message: Message, lastIndex: Index, lastTerm: Term, isRehearsal: Bool, isTransfer: Bool
+    ) {
         let isFree = vote == message.from || (vote == nil && leader == nil) || (isRehearsal && message.term > term)
         let isUpToDate = log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm) || makes(.votesForShorterLogs)
-        let granted = isFree && installing == nil && (!isRecovering || makes(.votesWithLostLog)) && isUpToDate
+        // A promise binds also when something else than the candidate brought the term.
+        let isBound = isBoundByPromise && !isTransfer && (vote != message.from || isRehearsal)
+        let mayVote = installing == nil && (!isRecovering || makes(.votesWithLostLog))
+        let granted = isFree && !isBound && mayVote && isUpToDate
         if isRehearsal {
             // A granted rehearsal answers in the asked term, a refused one in the own, so that a laggard learns it.
             sendWhenDurable(.preVoteReply(granted: granted), to: message.from, term: granted ? message.term : term)

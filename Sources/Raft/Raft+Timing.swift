@@ -8,13 +8,18 @@ extension Raft {
     /// when it does not know whom it heard. Only a leader that hands over may ask for less. Answers the milliseconds.
     mutating func promise() -> UInt32 {
         guard settings.usesLeases else { return 0 }
-        let milliseconds = settings.electionTicks * settings.tickMilliseconds
+        let milliseconds = min(settings.electionTicks * settings.tickMilliseconds, Settings.promiseMillisecondsMax)
         promisedUntil = max(promisedUntil, now + UInt64(milliseconds) * 1_000_000)
         return UInt32(milliseconds)
     }
 
+    /// There is nobody to have promised anything to, nor will there be because an entry is cut off.
+    private var isSurelyAlone: Bool {
+        configuration.voters == [id] && !configuration.isJoint && configurationIndex <= commit
+    }
+
     var isBoundByPromise: Bool {
-        settings.usesLeases && now < promisedUntil && configuration.voters != [id]
+        now < promisedUntil && !isSurelyAlone
     }
 
     /// What a promise is worth by the leader's clock, which may run slow while the follower's runs fast.
@@ -85,7 +90,6 @@ extension Raft {
             return
         }
         let own = configuration[id]
-        let isWitness = own?.role == .witness
         if current.ticksToHandover > 0, !isWitness {
             leadership?.ticksToHandover = current.ticksToHandover - 1
             return

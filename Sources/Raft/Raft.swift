@@ -32,6 +32,10 @@ package struct Raft: Sendable {
         package var usesLeases = false
         /// How much faster or slower than real time a clock may run.
         package static let clockDriftMax = 0.05
+        /// No promise is longer, so that one of an earlier start, with other settings, is not either.
+        package static let promiseMillisecondsMax = 1000
+        /// If an earlier start may have promised something. Only a member whose fabric never had leases can do without.
+        package var mayHavePromised = false
 
         package init() {}
     }
@@ -45,9 +49,13 @@ package struct Raft: Sendable {
     package internal(set) var commit: Index
     package internal(set) var log: Log
     /// The latest configuration of the log, committed or not (D 4.1).
-    package internal(set) var configuration: Configuration
+    package internal(set) var configuration: Configuration {
+        didSet { noteRole() }
+    }
+    /// A member that ever was a witness has no state, also once it is no longer a member.
+    package private(set) var isWitness = false
     /// Where `configuration` stands in the log.
-    var configurationIndex: Index
+    package internal(set) var configurationIndex: Index
     /// Earlier configurations that an entry cut off the log may bring back, ascending.
     var configurationsBefore: [(index: Index, configuration: Configuration)] = []
 
@@ -113,6 +121,7 @@ package struct Raft: Sendable {
         self.vote = hardState.vote
         self.log = log
         self.configuration = configuration
+        isWitness = configuration.isWitness(id)
         self.configurationIndex = applied
         self.applied = applied
         self.applying = applied
@@ -129,7 +138,9 @@ package struct Raft: Sendable {
             adoptConfigurations(of: tail)
         }
         // Whom it promised what before it stopped is not remembered.
-        if !makes(.forgetsPromisesAtRestart) { _ = promise() }
+        if settings.usesLeases || settings.mayHavePromised, !makes(.forgetsPromisesAtRestart) {
+            promisedUntil = now + UInt64(Settings.promiseMillisecondsMax) * 1_000_000
+        }
         resetElectionTimer()
     }
 
@@ -155,9 +166,13 @@ package struct Raft: Sendable {
         case .snapshotSent(let peer, let index): noteSnapshotSent(to: peer, index: index)
         case .unreachable(let peer): noteUnreachable(peer)
         case .transfer(let target): transfer(to: target)
-        case .campaign: if role != .leader { campaign(transfer: false) }
+        case .campaign: if role != .leader, !isBoundByPromise { campaign(transfer: false) }
         case .compact(let index): compact(to: index)
         }
+    }
+
+    private mutating func noteRole() {
+        if configuration.isWitness(id) { isWitness = true }
     }
 
     /// What is to be done now. Call it after each batch of events.

@@ -84,14 +84,15 @@ package final class Applier<Shell: ReplicationShell> {
             }
             if isWitness, !CommandEnvelope.isPublish(entry.payload) {
                 store.applyNothing(index: entry.index, term: entry.term)
-                return (id, .failure(.witness))
+                // It was asked before it knew that it is one; what came of it the others know.
+                return (id, .failure(.timeout))
             }
             let result = try store.apply(
                 command, index: entry.index, term: entry.term, wantsAnswer: shell.awaits(id))
             shell.metrics.proposalsApplied.add()
             switch result {
             case .success(let result):
-                if case .published = result { shell.noteMembership(store.meta, removed: []) }
+                if case .published = result { shell.noteMembership(store.meta) }
                 return (id, .success(Applied(result: result, revision: store.meta.revision, term: entry.term)))
             case .failure(let refusal): return (id, .failure(.refused(refusal)))
             }
@@ -106,13 +107,14 @@ package final class Applier<Shell: ReplicationShell> {
     }
 
     private func apply(_ change: ConfigurationEntry, of entry: Entry) {
-        let before = store.meta.members
-        let members = change.configuration.members.map(\.id)
-        let removed = before.members.map(\.id).filter { !members.contains($0) }
+        // Those that go after two sets of voters are needed until there is one again.
+        let members = change.configuration.everybody.map(\.id)
+        let removed = store.meta.members.everybody.map(\.id).filter { !members.contains($0) }
         store.applyConfiguration(
             change.configuration.encoded(), memberIDs: members, removed: removed, index: entry.index, term: entry.term)
-        isWitness = change.configuration.isWitness(shell.identity.memberID)
-        shell.noteMembership(store.meta, removed: removed)
+        // A witness that is removed has no more state than before.
+        isWitness = isWitness || change.configuration.isWitness(shell.identity.memberID)
+        shell.noteMembership(store.meta)
     }
 
     // MARK: - Reads
@@ -185,7 +187,7 @@ package final class Applier<Shell: ReplicationShell> {
         isWitness = mark.configuration.isWitness(shell.identity.memberID)
         shell.metrics.snapshotsReceived.add()
         noteBegun()
-        shell.noteMembership(store.meta, removed: [])
+        shell.noteMembership(store.meta)
         publish()
         shell.finishReplacement()
         shell.post(LogWork.reset(mark))

@@ -18,6 +18,8 @@ package struct MemberDisk {
     package let writer: StateWriter
     package let store: KeyValueStore
     package let pruneMark: PruneMark
+    /// A damaged file was set aside and begun anew.
+    package private(set) var wasRepaired = false
 
     /// Opens what `directory` holds of member `identity`, or begins to fill it when it has no owner yet.
     /// - Parameters:
@@ -44,14 +46,14 @@ package struct MemberDisk {
             if let noted, !mayRepair {
                 throw .damaged(path: noted.isOfState ? directory.statePath : directory.logPath, reason: noted.reason)
             }
-            (writer, store) = try Self.repairing(mayRepair, logger) { () throws(StorageError) in
+            (writer, store) = try Self.repairing(mayRepair, logger, &wasRepaired) { () throws(StorageError) in
                 if let noted, noted.isOfState { throw .damaged(path: directory.statePath, reason: noted.reason) }
                 return try opening.state(initial: nil)
             } instead: { () throws(StorageError) in
                 try opening.replaceState()
             }
             let meta = store.meta
-            log = try Self.repairing(mayRepair, logger) { () throws(StorageError) in
+            log = try Self.repairing(mayRepair, logger, &wasRepaired) { () throws(StorageError) in
                 if let noted, !noted.isOfState { throw .damaged(path: directory.logPath, reason: noted.reason) }
                 // Without its state a log is of no use: where it begins nobody knows any more.
                 guard meta.appliedIndex > 0 || !opening.wasReplaced else {
@@ -69,7 +71,7 @@ package struct MemberDisk {
     }
 
     private static func repairing<T>(
-        _ mayRepair: Bool, _ logger: Logger, _ open: () throws(StorageError) -> T,
+        _ mayRepair: Bool, _ logger: Logger, _ wasRepaired: inout Bool, _ open: () throws(StorageError) -> T,
         instead replace: () throws(StorageError) -> T
     ) throws(StorageError) -> T {
         do throws(StorageError) {
@@ -79,6 +81,7 @@ package struct MemberDisk {
             logger.error(
                 "\(path) is damaged: \(reason). It is set aside, and everything is fetched from the other members; until then this member votes for nobody"
             )
+            wasRepaired = true
             return try replace()
         }
     }

@@ -341,7 +341,7 @@ package struct Replica<Shell: ReplicationShell> {
         var target = min(safe - kept, raft.applied)
         for hold in snapshotsUnderWay.values { target = min(target, hold.index) }
         // When the others die, a witness may be the only one left that has what it holds.
-        if raft.configuration.isWitness(raft.id) { target = min(target, raft.storedIndex) }
+        if raft.isWitness { target = min(target, raft.storedIndex) }
         guard target >= raft.log.baseIndex + shell.settings.snapshotCount else { return }
         raft.receive(.compact(to: target))
         shell.post(LogWork.compact(to: target))

@@ -20,6 +20,7 @@ package struct ReplicationSettings: Sendable {
         settings.electionTicks = max(2, electionMilliseconds / heartbeatMilliseconds)
         settings.tickMilliseconds = heartbeatMilliseconds
         settings.usesLeases = usesLeases
+        settings.mayHavePromised = true
         return settings
     }
 }

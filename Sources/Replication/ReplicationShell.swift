@@ -95,7 +95,7 @@ package protocol ReplicationShell: AnyObject, Sendable {
     /// Keeps connections to the members of the newest configuration.
     func follow(_ configuration: Configuration)
     /// The membership as of what is applied; `removed` have just gone.
-    func noteMembership(_ meta: StateMeta, removed: [NodeID])
+    func noteMembership(_ meta: StateMeta)
     /// This member takes part: something is applied on its own disk.
     func noteBegun()
 }

@@ -69,9 +69,10 @@ package struct OutgoingSnapshots {
     package init() {}
 
     /// An image for `peer`; the one that others get now, unless the log, which begins at `firstIndex`, was cut past it.
+    /// Nil when the file does not tell yet that `peer` is a witness: it would take the lack of keys for the state.
     package mutating func begin(
         for peer: NodeID, isWitness: Bool, of directory: DataDirectory, appliedIndex: Index, firstIndex: Index
-    ) throws(StorageError) -> SnapshotImage {
+    ) throws(StorageError) -> SnapshotImage? {
         var shelf = isWitness ? bare : whole
         defer { if isWitness { bare = shelf } else { whole = shelf } }
         if let old = shelf.image, shelf.receivers.isEmpty || old.header.mark.index + 1 < firstIndex {
@@ -83,6 +84,10 @@ package struct OutgoingSnapshots {
             image = current
         } else {
             image = try SnapshotImage(of: directory, appliedIndex: appliedIndex, isForWitness: isWitness)
+        }
+        guard !isWitness || image.header.mark.configuration.isWitness(peer) else {
+            if shelf.image == nil { try image.remove() }
+            return nil
         }
         shelf.image = image
         shelf.receivers.insert(peer)

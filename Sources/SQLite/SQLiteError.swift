@@ -21,6 +21,8 @@ package struct SQLiteError: Error, CustomStringConvertible, Sendable {
 
     /// SQLITE_IOERR_DATA: a page is not what was written.
     private static let pageDiffers = SQLITE_IOERR | 32 << 8
+    /// The statement is wrong. As it is ours, so are the tables: their names and columns are data, too.
+    package var isMisfit: Bool { code & 0xff == SQLITE_ERROR }
     package var isFull: Bool { code & 0xff == SQLITE_FULL }
     package var isBusy: Bool { code & 0xff == SQLITE_BUSY }
 

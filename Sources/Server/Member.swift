@@ -28,7 +28,7 @@ package final class RunningMember: Sendable {
     package var settings: ServerSettings { core.serverSettings }
 
     /// If it keeps the log and no state.
-    package var isWitness: Bool { core.membership[id]?.member.isWitness ?? false }
+    package var isWitness: Bool { core.isWitness }
 
     private var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
@@ -113,7 +113,7 @@ package final class RunningMember: Sendable {
     ) -> Result<T, ServerError> {
         let view = core.view
         // A newcomer learns that it is a witness from the snapshot that a read may have waited for.
-        guard core.membership[core.identity.memberID]?.member.isWitness != true else { return .failure(.witness) }
+        guard !core.isWitness else { return .failure(.witness) }
         do {
             return .success(try body(view, try reader.get()))
         } catch ReadFailure.request(let refusal) {

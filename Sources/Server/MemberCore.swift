@@ -28,6 +28,8 @@ final class MemberCore: Sendable {
     private struct Published {
         var view: View?
         var membership = Membership()
+        /// Also when it is no longer a member.
+        var isWitness = false
         var status = RaftStatus()
         var received = IncomingSnapshots()
         var fullFiles: Set<String> = []
@@ -152,11 +154,12 @@ final class MemberCore: Sendable {
 
     // MARK: - Membership
 
-    func noteMembership(_ meta: StateMeta, removed: [NodeID]) {
+    func noteMembership(_ meta: StateMeta) {
         let membership = Membership(
             configuration: meta.members, attributes: meta.attributes)
         let isNews = published.withLock { published in
             defer { published.membership = membership }
+            published.isWitness = published.isWitness || meta.members.isWitness(identity.memberID)
             return published.membership.peers != membership.peers
         }
         // For a start without a state to find them in.
@@ -168,7 +171,7 @@ final class MemberCore: Sendable {
         }
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
-        if removed.contains(identity.memberID) { onEnd(.removed) }
+        if meta.removedMembers.contains(identity.memberID) { onEnd(.removed) }
     }
 
     /// Said once it may be a matter of who applied what first; said again and again it is true.
@@ -183,6 +186,7 @@ final class MemberCore: Sendable {
 
     private static let timesForgottenMax = 6
 
+    var isWitness: Bool { published.withLock { $0.isWitness } }
     var membership: Membership { published.withLock { $0.membership } }
 
     func addHint(_ id: NodeID, _ address: PeerAddress) { published.withLock { $0.hints[id] = address } }

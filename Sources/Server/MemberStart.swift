@@ -31,7 +31,7 @@ extension RunningMember {
         let identity = try self.identity(settings, directory, ticket)
         let founding = isFresh && ticket == nil ? foundingConfiguration(settings) : nil
         let founders = foundingConfiguration(settings).members.filter { $0.id != identity.memberID }
-        let mayRepair = try !founders.isEmpty || !directory.hints().isEmpty
+        let mayRepair = try !(directory.hints()?.isEmpty ?? founders.isEmpty)
         let disk = try MemberDisk(
             directory, identity: identity, founding: founding, mayRepair: mayRepair, logger: logger)
         let core = MemberCore(
@@ -49,7 +49,7 @@ extension RunningMember {
             try directory.writeHints(ticket.peers.compactMap { peer in peer.peerURLs.first.map { (peer.id, $0) } })
         }
         let known = founders.compactMap { founder in founder.peerURLs.first.map { (id: founder.id, url: $0) } }
-        for (id, url) in try known + directory.hints() {
+        for (id, url) in try known + (directory.hints() ?? []) {
             if let address = PeerAddress(url: url) { core.addHint(id, address) }
         }
         if disk.isEmptyFounder { transport.directory.setUnconfirmed() }
@@ -57,7 +57,7 @@ extension RunningMember {
         var generator = SystemRandomNumberGenerator()
         let raft = try disk.raft(
             identity, settings.replication.raft, seed: generator.next(), now: monotonicNanoseconds())
-        core.noteMembership(disk.store.meta, removed: [])
+        core.noteMembership(disk.store.meta)
         core.publish(disk.store.view(), pendingBytes: disk.store.pendingBytes)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }

@@ -31,7 +31,12 @@ final class SnapshotLane: Sendable {
                         let image = try outgoing.begin(
                             for: peer, isWitness: core.status.configuration.isWitness(peer), of: core.directory,
                             appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
-                        send(image.header, image.path, to: peer)
+                        if let image {
+                            send(image.header, image.path, to: peer)
+                        } else {
+                            // Asked for again with the next heartbeat that is answered.
+                            core.consensus.post(.snapshotEnded(peer, nil))
+                        }
                     } catch {
                         // What is damaged here is repaired at the next start; nobody else shall get it.
                         if case .damaged = error { core.fail(error) }

@@ -11,13 +11,16 @@ package enum Fault: String, CaseIterable, Sendable {
     case bitFlip = "bit-flip"
     case misdirectedWrite = "misdirected-write"
     case lostWrite = "lost-write"
+    case lostTail = "lost-tail"
     case stall
     case noSpace = "no-space"
     case syncFailure = "sync-failure"
     // Clock
     case drift, freeze
     // Process
-    case crash, pause, wipe
+    case crash
+    case quickRestart = "quick-restart"
+    case pause, wipe
     // Control
     case membership, transfer, compaction
     case busySnapshots = "busy-snapshots"
@@ -26,10 +29,11 @@ package enum Fault: String, CaseIterable, Sendable {
         switch self {
         case .loss, .delay, .reorder, .duplicate, .replay, .oneWayPartition, .partition, .reset, .corrupt, .truncate:
             "network"
-        case .powerCut, .torn, .readError, .bitFlip, .misdirectedWrite, .lostWrite, .stall, .noSpace, .syncFailure:
+        case .powerCut, .torn, .readError, .bitFlip, .misdirectedWrite, .lostWrite, .lostTail, .stall, .noSpace,
+            .syncFailure:
             "disk"
         case .drift, .freeze: "clock"
-        case .crash, .pause, .wipe: "process"
+        case .crash, .quickRestart, .pause, .wipe: "process"
         case .membership, .transfer, .compaction, .busySnapshots: "control"
         }
     }
@@ -53,12 +57,15 @@ package enum Fault: String, CaseIterable, Sendable {
         case .bitFlip: "a bit of a file changes"
         case .misdirectedWrite: "a write goes to another place of its file"
         case .lostWrite: "a write is reported done and is not: the page stays stale"
+        case .lostTail: "the end of a log is damaged while those who have it, too, are out of reach and others lag"
         case .stall: "the disk does nothing for up to 10 s"
         case .noSpace: "the disk is full for a while, from any write on"
         case .syncFailure: "a sync fails once, and the next succeeds with pages lost"
         case .drift: "clocks run up to 5 % fast or slow"
         case .freeze: "a clock stands still for a while; it never goes back"
         case .crash: "a process is killed"
+        case .quickRestart:
+            "a process is killed and back at once, while another hears no leader and the leader is cut off"
         case .pause: "a process stands still for up to 60 s"
         case .wipe: "a machine loses its disk and comes back as a new member"
         case .membership: "members and learners are added, promoted, removed and replaced under load"
@@ -71,7 +78,7 @@ package enum Fault: String, CaseIterable, Sendable {
     /// If it takes away what a member was promised to keep: only fewer than half of the voters may suffer it at a time.
     var isDamage: Bool {
         switch self {
-        case .bitFlip, .misdirectedWrite, .lostWrite, .wipe: true
+        case .bitFlip, .misdirectedWrite, .lostWrite, .lostTail, .wipe: true
         default: false
         }
     }

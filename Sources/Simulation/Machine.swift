@@ -20,6 +20,8 @@ struct Machine {
     var durable: Durable?
     /// What the fabric is asked to add, until it has.
     var joining: Member?
+    /// Its last process ended because an operation of its disk failed.
+    var diedOfDisk = false
     /// It lost, or may have lost, what it had promised to keep.
     var isDamaged = false
     /// The member and the log that were harmed; whole again is only another.

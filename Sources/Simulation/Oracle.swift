@@ -19,7 +19,10 @@ struct Oracle {
     private var leaders: [Term: NodeID] = [:]
     private var votes: [Vote: NodeID] = [:]
     /// The checksum and term before of every entry that was ever in a log.
-    private var entries: [Place: (checksum: UInt32, previousTerm: Term)] = [:]
+    private var entries: [Place: (checksum: UInt32, previousTerm: Term?)] = [:]
+    /// Every configuration that was ever in a log.
+    private var configurations: [Place: Configuration] = [:]
+    private let founding: Configuration
     /// Which index completed a request.
     private var completed: [UInt64: Index] = [:]
     /// If the entry of a txn took its first branch, by request.
@@ -38,6 +41,11 @@ struct Oracle {
     }
 
     static let base = MemberDisk.foundingIndex
+
+    init(founding: Configuration) {
+        self.founding = founding
+    }
+
     var lastIndex: Index { Self.base + Index(committed.count) }
 
     func term(at index: Index) -> Term? {
@@ -71,12 +79,15 @@ struct Oracle {
         for entry in appended {
             let place = Place(index: entry.index, term: entry.term)
             if let known = entries[place] {
-                guard known.checksum == entry.checksum, previous == nil || known.previousTerm == previous else {
+                let agrees = previous == nil || known.previousTerm == nil || known.previousTerm == previous
+                guard known.checksum == entry.checksum, agrees else {
                     throw Violation(
                         check: "log matching", detail: "\(id) has another entry \(entry.index) of term \(entry.term)")
                 }
-            } else if let previous {
-                entries[place] = (entry.checksum, previous)
+            }
+            entries[place] = (entry.checksum, previous ?? entries[place]?.previousTerm)
+            if entry.kind == .configuration {
+                configurations[place] = try? ConfigurationEntry(decoding: entry.payload).configuration
             }
             previous = entry.term
         }
@@ -90,6 +101,23 @@ struct Oracle {
             throw Violation(
                 check: "leader completeness",
                 detail: "\(raft.id) leads term \(raft.term) without the committed entry \(lastIndex) of term \(term)")
+        }
+    }
+
+    /// A member goes by the last configuration in its log, committed or not (D 4.1), or by the snapshot's before it.
+    func checkConfiguration(_ raft: Raft) throws(Violation) {
+        let inLog = configurations.keys.filter {
+            $0.index <= raft.log.lastIndex && raft.log.term(at: $0.index) == $0.term
+        }
+        let last = inLog.max { $0.index < $1.index }
+        let compacted = configurations.keys.filter { $0.index <= raft.log.baseIndex && term(at: $0.index) == $0.term }
+        let place = last ?? compacted.max { $0.index < $1.index }
+        let expected =
+            place.flatMap { configurations[$0] } ?? (raft.log.lastIndex < Self.base ? Configuration() : founding)
+        guard raft.configuration == expected else {
+            throw Violation(
+                check: "a member goes by the last configuration of its log",
+                detail: "\(raft.id) has the voters \(raft.configuration.voters), not \(expected.voters)")
         }
     }
 

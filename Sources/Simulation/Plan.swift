@@ -37,7 +37,7 @@ package struct Plan: Sendable {
         var dice = Dice(seed: seed, purpose: "plan")
         let share = dice.pick([0.0, 0.2, 0.3, 0.5, 0.5, 0.8])
         faults = Fault.allCases.filter { _ in dice.chance(share) }
-        voters = dice.pick([1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5])
+        voters = dice.pick([1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5])
         machines = voters + 2
         clients = dice.between(1, 4)
         keys = dice.pick([3, 10, 50])

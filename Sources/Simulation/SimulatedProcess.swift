@@ -44,10 +44,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var waiting: [UInt64: (Outcome) -> Void] = [:]
     private var incoming = IncomingSnapshots()
     var outgoing = OutgoingSnapshots()
-    private var vote: (term: Term, candidate: NodeID?) = (0, nil)
-    private var ledTerm: Term = 0
-    /// The highest commit index so far.
-    private var commit: Index = 0
+    /// Consensus after its last step.
+    private var seen = Seen()
+    /// The last entry handed to the log.
+    private var lastAppended: (index: Index, term: Term) = (0, 0)
+    /// A file was damaged and begun anew.
+    let wasRepaired: Bool
 
     enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, prune }
 
@@ -66,6 +68,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
             directory, identity: identity, founding: isFresh ? founding : nil, mayRepair: world.mayRepair,
             logger: logger)
         pruneMark = disk.pruneMark
+        wasRepaired = disk.wasRepaired
         let raft = try disk.raft(
             identity, world.plan.raft, seed: world.dice.next(), now: world.clockReading(of: machine))
         if isFresh { try directory.finishFirstStart(identity) }
@@ -83,13 +86,16 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// What the log holds durably.
     var logContents: LogStore.Contents? { store?.loaded() }
 
-    /// The disk works on a batch, or one waits for it.
-    var hasLogUnderWay: Bool { !logBatch.isEmpty || !logMail.isEmpty }
+    /// The disk works on a batch, or one waits for it, or the log shall begin anew after a snapshot.
+    var hasLogUnderWay: Bool { !logBatch.isEmpty || !logMail.isEmpty || isReplacing }
+    private var isReplacing = false
 
     /// The first round of consensus.
     func begin() {
-        commit = replica?.raft.commit ?? 0
-        vote = (replica?.raft.term ?? 0, replica?.raft.vote)
+        if let raft = replica?.raft {
+            seen = Seen(raft)
+            lastAppended = (raft.log.lastIndex, seen.lastTerm)
+        }
         guard let view else { return }
         world.attempt { () throws(Violation) in
             try world.oracle.noteState(view, at: identity.memberID, isWitness: isWitness)
@@ -153,26 +159,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         replica = nil
         body(&current)
         replica = current
-        let raft = current.raft
-        if raft.term != vote.term || raft.vote != vote.candidate {
-            vote = (raft.term, raft.vote)
-            world.tempt(self)
-        }
-        if raft.role == .leader, raft.term > ledTerm {
-            ledTerm = raft.term
-            world.temptLeader(self)
-        }
-        world.attempt { () throws(Violation) in
-            if raft.role == .leader {
-                try world.oracle.noteLeader(raft.id, term: raft.term)
-                try world.oracle.checkLeader(raft)
-            }
-            guard raft.commit >= commit else {
-                throw Violation(
-                    check: "commit never goes back", detail: "\(raft.id) went from \(commit) to \(raft.commit)")
-            }
-            commit = raft.commit
-        }
+        let before = seen
+        seen = Seen(current.raft)
+        world.observe(self, current.raft, since: before)
     }
 
     /// The disk takes its time, and does the work at the end of it: who dies before has none of it.
@@ -190,6 +179,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         onDisk { () throws(StorageError) in _ = try logWriter?.handle(work) }
         logBatch = []
         guard isAlive, let contents = store?.loaded() else { return }
+        if work.contains(where: { if case .reset = $0 { true } else { false } }) { isReplacing = false }
         world.noteDurable(contents, of: self)
         isScheduled.remove(.log)
         if !logMail.isEmpty { schedule(.log, after: world.laneDelay()) }
@@ -209,6 +199,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         let work = frozenMail
         frozenMail = []
         for frozen in work {
+            world.temptDisk(machine, chance: 0.02)
             onDisk { () throws(StorageError) in try checkpointer?.write(frozen) }
             guard isAlive else { return }
         }
@@ -237,14 +228,21 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func post(_ work: LogWork) {
-        if case .append(_, let append?, _, _) = work { noteAppended(append) }
+        switch work {
+        case .append(_, let append?, _, _): noteAppended(append)
+        case .reset(let mark): lastAppended = (mark.index, mark.term)
+        default: break
+        }
         logMail.append(work)
         schedule(.log, after: world.laneDelay())
     }
 
     private func noteAppended(_ append: Ready.Append) {
+        guard let last = append.entries.last else { return }
+        let previous = append.firstIndex == lastAppended.index + 1 ? lastAppended.term : nil
+        lastAppended = (last.index, last.term)
         world.attempt { () throws(Violation) in
-            try world.oracle.noteAppended(append.entries, at: identity.memberID, previousTerm: nil)
+            try world.oracle.noteAppended(append.entries, at: identity.memberID, previousTerm: previous)
         }
     }
 
@@ -287,6 +285,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         frozenMail = []
         for frozen in written { try checkpointer.write(frozen) }
         reader = nil
+        isReplacing = true
+        world.temptDisk(machine, chance: 0.2)
         try checkpointer.replaceState(by: path)
         return try storage(directory.statePath) { () throws(SQLiteError) in
             try MemberDisk.openStore(directory.statePath, pruneMark)
@@ -328,11 +328,11 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func publish(_ status: RaftStatus) {}
     func follow(_ configuration: Configuration) {}
 
-    func noteMembership(_ meta: StateMeta, removed gone: [NodeID]) {
+    func noteMembership(_ meta: StateMeta) {
         removed = meta.removedMembers
-        isWitness = meta.members.isWitness(identity.memberID)
+        isWitness = isWitness || meta.members.isWitness(identity.memberID)
         members = meta.members
-        if gone.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
+        if removed.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
     }
 
     func noteBegun() {}

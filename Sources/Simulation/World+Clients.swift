@@ -23,7 +23,8 @@ final class ClientRequest {
         case read(RangeRequest)
     }
 
-    let client: Int
+    /// Nobody's: it was made for its moment.
+    let client: Int?
     let id: UInt64
     let work: Work
     /// What had been acknowledged when it was made.
@@ -31,7 +32,7 @@ final class ClientRequest {
     let process: SimulatedProcess
     var isDone = false
 
-    init(client: Int, id: UInt64, work: Work, floor: Int64, process: SimulatedProcess) {
+    init(client: Int?, id: UInt64, work: Work, floor: Int64, process: SimulatedProcess) {
         self.client = client
         self.id = id
         self.work = work
@@ -54,6 +55,21 @@ extension World {
         let request = ClientRequest(
             client: client, id: makeRequestID(), work: chooseWork(process), floor: clients.floor, process: process)
         clients.waiting[client] = request
+        add(.giveUp(request), after: Self.patience)
+        submit(request)
+    }
+
+    /// A request that no client waits for: a write, or a read that must be linearizable.
+    func makeRequest(of process: SimulatedProcess, writes: Bool) {
+        guard process.isAlive, !process.isWitness else { return }
+        let work: ClientRequest.Work =
+            if writes {
+                .write(.put(PutRequest(key: key(), value: Array("m\(now)".utf8))))
+            } else {
+                .read(RangeRequest(range: KeyRange(prefix: Array("k".utf8))))
+            }
+        let request = ClientRequest(
+            client: nil, id: makeRequestID(), work: work, floor: clients.floor, process: process)
         add(.giveUp(request), after: Self.patience)
         submit(request)
     }
@@ -87,8 +103,12 @@ extension World {
         }
     }
 
-    private func submit(_ request: ClientRequest) {
+    func submit(_ request: ClientRequest) {
         let process = request.process
+        // What a process that stands still gets meanwhile it finds later, in no certain order.
+        let until = machines[process.machine].pausedUntil
+        guard until <= now else { return add(.submit(request), after: until - now + laneDelay()) }
+        guard process.isAlive else { return }
         let deadline = process.now + 7 * Self.second
         switch request.work {
         case .write(let command):
@@ -134,7 +154,8 @@ extension World {
             try checkOrder(request, applied.revision)
         }
         clients.floor = max(clients.floor, applied.revision)
-        say("client \(request.client) is answered revision \(applied.revision) by m\(request.process.machine)")
+        say("request \(request.id) is answered revision \(applied.revision) by m\(request.process.machine)")
+        temptAnswer()
     }
 
     /// Real time: what was acknowledged before a request was made comes before it.
@@ -176,8 +197,9 @@ extension World {
     private func done(_ request: ClientRequest) {
         guard !request.isDone else { return }
         request.isDone = true
-        clients.waiting[request.client] = nil
-        add(.request(client: request.client), after: clients.dice.duration(mean: plan.thinkNanoseconds))
+        guard let client = request.client else { return }
+        clients.waiting[client] = nil
+        add(.request(client: client), after: clients.dice.duration(mean: plan.thinkNanoseconds))
     }
 
     /// The member died, or lost the request.

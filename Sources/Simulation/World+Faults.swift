@@ -65,7 +65,7 @@ extension World {
         add(.lift(.partition), after: duration)
     }
 
-    private func cut(_ sides: [Int]) {
+    func cut(_ sides: [Int]) {
         for from in machines.indices {
             for to in machines.indices { network.links[from][to].isCut = sides[from] != sides[to] }
         }
@@ -73,13 +73,13 @@ extension World {
     }
 
     /// The leader, with at most one other, on one side.
-    private func sidesWithout(_ leader: Int) -> [Int] {
+    func sidesWithout(_ leader: Int) -> [Int] {
         let companion = faultDice.chance(0.4) ? faultDice.below(machines.count) : leader
         return machines.map { $0.number == leader || $0.number == companion ? 1 : 0 }
     }
 
     /// Whoever has a connection to the machine learns that it broke.
-    private func reset(_ machine: Int) {
+    func reset(_ machine: Int) {
         guard let process = machines[machine].process else { return }
         for other in machines {
             guard let peer = other.process, other.number != machine else { continue }
@@ -92,6 +92,7 @@ extension World {
     private func strikeDisk(_ fault: Fault, _ number: Int) {
         let machine = Int32(number)
         guard machines[number].nodeID != nil else { return }
+        if fault == .lostTail { return beginLosingTail(number) }
         if fault.isDamage {
             guard mayDamage(number) else { return }
         } else if machines[number].process == nil {
@@ -108,73 +109,46 @@ extension World {
         case .syncFailure: wd_arm_sync_failure(machine, Int64(faultDice.between(1, 20)))
         case .misdirectedWrite: wd_arm_misdirect(machine, soon)
         case .lostWrite: wd_arm_lost_write(machine, soon)
-        case .bitFlip: return flip(number)
+        case .bitFlip: return flip(number, in: ["log.db", "log.db-wal", "kv.db", "kv.db-wal", "durable.mark"])
         default: return
         }
         say("\(fault.rawValue) on m\(number)")
     }
 
     /// Fewer than half of the voters may have lost what they promised to keep, whichever of the configurations that are in
-    /// somebody's log comes to count.
-    private func mayDamage(_ number: Int) -> Bool {
+    /// somebody's log comes to count; and one that keeps more than the log must be left.
+    func mayDamage(_ number: Int) -> Bool {
         guard leader != nil, let id = machines[number].nodeID, steward.lost.isEmpty, !machines[number].isDamaged else {
             return false
+        }
+        func isWhole(_ voter: NodeID) -> Bool {
+            machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
         }
         let configurations = machines.compactMap { $0.process?.replica?.raft.configuration }
         return configurations.contains { $0.isVoter(id) }
             && configurations.allSatisfy { configuration in
                 configuration.voters.isEmpty
-                    || configuration.isQuorum { voter in
-                        machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
-                    }
+                    || configuration.isQuorum(isWhole)
+                        && configuration.members.contains { $0.role == .voter && isWhole($0.id) }
             }
     }
 
-    private func harm(_ number: Int) {
+    func harm(_ number: Int) {
         machines[number].isDamaged = true
         if let id = machines[number].nodeID {
             machines[number].harmed = (id, machines[number].process?.replica?.raft.logEpoch ?? logEpochs[number] ?? 0)
         }
     }
 
-    private func flip(_ number: Int) {
+    func flip(_ number: Int, in files: [String]) {
         if machines[number].process != nil { crash(number, powerCut: false) }
-        let suffix = faultDice.pick(["log.db", "log.db-wal", "kv.db", "kv.db-wal", "durable.mark"])
+        let suffix = faultDice.pick(files)
         let offset = wd_flip(Int32(number), suffix, faultDice.next())
         guard offset >= 0 else { return }
         say("a bit flips at \(offset) of \(suffix) of m\(number)")
     }
 
     // MARK: - Clocks and processes
-
-    /// A member has just become leader: a good moment to lose it, or everybody else.
-    func temptLeader(_ process: SimulatedProcess) {
-        guard isTroubled, faultDice.chance(0.2) else { return }
-        let soon = faultDice.chance(0.5) ? 0 : faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
-        switch plan.faults.filter({ $0 == .crash || $0 == .powerCut || $0 == .partition }).randomElement(
-            using: &faultDice)
-        {
-        case .crash?: add(.end(process, powerCut: false), after: soon)
-        case .powerCut?: add(.end(process, powerCut: true), after: soon)
-        case .partition?: add(.isolate(process), after: soon)
-        default: break
-        }
-    }
-
-    func isolate(_ process: SimulatedProcess) {
-        guard process.isAlive, isTroubled else { return }
-        cut(sidesWithout(process.machine))
-        add(.lift(.partition), after: faultDice.duration(mean: 5 * Self.second))
-    }
-
-    /// A member has just voted, or learnt of another term: no worse moment to die than before the disk knows.
-    func tempt(_ process: SimulatedProcess) {
-        guard isTroubled, faultDice.chance(0.08) else { return }
-        let ends = plan.faults.filter { $0 == .crash || $0 == .powerCut }
-        guard !ends.isEmpty else { return }
-        let soon = faultDice.next() % (2 * plan.syncNanoseconds + 2 * plan.linkNanoseconds)
-        add(.end(process, powerCut: faultDice.pick(ends) == .powerCut), after: soon)
-    }
 
     private func strikeClock(_ fault: Fault, _ number: Int) {
         switch fault {
@@ -195,11 +169,17 @@ extension World {
         switch fault {
         case .crash: crash(number, powerCut: false)
         case .pause:
-            let duration = min(faultDice.duration(mean: 4 * Self.second), 60 * Self.second)
-            machines[number].pausedUntil = now + duration
-            say("m\(number) stands still for \(duration / 1_000_000) ms")
+            pause(faultDice.chance(0.4) ? leader?.machine ?? number : number)
+        case .quickRestart: beginQuickRestart(number)
         case .wipe: if mayDamage(number) { wipe(number) }
         default: break
         }
+    }
+
+    private func pause(_ number: Int) {
+        let duration = min(faultDice.duration(mean: 4 * Self.second), 60 * Self.second)
+        machines[number].pausedUntil = now + duration
+        say("m\(number) stands still for \(duration / 1_000_000) ms")
+        if let process = machines[number].process { ask(process, within: duration + Self.second) }
     }
 }

@@ -133,7 +133,7 @@ extension World {
         if let sender = self.machine(of: message.from), network.links[sender][machine].isCut { return }
         let until = machines[machine].pausedUntil
         guard until <= now else {
-            add(.deliver(message, to: machine), after: until - now)
+            add(.deliver(message, to: machine), after: until - now + laneDelay())
             return
         }
         note(message.from &* 31 &+ message.term)
@@ -155,6 +155,7 @@ extension World {
                 for: peer, isWitness: process.replica?.raft.configuration.isWitness(peer) ?? false,
                 of: process.directory, appliedIndex: process.view?.appliedIndex ?? 0,
                 firstIndex: (process.replica?.raft.log.baseIndex ?? 0) + 1)
+            guard let image else { return process.post(.snapshotEnded(peer, nil)) }
             process.post(.snapshotStarted(peer, image.header.mark.index))
             say("m\(process.machine) sends a snapshot of \(image.header.mark.index) to member \(peer)")
             add(.chunk(SnapshotTransfer(sender: process, peer: peer, image: image)), after: plan.linkNanoseconds)

@@ -9,10 +9,6 @@ struct Steward {
     var nextID: NodeID = 0
     /// Members whose disk is gone, and the machine that shall come back as a new one.
     var lost: [(id: NodeID, machine: Int)] = []
-    /// The change asked for last.
-    var isWaiting = false
-    /// Newcomers that are not voters yet.
-    var joining: [NodeID] = []
 }
 
 extension World {
@@ -36,11 +32,10 @@ extension World {
         {
             say("the lead shall go to member \(target)")
             leader.post(.raft(.transfer(to: target)))
+            temptHandover(leader)
         }
         if plan.faults.contains(.compaction), faultDice.chance(0.2) { compact(leader) }
-        // Nobody takes voters out while another has lost what it had.
-        guard !machines.contains(where: \.isDamaged) else { return }
-        if plan.faults.contains(.membership), faultDice.chance(0.3) { changeMembership(leader, configuration) }
+        if faultDice.chance(0.3) { changeMembership(leader, configuration) }
     }
 
     /// Newcomers that are voters are whole again.
@@ -70,7 +65,9 @@ extension World {
     /// A join that the fabric did not hear of, or forgot with a leader, is asked for again.
     private func goOnJoining(_ leader: SimulatedProcess) -> Bool {
         for number in machines.indices {
-            guard let newcomer = machines[number].joining else { continue }
+            guard var newcomer = machines[number].joining else { continue }
+            // Whom it should replace may be gone.
+            if let old = newcomer.replaces, leader.members[old] == nil { newcomer.replaces = nil }
             if leader.members[newcomer.id] != nil || leader.removed.contains(newcomer.id) {
                 machines[number].joining = nil
                 if leader.removed.contains(newcomer.id) { add(.removedUnseen(machine: number, newcomer.id), after: 0) }
@@ -93,17 +90,26 @@ extension World {
             .propose(Proposal(id: id, kind: .command, payload: payload), deadline: leader.now + 7 * Self.second))
     }
 
-    private func changeMembership(_ leader: SimulatedProcess, _ configuration: Configuration) {
+    func changeMembership(_ leader: SimulatedProcess, _ configuration: Configuration) {
+        // Nobody takes voters out while another has lost what it had.
+        guard plan.faults.contains(.membership), !machines.contains(where: \.isDamaged) else { return }
         let free = machines.filter { if case .free = $0.role { !$0.isDamaged } else { false } }.map(\.number)
-        switch faultDice.below(3) {
-        case 0:
-            if let machine = free.first { join(machine, leader, as: faultDice.chance(0.7) ? .joining : .learner) }
-        case 4:
+        switch faultDice.below(8) {
+        case 0, 1:
+            guard let machine = free.first else { return }
+            join(machine, leader, as: faultDice.pick([.joining, .joining, .learner, .joiningWitness]))
+        case 2:
+            guard let machine = free.first, let old = configuration.voters.randomElement(using: &faultDice) else {
+                return
+            }
+            join(machine, leader, as: .joining, replacing: old)
+        case 3:
             let learners = configuration.members.filter { !$0.isVoting }
             if let learner = learners.randomElement(using: &faultDice) { change(leader, .promote(learner.id)) }
+        case 4, 5: changeSeveral(leader, configuration)
         default:
-            guard configuration.voters.count > 2 || plan.voters < 3 else { return }
-            guard configuration.voters.count > 1, let id = configuration.members.randomElement(using: &faultDice)?.id
+            guard configuration.voters.count > 2 || plan.voters < 3, configuration.voters.count > 1,
+                let id = configuration.members.randomElement(using: &faultDice)?.id
             else { return }
             change(leader, .remove(id))
         }

@@ -22,6 +22,11 @@ package final class World: @unchecked Sendable {
         case start(machine: Int)
         case end(SimulatedProcess, powerCut: Bool)
         case isolate(SimulatedProcess)
+        case submit(ClientRequest)
+        case ask(SimulatedProcess, writes: Bool)
+        case changeMembership(SimulatedProcess)
+        case loseTail(Int, laggards: [Int])
+        case restartAtOnce(Int)
         case fault
         case lift(Lifting)
         case operate
@@ -38,7 +43,8 @@ package final class World: @unchecked Sendable {
     package private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     package internal(set) var acknowledged = 0
 
-    var oracle = Oracle()
+    let founding: Configuration
+    var oracle: Oracle
     var machines: [Machine] = []
     var network: Network
     var clients: Clients
@@ -65,7 +71,16 @@ package final class World: @unchecked Sendable {
         self.plan = plan
         mayRepair = plan.voters > 1
         trace = print.map { Trace(print: $0) }
-        dice = Dice(seed: seed, purpose: "timing")
+        var dice = Dice(seed: seed, purpose: "timing")
+        founding = Configuration(
+            (0..<plan.voters).map { number in
+                Member(
+                    id: NodeID(number + 1), role: plan.hasWitness && number == plan.voters - 1 ? .witness : .voter,
+                    peerURLs: ["http://m\(number)"],
+                    priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority)
+            })
+        oracle = Oracle(founding: founding)
+        self.dice = dice
         faultDice = Dice(seed: seed, purpose: "faults")
         network = Network(seed: seed, plan: plan)
         clients = Clients(seed: seed, plan: plan)
@@ -86,13 +101,6 @@ package final class World: @unchecked Sendable {
     }
 
     private func begin() {
-        let founding = Configuration(
-            (0..<plan.voters).map { number in
-                Member(
-                    id: NodeID(number + 1), role: plan.hasWitness && number == plan.voters - 1 ? .witness : .voter,
-                    peerURLs: ["http://m\(number)"],
-                    priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority)
-            })
         steward.nextID = NodeID(plan.machines + 1)
         for number in 0..<plan.machines {
             let isFounder = number < plan.voters
@@ -130,6 +138,11 @@ package final class World: @unchecked Sendable {
         case .chunk(let transfer): advance(transfer)
         case .removed(let process): if process.isAlive { retire(process) }
         case .isolate(let process): isolate(process)
+        case .submit(let request): submit(request)
+        case .ask(let process, let writes): makeRequest(of: process, writes: writes)
+        case .changeMembership(let process): changeMembership(process)
+        case .loseTail(let machine, let laggards): loseTail(machine, laggards)
+        case .restartAtOnce(let machine): restartAtOnce(machine)
         case .removedUnseen(let machine, let id): retireUnseen(machine, id)
         case .request(let client): makeRequest(client)
         case .read(let request): read(request)
@@ -223,9 +236,13 @@ package final class World: @unchecked Sendable {
                 machine: number, identity: identity, founding: founding, world: self)
             machines[number].process = process
             checkDurable(process)
+            guard !process.wasRepaired || machines[number].isDamaged else {
+                return fail(Violation(check: "an unharmed disk is whole", detail: "m\(number) set a file aside"))
+            }
             say("m\(number) starts as member \(id), log to \(process.logContents?.lastIndex ?? 0)")
             process.begin()
             scheduleTick(process)
+            temptRestarted(process)
         } catch {
             notStarted(number, error)
         }
@@ -275,19 +292,23 @@ package final class World: @unchecked Sendable {
     }
 
     /// Ends a process, with or without power; it is started again after a while.
-    func crash(_ number: Int, powerCut: Bool) {
+    func crash(_ number: Int, powerCut: Bool, awayNanoseconds: UInt64? = nil) {
         guard machines[number].process != nil else { return }
         say("m\(number) \(powerCut ? "loses power" : "is killed")")
         if powerCut { wd_power_cut(Int32(number), faultDice.next()) } else { wd_kill(Int32(number)) }
         forgetProcess(number)
-        add(.start(machine: number), after: faultDice.duration(mean: plan.restartNanoseconds))
+        add(
+            .start(machine: number), after: awayNanoseconds ?? faultDice.duration(mean: plan.restartNanoseconds))
     }
 
     /// A process ended by itself: its disk failed, or the machine died in the middle of an operation.
     func processDied(_ process: SimulatedProcess, _ reason: String, _ error: StorageError? = nil) {
         guard process.isAlive else { return }
         say("m\(process.machine) ends: \(reason)")
-        if let error { process.directory.note(error) }
+        if let error {
+            process.directory.note(error)
+            machines[process.machine].diedOfDisk = true
+        }
         if wd_is_dead(Int32(process.machine)) == 0 { wd_kill(Int32(process.machine)) }
         forgetProcess(process.machine)
         add(.start(machine: process.machine), after: faultDice.duration(mean: plan.restartNanoseconds))

@@ -135,8 +135,9 @@ package final class DataDirectory: Sendable {
         try File.replace(path + "/peers", with: Array(text.utf8))
     }
 
-    package func hints() throws(StorageError) -> [(id: NodeID, url: String)] {
-        guard File.exists(path + "/peers") else { return [] }
+    /// The other members as this one last knew them; nil when it never wrote any down.
+    package func hints() throws(StorageError) -> [(id: NodeID, url: String)]? {
+        guard File.exists(path + "/peers") else { return nil }
         let text = String(decoding: try File(path + "/peers", .read).read(at: 0, count: 1 << 16), as: UTF8.self)
         return text.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: " ")

@@ -78,6 +78,7 @@ package final class LogStore {
                 "SELECT idx,term,kind,checksum,row_sum,payload FROM entry WHERE idx>=? ORDER BY idx")
             contents = try Self.load(connection)
         } catch {
+            if error.isMisfit { throw .damaged(path: path, reason: error.message) }
             throw StorageError(error, path: path)
         }
         contents.logEpoch = mark.value.logEpoch
@@ -186,6 +187,12 @@ package final class LogStore {
             throw .damaged(
                 path: path, reason: "it ends at entry \(contents.lastIndex), but entry \(known.lastIndex) was written")
         }
+        // A tail that was replaced and lost is as long as before, but of older terms.
+        if known.lastIndex > 0, let found = term(at: known.lastIndex), found != known.lastTerm {
+            throw .damaged(
+                path: path,
+                reason: "entry \(known.lastIndex) is of term \(found), but was written in term \(known.lastTerm)")
+        }
         guard contents.hardState.term >= known.term else {
             throw .damaged(
                 path: path, reason: "it knows of term \(contents.hardState.term), but had been in term \(known.term)")
@@ -245,6 +252,7 @@ package final class LogStore {
             // The log is about to get shorter than the mark says: lower the mark first.
             var lowered = mark.value
             lowered.lastIndex = append.firstIndex - 1
+            lowered.lastTerm = term(at: lowered.lastIndex) ?? 0
             try mark.write(lowered)
             try mark.sync()
         }

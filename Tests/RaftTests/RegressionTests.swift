@@ -162,7 +162,83 @@ import Testing
         #expect(network[2].vote != 3)
     }
 
+    @Test("A follower is bound by its promise also when a refusal has brought it the candidate's term")
+    func promisesBindInEveryTerm() {
+        var network = leasing()
+        let term = network[2].term + 1
+        network.post(
+            .message(Message(from: 3, to: 2, term: term, body: .preVoteReply(granted: false))), to: 2)
+        #expect(network[2].term == term && network[2].isBoundByPromise)
+        let vote = Message(from: 3, to: 2, term: term, body: .vote(lastIndex: 99, lastTerm: 8, transfer: false))
+        network.post(.message(vote), to: 2)
+        #expect(network[2].vote == nil)
+        network[2].now += 2_000_000_000
+        network.post(.message(vote), to: 2)
+        #expect(network[2].vote == 3)
+    }
+
+    @Test("Who is the last voter only by an entry that may be cut off is bound like everybody")
+    func promisesBindTheLastVoter() {
+        var network = leasing()
+        network.cut = [[1, 2], [1, 3]]
+        network.post(.change(requestID: 1, .several([.remove(1), .remove(3)])), to: 1)
+        network.post(.change(requestID: 2, .remove(3)), to: 1)
+        #expect(network[1].configuration.isJoint)
+        var raft = network[2]
+        guard let entry = network[1].log.entries(from: network[1].log.lastIndex, through: .max, costMax: .max)?.first
+        else {
+            Issue.record("the change is not in the leader's log")
+            return
+        }
+        raft.append([entry])
+        #expect(raft.configuration.voters == [2] && raft.isBoundByPromise)
+        raft.receive(.campaign)
+        #expect(raft.role == .follower)
+    }
+
+    @Test("Asking again and again for a transfer to a member that is away ends with the transfer")
+    func repeatedTransfers() {
+        var network = elected()
+        network.cut = [[1, 2], [1, 3]]
+        for _ in 0..<25 {
+            network.post(.transfer(to: 2), to: 1)
+            network.tick(1)
+        }
+        #expect(network[1].role == .follower)
+    }
+
     // MARK: - Lost logs
+
+    @Test("A witness that is removed has no state to send either")
+    func removedWitness() {
+        var configuration = Configuration(
+            [1, 2, 3].map { Member(id: $0, role: $0 == 3 ? .witness : .voter, peerURLs: []) })
+        let log = Log(baseIndex: 1, baseTerm: 1, runs: [], lastIndex: 1, tail: [])
+        var raft = Raft(
+            id: 3, settings: Raft.Settings(), hardState: HardState(term: 1, vote: nil, commit: 1), log: log,
+            configuration: configuration, applied: 1, seed: 1)
+        #expect(raft.isWitness)
+        if let next = try? configuration.applying(.remove(3)) { configuration = next }
+        raft.configuration = configuration
+        #expect(raft.isWitness && !raft.configuration.isWitness(3))
+    }
+
+    @Test("A recovering member is told again and again up to where all is committed")
+    func recoveryIsToldAgain() {
+        var network = elected()
+        network.propose("a", at: 1)
+        network.settle()
+        network.hosts[2]?.disk.entries = []
+        network[2] = recovering(network)
+        for _ in 0..<3 { heartbeat(&network) }
+        // As if the last message that could tell it had been lost.
+        var again = network[2]
+        again.isRecovering = true
+        again.recoveredAt = nil
+        network[2] = again
+        for _ in 0..<3 { heartbeat(&network) }
+        #expect(!network[2].isRecovering)
+    }
 
     private func recovering(_ network: Network) -> Raft {
         let log = Log(baseIndex: Network.base, baseTerm: 1, runs: [], lastIndex: Network.base, tail: [])

@@ -104,6 +104,45 @@ import Testing
         #expect(harmless < 10)
     }
 
+    @Test("A flipped bit in the name of a column is damage")
+    func damagedSchema() throws {
+        do { try append(open(new: true), [entry(1, 1)], term: 1) }
+        var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: log)))
+        let name = Array("term INTEGER".utf8)
+        guard let place = bytes.indices.first(where: { bytes[$0...].starts(with: name) }) else {
+            Issue.record("there is no such column")
+            return
+        }
+        bytes[place] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: log))
+        let error = #expect(throws: StorageError.self) { try open() }
+        if case .damaged? = error {} else { Issue.record("it is \(String(describing: error))") }
+    }
+
+    @Test("A tail that was replaced by another as long and then lost is missed")
+    func lostReplacement() throws {
+        do {
+            let store = try open(new: true)
+            try append(store, (1...10).map { entry(Index($0), 1) }, term: 1)
+            try store.append(nil, hardState: HardState(term: 2, vote: 2, commit: 0))
+        }
+        let before = [UInt8](try Data(contentsOf: URL(fileURLWithPath: log)))
+        do {
+            let store = try open()
+            try store.append(
+                Ready.Append(firstIndex: 6, entries: (6...8).map { entry(Index($0), 2) }),
+                hardState: HardState(term: 2, vote: 2, commit: 0))
+            try store.syncMark()
+        }
+        #expect(throws: Never.self) { try open() }
+        // The database as it was, with the vote: only the terms of the entries tell.
+        try Data(before).write(to: URL(fileURLWithPath: log))
+        try? FileManager.default.removeItem(atPath: log + "-wal")
+        let known = try DurableMark(path: mark, mayCreate: false).value
+        #expect(known.lastIndex == 8 && known.lastTerm == 2)
+        #expect(throws: StorageError.self) { try open() }
+    }
+
     @Test func aDamagedPayloadIsAnErrorAndNotServed() throws {
         do { try append(open(new: true), [entry(1, 1, "precious")], term: 1) }
         do {

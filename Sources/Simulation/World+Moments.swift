@@ -1,0 +1,184 @@
+internal import CSimulatedDisk
+internal import Raft
+internal import Replication
+
+/// What of a member's consensus tells that something happened.
+struct Seen {
+    var term: Term = 0
+    var vote: NodeID?
+    var leads = false
+    var lastIndex: Index = 0
+    var lastTerm: Term = 0
+    var configurationIndex: Index = 0
+    var commit: Index = 0
+}
+
+extension Seen {
+    init(_ raft: Raft) {
+        self.init(
+            term: raft.term, vote: raft.vote, leads: raft.role == .leader, lastIndex: raft.log.lastIndex,
+            lastTerm: raft.log.term(at: raft.log.lastIndex) ?? 0, configurationIndex: raft.configurationIndex,
+            commit: raft.commit)
+    }
+}
+
+/// Chance alone rarely strikes in the few milliseconds in which a mistake shows. These are the moments to strike in, and
+/// what to ask for then.
+extension World {
+    private var ends: [Fault] { plan.faults.filter { $0 == .crash || $0 == .powerCut } }
+
+    /// Checks a step of consensus, and tempts it.
+    func observe(_ process: SimulatedProcess, _ raft: Raft, since before: Seen) {
+        let wasCut = raft.log.lastIndex < before.lastIndex || raft.log.term(at: before.lastIndex) != before.lastTerm
+        let isReconfigured = raft.configurationIndex != before.configurationIndex
+        attempt { () throws(Violation) in
+            if raft.role == .leader {
+                try oracle.noteLeader(raft.id, term: raft.term)
+                try oracle.checkLeader(raft)
+            }
+            if wasCut || isReconfigured || raft.term != before.term { try oracle.checkConfiguration(raft) }
+            guard raft.commit >= before.commit else {
+                throw Violation(
+                    check: "commit never goes back", detail: "\(raft.id) went from \(before.commit) to \(raft.commit)")
+            }
+        }
+        guard isTroubled else { return }
+        if raft.term != before.term || raft.vote != before.vote { temptVoter(process) }
+        if raft.role == .leader, !before.leads || raft.term != before.term { temptLeader(process) }
+        if raft.role == .leader, isReconfigured { temptChange(process) }
+        if wasCut { temptDisk(process.machine, chance: 0.2) }
+    }
+
+    /// A member has just voted, or learnt of another term: no worse moment to die than before the disk knows.
+    private func temptVoter(_ process: SimulatedProcess) {
+        guard faultDice.chance(0.08), let end = ends.randomElement(using: &faultDice) else { return }
+        let soon = faultDice.next() % (2 * plan.syncNanoseconds + 2 * plan.linkNanoseconds)
+        add(.end(process, powerCut: end == .powerCut), after: soon)
+    }
+
+    /// A member has just become leader: a good moment to lose it, or everybody else, or to ask it for anything.
+    private func temptLeader(_ process: SimulatedProcess) {
+        let soon = faultDice.chance(0.5) ? 0 : faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
+        if faultDice.chance(0.2) {
+            switch plan.faults.filter({ $0 == .crash || $0 == .powerCut || $0 == .partition }).randomElement(
+                using: &faultDice)
+            {
+            case .crash?: add(.end(process, powerCut: false), after: soon)
+            case .powerCut?: add(.end(process, powerCut: true), after: soon)
+            case .partition?: add(.isolate(process), after: soon)
+            default: break
+            }
+        }
+        if faultDice.chance(0.3) {
+            add(.ask(process, writes: false), after: 0)
+            add(.ask(process, writes: true), after: soon)
+        }
+        if plan.faults.contains(.membership), faultDice.chance(0.3) { add(.changeMembership(process), after: 0) }
+        if plan.faults.contains(.reset), faultDice.chance(0.2) { reset(process.machine) }
+    }
+
+    /// A leader has just changed who votes, and nobody knows.
+    private func temptChange(_ process: SimulatedProcess) {
+        guard faultDice.chance(0.3) else { return }
+        let soon = faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
+        if plan.faults.contains(.partition), faultDice.chance(0.7) {
+            add(.isolate(process), after: soon)
+        } else if let end = ends.randomElement(using: &faultDice) {
+            add(.end(process, powerCut: end == .powerCut), after: soon)
+        }
+    }
+
+    /// A leader was told to hand over.
+    func temptHandover(_ process: SimulatedProcess) {
+        guard plan.faults.contains(.partition), faultDice.chance(0.5) else { return }
+        add(.isolate(process), after: faultDice.next() % (6 * plan.linkNanoseconds + 2 * plan.syncNanoseconds))
+    }
+
+    /// Somebody was told that a write is done: the leader may be the only one who knows.
+    func temptAnswer() {
+        let share = min(0.02, Double(plan.thinkNanoseconds) / Double(10 * plan.faultNanoseconds))
+        guard isTroubled, faultDice.chance(share), let leader, let end = ends.randomElement(using: &faultDice) else {
+            return
+        }
+        add(.end(leader, powerCut: end == .powerCut), after: 0)
+    }
+
+    /// A machine begins something on its disk that must happen whole.
+    func temptDisk(_ machine: Int, chance: Double) {
+        guard isTroubled, plan.faults.contains(.torn), faultDice.chance(chance) else { return }
+        wd_arm_crash(Int32(machine), Int64(faultDice.between(1, 40)), faultDice.chance(0.5) ? 1 : 0)
+    }
+
+    /// A process builds on what its disk refused to one before.
+    func temptRestarted(_ process: SimulatedProcess) {
+        guard machines[process.machine].diedOfDisk else { return }
+        machines[process.machine].diedOfDisk = false
+        guard isTroubled, plan.faults.contains(.powerCut), faultDice.chance(0.5) else { return }
+        add(.end(process, powerCut: true), after: faultDice.duration(mean: Self.second))
+    }
+
+    /// The leader, with at most one other, loses everybody else; it is asked what it knows.
+    func isolate(_ process: SimulatedProcess) {
+        guard process.isAlive, isTroubled else { return }
+        cut(sidesWithout(process.machine))
+        add(.lift(.partition), after: faultDice.duration(mean: 5 * Self.second))
+        ask(process, within: 3 * Self.second)
+    }
+
+    /// Linearizable reads of one member, and writes through whoever leads elsewhere.
+    func ask(_ process: SimulatedProcess, within nanoseconds: UInt64) {
+        for _ in 0..<6 { add(.ask(process, writes: false), after: faultDice.next() % nanoseconds) }
+    }
+
+    func changeMembership(_ process: SimulatedProcess) {
+        guard process.isAlive, isTroubled, let configuration = process.replica?.raft.configuration else { return }
+        changeMembership(process, configuration)
+    }
+
+    // MARK: - Several faults together
+
+    /// First, so many members lag that they and the victim are a quorum.
+    func beginLosingTail(_ victim: Int) {
+        guard let leader, leader.machine != victim, mayDamage(victim),
+            let voters = leader.replica?.raft.configuration.voters, voters.count > 2
+        else { return }
+        let others = voters.compactMap(machine(of:)).filter { $0 != leader.machine && $0 != victim }
+        let laggards = Array(others.shuffled(using: &faultDice).prefix(voters.count / 2))
+        cut(machines.map { laggards.contains($0.number) ? 1 : 0 })
+        let lag = Self.second + faultDice.duration(mean: 3 * plan.thinkNanoseconds)
+        add(.loseTail(victim, laggards: laggards), after: lag)
+    }
+
+    /// Then only they are left, and the victim has lost what was acknowledged meanwhile.
+    func loseTail(_ victim: Int, _ laggards: [Int]) {
+        guard isTroubled else { return }
+        cut(machines.map { laggards.contains($0.number) || $0.number == victim ? 1 : 0 })
+        add(.lift(.partition), after: plan.restartNanoseconds + faultDice.duration(mean: 10 * Self.second))
+        guard mayDamage(victim) else { return }
+        harm(victim)
+        flip(victim, in: ["log.db-wal", "log.db-wal", "log.db"])
+    }
+
+    /// First, somebody hears no leader, and asks for votes until it has them.
+    func beginQuickRestart(_ victim: Int) {
+        guard let leader, leader.machine != victim else { return }
+        let other = faultDice.below(machines.count)
+        guard other != victim, other != leader.machine else { return }
+        let duration = 4 * Self.second
+        for (from, to) in [(leader.machine, other), (other, leader.machine)] {
+            network.links[from][to].isCut = true
+            add(.lift(.link(from: from, to: to)), after: duration)
+        }
+        say("m\(other) and m\(leader.machine) do not hear each other")
+        add(.restartAtOnce(victim), after: Self.second + faultDice.next() % (2 * Self.second))
+    }
+
+    /// Then another that heard one is killed, and back before the leader knows.
+    func restartAtOnce(_ victim: Int) {
+        guard isTroubled, let leader, leader.machine != victim, machines[victim].process != nil else { return }
+        crash(victim, powerCut: false, awayNanoseconds: 1_000_000 + faultDice.next() % 50_000_000)
+        cut(machines.map { $0.number == leader.machine ? 1 : 0 })
+        add(.lift(.partition), after: faultDice.duration(mean: 3 * Self.second))
+        ask(leader, within: 2 * Self.second)
+    }
+}
