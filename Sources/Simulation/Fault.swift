@@ -24,6 +24,7 @@ package enum Fault: String, CaseIterable, Sendable {
     // Control
     case membership, transfer, compaction
     case busySnapshots = "busy-snapshots"
+    case rivalChanges = "rival-changes"
 
     package var layer: String {
         switch self {
@@ -34,7 +35,7 @@ package enum Fault: String, CaseIterable, Sendable {
             "disk"
         case .drift, .freeze: "clock"
         case .crash, .quickRestart, .pause, .wipe: "process"
-        case .membership, .transfer, .compaction, .busySnapshots: "control"
+        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges: "control"
         }
     }
 
@@ -71,6 +72,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .membership: "members and learners are added, promoted, removed and replaced under load"
         case .transfer: "the lead is handed over"
         case .compaction: "old revisions are compacted away"
+        case .rivalChanges: "two leaders, one after the other, each remove a voter, and each finds half of the others"
         case .busySnapshots: "logs are cut so early that snapshots are sent all the time"
         }
     }

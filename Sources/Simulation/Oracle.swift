@@ -94,7 +94,7 @@ struct Oracle {
     }
 
     /// Leader completeness (P 5.4): who leads has everything that was committed.
-    func checkLeader(_ raft: Raft) throws(Violation) {
+    func checkLeader(_ raft: borrowing Raft) throws(Violation) {
         guard raft.role == .leader, let term = term(at: lastIndex), raft.term >= term else { return }
         let found = raft.log.term(at: lastIndex)
         guard found == term || lastIndex < raft.log.baseIndex else {
@@ -105,7 +105,7 @@ struct Oracle {
     }
 
     /// A member goes by the last configuration in its log, committed or not (D 4.1), or by the snapshot's before it.
-    func checkConfiguration(_ raft: Raft) throws(Violation) {
+    func checkConfiguration(_ raft: borrowing Raft) throws(Violation) {
         let inLog = configurations.keys.filter {
             $0.index <= raft.log.lastIndex && raft.log.term(at: $0.index) == $0.term
         }

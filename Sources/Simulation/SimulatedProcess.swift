@@ -15,7 +15,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     let settings: ReplicationSettings
     let metrics = Metrics()
     let logger: Logger
-    unowned let world: World
+    unowned(unsafe) let world: World
 
     private(set) var isAlive = true
     private(set) var replica: Replica<SimulatedProcess>?
@@ -45,7 +45,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var incoming = IncomingSnapshots()
     var outgoing = OutgoingSnapshots()
     /// Consensus after its last step.
-    private var seen = Seen()
+    private(set) var seen = Seen()
     /// The last entry handed to the log.
     private var lastAppended: (index: Index, term: Term) = (0, 0)
     /// A file was damaged and begun anew.
@@ -154,14 +154,14 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     private func step(_ body: (inout Replica<SimulatedProcess>) -> Void) {
-        guard var current = replica else { return }
         // Nothing else may refer to it meanwhile, or each step copies the log.
-        replica = nil
+        guard var current = replica.take() else { return }
         body(&current)
-        replica = current
         let before = seen
         seen = Seen(current.raft)
-        world.observe(self, current.raft, since: before)
+        let moments = world.moments(current.raft, since: before, seen)
+        replica = consume current
+        if !moments.isEmpty { world.tempt(self, moments) }
     }
 
     /// The disk takes its time, and does the work at the end of it: who dies before has none of it.

@@ -7,6 +7,7 @@ internal import Storage
 enum Lifting {
     case link(from: Int, to: Int)
     case partition
+    case rivalry
     case clock(machine: Int)
 }
 
@@ -22,7 +23,7 @@ extension World {
         case "disk": strikeDisk(fault, machine)
         case "clock": strikeClock(fault, machine)
         case "process": strikeProcess(fault, machine)
-        default: break  // The steward's.
+        default: if fault == .rivalChanges { beginRivalry() }  // The others are the steward's.
         }
     }
 
@@ -32,6 +33,9 @@ extension World {
             network.links[from][to] = Network.Link(lastArrival: network.links[from][to].lastArrival)
         case .partition:
             say("the network is whole again")
+            network.heal()
+        case .rivalry:
+            rivalry = nil
             network.heal()
         case .clock(let machine): machines[machine].clock.thaw(at: now)
         }

@@ -1,6 +1,7 @@
 internal import CSimulatedDisk
 internal import Raft
 internal import Replication
+internal import Storage
 
 /// What of a member's consensus tells that something happened.
 struct Seen {
@@ -22,31 +23,52 @@ extension Seen {
     }
 }
 
+/// What happened in a step of consensus.
+struct Moments: OptionSet {
+    let rawValue: Int
+    static let cut = Moments(rawValue: 1)
+    static let vote = Moments(rawValue: 2)
+    static let lead = Moments(rawValue: 4)
+    static let change = Moments(rawValue: 8)
+}
+
 /// Chance alone rarely strikes in the few milliseconds in which a mistake shows. These are the moments to strike in, and
 /// what to ask for then.
 extension World {
     private var ends: [Fault] { plan.faults.filter { $0 == .crash || $0 == .powerCut } }
 
-    /// Checks a step of consensus, and tempts it.
-    func observe(_ process: SimulatedProcess, _ raft: Raft, since before: Seen) {
-        let wasCut = raft.log.lastIndex < before.lastIndex || raft.log.term(at: before.lastIndex) != before.lastTerm
-        let isReconfigured = raft.configurationIndex != before.configurationIndex
-        attempt { () throws(Violation) in
-            if raft.role == .leader {
+    /// Checks a step of consensus, and tells what happened in it.
+    func moments(_ raft: borrowing Raft, since before: Seen, _ now: Seen) -> Moments {
+        var found: Moments = []
+        if now.lastIndex < before.lastIndex || raft.log.term(at: before.lastIndex) != before.lastTerm {
+            found.insert(.cut)
+        }
+        if now.term != before.term || now.vote != before.vote { found.insert(.vote) }
+        if now.leads, !before.leads || now.term != before.term { found.insert(.lead) }
+        if now.configurationIndex != before.configurationIndex { found.insert(.change) }
+        do throws(Violation) {
+            if now.leads {
                 try oracle.noteLeader(raft.id, term: raft.term)
                 try oracle.checkLeader(raft)
             }
-            if wasCut || isReconfigured || raft.term != before.term { try oracle.checkConfiguration(raft) }
-            guard raft.commit >= before.commit else {
+            if !found.isEmpty { try oracle.checkConfiguration(raft) }
+            guard now.commit >= before.commit else {
                 throw Violation(
-                    check: "commit never goes back", detail: "\(raft.id) went from \(before.commit) to \(raft.commit)")
+                    check: "commit never goes back", detail: "\(raft.id) went from \(before.commit) to \(now.commit)")
             }
+        } catch {
+            fail(error)
         }
+        return found
+    }
+
+    /// Strikes in what may be a bad moment.
+    func tempt(_ process: SimulatedProcess, _ moments: Moments) {
         guard isTroubled else { return }
-        if raft.term != before.term || raft.vote != before.vote { temptVoter(process) }
-        if raft.role == .leader, !before.leads || raft.term != before.term { temptLeader(process) }
-        if raft.role == .leader, isReconfigured { temptChange(process) }
-        if wasCut { temptDisk(process.machine, chance: 0.2) }
+        if moments.contains(.vote) { temptVoter(process) }
+        if moments.contains(.lead) { temptLeader(process) }
+        if moments.contains(.change), process.seen.leads { temptChange(process) }
+        if moments.contains(.cut) { temptDisk(process.machine, chance: 0.2) }
     }
 
     /// A member has just voted, or learnt of another term: no worse moment to die than before the disk knows.
@@ -58,6 +80,7 @@ extension World {
 
     /// A member has just become leader: a good moment to lose it, or everybody else, or to ask it for anything.
     private func temptLeader(_ process: SimulatedProcess) {
+        if rivalry != nil { return goOnWithRivalry(process) }
         let soon = faultDice.chance(0.5) ? 0 : faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
         if faultDice.chance(0.2) {
             switch plan.faults.filter({ $0 == .crash || $0 == .powerCut || $0 == .partition }).randomElement(
@@ -180,5 +203,39 @@ extension World {
         cut(machines.map { $0.number == leader.machine ? 1 : 0 })
         add(.lift(.partition), after: faultDice.duration(mean: 3 * Self.second))
         ask(leader, within: 2 * Self.second)
+    }
+
+    /// First, a leader of an even number of voters removes one, and nobody hears of it (the bug of 2015).
+    func beginRivalry() {
+        guard rivalry == nil, let leader, !machines.contains(where: \.isDamaged), steward.lost.isEmpty,
+            let configuration = leader.replica?.raft.configuration, !configuration.isJoint,
+            configuration.voters.count > 2, configuration.voters.count.isMultiple(of: 2),
+            let removed = configuration.voters.filter({ $0 != leader.identity.memberID })
+                .randomElement(using: &faultDice)
+        else { return }
+        change(leader, .remove(removed))
+        rivalry = (leader.machine, removed)
+        cut(machines.map { $0.number == leader.machine ? 1 : 0 })
+        add(.lift(.rivalry), after: 20 * Self.second)
+    }
+
+    /// Then the next leader removes another, and each of the two finds half of the rest.
+    private func goOnWithRivalry(_ process: SimulatedProcess) {
+        guard let (first, removed) = rivalry, process.machine != first,
+            let voters = process.replica?.raft.configuration.voters
+        else { return }
+        rivalry = nil
+        let own = process.identity.memberID
+        let rest = voters.filter { $0 != own && $0 != removed && machine(of: $0) != first }
+        let allies = Array(([own, removed] + rest.shuffled(using: &faultDice)).uniqued().prefix(voters.count / 2))
+        guard let other = voters.filter({ !allies.contains($0) }).randomElement(using: &faultDice) else { return }
+        change(process, .remove(other))
+        cut(machines.map { machine in machine.nodeID.map { allies.contains($0) } == true ? 1 : 0 })
+    }
+}
+
+extension Array where Element == NodeID {
+    fileprivate func uniqued() -> [NodeID] {
+        reduce(into: []) { found, id in if !found.contains(id) { found.append(id) } }
     }
 }

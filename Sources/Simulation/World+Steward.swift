@@ -141,7 +141,7 @@ extension World {
         add(.start(machine: machine), after: faultDice.duration(mean: Self.second / 2))
     }
 
-    private func change(_ leader: SimulatedProcess, _ change: ConfigurationChange) {
+    func change(_ leader: SimulatedProcess, _ change: ConfigurationChange) {
         say("asked of m\(leader.machine): \(change)")
         leader.post(.change(requestID: makeRequestID(), change, deadline: leader.now + 7 * Self.second))
     }

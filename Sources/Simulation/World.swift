@@ -49,6 +49,8 @@ package final class World: @unchecked Sendable {
     var network: Network
     var clients: Clients
     var steward = Steward()
+    /// Who was removed by a leader that nobody heard, until the next one is there.
+    var rivalry: (leader: Int, removed: NodeID)?
     /// There are others to get a lost state from.
     var mayRepair: Bool
     /// `Raft.logEpoch` of each machine's last process.
@@ -95,6 +97,10 @@ package final class World: @unchecked Sendable {
             now = max(now, time)
             events += 1
             perform(action)
+        }
+        if let violation {
+            for machine in machines { say(describe(machine)) }
+            say("VIOLATION \(violation.check): \(violation.detail)")
         }
         for place in machines.indices { machines[place].process?.end() }
         return violation
@@ -180,10 +186,7 @@ package final class World: @unchecked Sendable {
     }
 
     func fail(_ found: Violation) {
-        guard violation == nil else { return }
-        violation = found
-        for machine in machines { say(describe(machine)) }
-        say("VIOLATION \(found.check): \(found.detail)")
+        if violation == nil { violation = found }
     }
 
     private func describe(_ machine: Machine) -> String {
@@ -360,8 +363,7 @@ package final class World: @unchecked Sendable {
 
     /// The living process that leads the latest term.
     var leader: SimulatedProcess? {
-        machines.compactMap(\.process).filter { $0.replica?.raft.role == .leader }
-            .max { ($0.replica?.raft.term ?? 0) < ($1.replica?.raft.term ?? 0) }
+        machines.compactMap(\.process).filter(\.seen.leads).max { $0.seen.term < $1.seen.term }
     }
 
     func machine(of id: NodeID) -> Int? {
