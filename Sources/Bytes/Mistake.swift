@@ -16,7 +16,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     case doesRequestsTwice, believesLateRefusals, proposesAgainAfterSnapshots, proposesAgainInSameTerm
     // Disk
     case neverSyncsLog, ignoresMark, leavesMarkTooHigh, trustsUnsyncedLog, neverSyncsDirectories
-    case keepsDisagreeingLog, keepsOldWriteAheadLog, cutsLogBeforeCheckpoint, votesWithLostLog
+    case keepsDisagreeingLog, cutsLogBeforeCheckpoint, votesWithLostLog
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages
 
@@ -58,7 +58,6 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .trustsUnsyncedLog: "builds on what an earlier process wrote and never synced"
         case .neverSyncsDirectories: "names are never synced"
         case .keepsDisagreeingLog: "keeps a log that ends before the installed state"
-        case .keepsOldWriteAheadLog: "puts an image in the place of a state whose write-ahead log stays"
         case .cutsLogBeforeCheckpoint: "cuts the log past what the state has on disk"
         case .votesWithLostLog: "a member that lost its log votes before it has it back"
         case .writesStateInTwoParts: "writes the applied index before the changes, in a transaction of its own"

@@ -119,7 +119,11 @@ extension Raft {
                 from: message.from, previousIndex: previousIndex, previousTerm: previousTerm, entries: entries,
                 leaderCommit: leaderCommit, epoch)
         case .heartbeat(let beat):
-            if installing == nil, beat.logEpoch == logEpoch { commit = max(commit, min(beat.commit, log.lastIndex)) }
+            if installing == nil, beat.logEpoch == logEpoch {
+                commit = max(commit, min(beat.commit, log.lastIndex))
+                // The leader speaks of nothing that was not acknowledged.
+                if beat.commit > log.lastIndex { ready.missing = beat.commit }
+            }
             storedIndex = max(storedIndex, beat.stored)
             adopt(electionMilliseconds: beat.electionMilliseconds)
             send(

@@ -49,11 +49,13 @@ package struct Ready: Sendable {
     package var snapshotsWanted: [NodeID] = []
     /// What was lost is here again: the disk need not remember the loss any more.
     package var hasRecovered = false
+    /// The log lacks an entry that this member had acknowledged: its disk lost it without a trace.
+    package var missing: Index?
 
     package var isEmpty: Bool {
         hardState == nil && append == nil && messages.isEmpty && messagesWhenDurable.isEmpty && install == nil
             && apply.isEmpty && readStates.isEmpty && readsDropped.isEmpty && proposalsDropped.isEmpty
-            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty && !hasRecovered
+            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty && !hasRecovered && missing == nil
     }
 
     /// If the log lane has work with this.

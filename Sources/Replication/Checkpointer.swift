@@ -1,4 +1,3 @@
-internal import Bytes
 internal import Logging
 package import MVCC
 internal import SQLite
@@ -96,11 +95,9 @@ package final class Checkpointer<Shell: ReplicationShell> {
     package func replaceState(by path: String) throws(StorageError) {
         pruneTo = 0
         let statePath = shell.directory.statePath
-        if !makes(.keepsOldWriteAheadLog) { try empty() }
+        try empty()
         writer = nil
-        if !makes(.keepsOldWriteAheadLog) {
-            for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
-        }
+        for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
         try File.syncDirectory(of: statePath)
         while try !storage(statePath, { () throws(SQLiteError) in try PageSums.forget(statePath) }) {
             shell.awaitReaders()

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import Logging
 package import Raft
+internal import Storage
 
 /// Drives `Raft`: feeds it with what happened, passes on what it wants done, and keeps this member's requests until they are
 /// applied here. It is the consensus lane, and waits for nothing. Owned by one thread.
@@ -279,6 +280,12 @@ package struct Replica<Shell: ReplicationShell> {
         }
         if !ready.apply.isEmpty { shell.post(ApplyWork.entries(ready.apply)) }
         for state in ready.readStates { release(state) }
+        if let index = ready.missing {
+            return shell.fail(
+                .damaged(
+                    path: shell.directory.logPath,
+                    reason: "entry \(index) was acknowledged, but the log ends at \(raft.log.lastIndex)"))
+        }
         if ready.hasRecovered { shell.post(LogWork.recovered) }
         for read in ready.logReads { shell.post(LogWork.read(read)) }
         for peer in ready.snapshotsWanted {
@@ -336,7 +343,7 @@ package struct Replica<Shell: ReplicationShell> {
     /// `kv.db` has on the device, nor past a snapshot that is on its way to somebody.
     private mutating func compactLog() {
         let kept = shell.settings.catchUpEntries
-        let safe = makes(.cutsLogBeforeCheckpoint) ? raft.applied : checkpointed
+        let safe = makes(.cutsLogBeforeCheckpoint) ? raft.applied + kept : checkpointed
         guard safe > kept else { return }
         var target = min(safe - kept, raft.applied)
         for hold in snapshotsUnderWay.values { target = min(target, hold.index) }

@@ -92,6 +92,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     var isBehind: Bool { get }
     func publish(_ view: View, pendingBytes: Int)
     func publish(_ status: RaftStatus)
+    /// Ends the member: what its disk holds is not what it must hold. The next start repairs it.
+    func fail(_ error: StorageError)
     /// Keeps connections to the members of the newest configuration.
     func follow(_ configuration: Configuration)
     /// The membership as of what is applied; `removed` have just gone.

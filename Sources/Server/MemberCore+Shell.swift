@@ -4,6 +4,7 @@
 internal import MVCC
 internal import Raft
 internal import Replication
+internal import Storage
 internal import Transport
 
 /// What the lanes of `Replication` are given here: threads with mailboxes, and sockets.
@@ -36,5 +37,6 @@ extension MemberCore: ReplicationShell {
     func awaits(_ requestID: UInt64) -> Bool { requests.contains(requestID) }
     func finish(_ requestID: UInt64, _ outcome: Outcome) { requests.finish(requestID, outcome) }
     func failAllRequests(_ error: ServerError) { requests.failAll(error) }
+    func fail(_ error: StorageError) { end(error) }
     func noteBegun() { transport.directory.confirm() }
 }

@@ -96,7 +96,7 @@ final class MemberCore: Sendable {
     // MARK: - Failure
 
     /// Ends the process: the disk failed, and what it holds now is unknown. The next start finds out.
-    func fail(_ error: StorageError) -> Never {
+    func end(_ error: StorageError) -> Never {
         logger.critical("this member stops: \(error)")
         directory.note(error)
         fflush(nil)
@@ -105,7 +105,7 @@ final class MemberCore: Sendable {
 
     @discardableResult
     func orFail<T>(_ body: () throws(StorageError) -> T) -> T {
-        do throws(StorageError) { return try body() } catch { fail(error) }
+        do throws(StorageError) { return try body() } catch { end(error) }
     }
 
     func noteDiskFull(_ isFull: Bool, what: String) {

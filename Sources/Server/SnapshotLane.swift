@@ -39,7 +39,7 @@ final class SnapshotLane: Sendable {
                         }
                     } catch {
                         // What is damaged here is repaired at the next start; nobody else shall get it.
-                        if case .damaged = error { core.fail(error) }
+                        if case .damaged = error { core.end(error) }
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }

@@ -157,6 +157,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         // Nothing else may refer to it meanwhile, or each step copies the log.
         guard var current = replica.take() else { return }
         body(&current)
+        guard isAlive else { return }
         let before = seen
         seen = Seen(current.raft)
         let moments = world.moments(current.raft, since: before, seen)
@@ -294,6 +295,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func finishReplacement() {}
+
+    func fail(_ error: StorageError) { world.processDied(self, "\(error)", error) }
 
     func awaitSpace(for file: String) {
         guard !isFull else { return }

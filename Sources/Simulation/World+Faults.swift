@@ -184,6 +184,10 @@ extension World {
         let duration = min(faultDice.duration(mean: 4 * Self.second), 60 * Self.second)
         machines[number].pausedUntil = now + duration
         say("m\(number) stands still for \(duration / 1_000_000) ms")
-        if let process = machines[number].process { ask(process, within: duration + Self.second) }
+        guard let process = machines[number].process else { return }
+        ask(process, within: duration + Self.second)
+        // What others say while it stands still it may never hear.
+        guard plan.faults.contains(.partition), faultDice.chance(0.5) else { return }
+        add(.isolate(process), after: faultDice.next() % (4 * plan.linkNanoseconds))
     }
 }

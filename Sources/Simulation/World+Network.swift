@@ -131,11 +131,16 @@ extension World {
         guard let process = machines[machine].process, process.identity.memberID == message.to else { return }
         // What is under way when a link is cut does not arrive either.
         if let sender = self.machine(of: message.from), network.links[sender][machine].isCut { return }
+        // It has arrived; a process that stands still finds it later, in no certain order.
         let until = machines[machine].pausedUntil
-        guard until <= now else {
-            add(.deliver(message, to: machine), after: until - now + laneDelay())
-            return
+        if until > now {
+            add(.hand(message, process), after: until - now + laneDelay())
+        } else {
+            hand(message, process)
         }
+    }
+
+    func hand(_ message: Message, _ process: SimulatedProcess) {
         note(message.from &* 31 &+ message.term)
         guard !process.removed.contains(message.from) else {
             // As the daemons do: who removed a member tells it.

@@ -11,6 +11,7 @@ package final class World: @unchecked Sendable {
         case tick(SimulatedProcess)
         case logDone(SimulatedProcess)
         case deliver(Message, to: Int)
+        case hand(Message, SimulatedProcess)
         case tell(SimulatedProcess, ConsensusWork)
         case makeSnapshot(SimulatedProcess, NodeID)
         case chunk(SnapshotTransfer)
@@ -139,6 +140,7 @@ package final class World: @unchecked Sendable {
             }
         case .logDone(let process): whenAwake(process, action) { process.finishLog() }
         case .deliver(let message, let machine): deliver(message, to: machine)
+        case .hand(let message, let process): whenAwake(process, action) { hand(message, process) }
         case .tell(let process, let work): whenAwake(process, action) { process.post(work) }
         case .makeSnapshot(let process, let peer): whenAwake(process, action) { makeSnapshot(process, for: peer) }
         case .chunk(let transfer): advance(transfer)
