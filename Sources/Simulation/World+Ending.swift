@@ -83,8 +83,9 @@ extension World {
         process.expect(id) { [unowned self] outcome in
             if case .success = outcome { probe.isAnswered = true } else { probes = [] }
         }
+        // With one entry under way at a time and a second to each round trip those of seven members take a while.
         process.post(
-            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + 7 * Self.second))
+            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + 30 * Self.second))
         return probe
     }
 
