@@ -21,8 +21,9 @@ package struct SQLiteError: Error, CustomStringConvertible, Sendable {
 
     /// SQLITE_IOERR_DATA: a page is not what was written.
     private static let pageDiffers = SQLITE_IOERR | 32 << 8
-    /// The statement is wrong. As it is ours, so are the tables: their names and columns are data, too.
-    package var isMisfit: Bool { code & 0xff == SQLITE_ERROR }
+    /// The statement and the tables do not go together. As the statement is ours, the tables are damaged: their names,
+    /// columns and constraints are data, too.
+    package var isMisfit: Bool { [SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH].contains(code & 0xff) }
     package var isFull: Bool { code & 0xff == SQLITE_FULL }
     package var isBusy: Bool { code & 0xff == SQLITE_BUSY }
 
