@@ -29,6 +29,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -54,7 +55,10 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: houseRules),
-        room("HTTPServer", [nioCore, nioPosix, nioHTTP1]),
+        .systemLibrary(name: "CNGHTTP2"),
+        .systemLibrary(name: "CZlib"),
+        room("HTTPServer", ["CNGHTTP2", "CZlib", nioCore, nioPosix, nioHTTP1]),
+        room("EtcdProto", [.product(name: "SwiftProtobuf", package: "swift-protobuf")], exclude: ["proto"]),
         room("JSON"),
         room("SettingsFile", [.product(name: "Yams", package: "Yams")]),
         .target(name: "CFuzzEntry"),
@@ -68,7 +72,7 @@ let package = Package(
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
         room("Client", ["JSON", nioCore, nioPosix, nioHTTP1]),
-        room("API", ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", nioHTTP1]),
+        room("API", ["EtcdProto", "HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", nioHTTP1]),
         .executableTarget(
             name: "weft",
             dependencies: [

@@ -8,6 +8,7 @@ internal import Server
 struct APIError: Error, Equatable, Sendable {
     /// <https://grpc.io/docs/guides/status-codes/>
     enum Code: Int, Sendable {
+        case cancelled = 1
         case unknown = 2
         case invalidArgument = 3
         case deadlineExceeded = 4
@@ -51,6 +52,8 @@ struct APIError: Error, Equatable, Sendable {
         switch refusal {
         case .keyNotFound: self.init(.invalidArgument, "etcdserver: key not found")
         case .leaseNotFound: self.init(.notFound, "etcdserver: requested lease not found")
+        case .leaseExists: self.init(.failedPrecondition, "etcdserver: lease already exists")
+        case .leaseTooLong: self.init(.outOfRange, "etcdserver: too large lease TTL")
         case .compacted: self.init(.outOfRange, "etcdserver: mvcc: required revision has been compacted")
         case .futureRevision: self.init(.outOfRange, "etcdserver: mvcc: required revision is a future revision")
         case .emptyKey: self.init(.invalidArgument, "etcdserver: key is not provided")
@@ -94,6 +97,7 @@ struct APIError: Error, Equatable, Sendable {
         case .resourceExhausted: .tooManyRequests
         case .unimplemented: .notImplemented
         case .unavailable: .serviceUnavailable
+        case .cancelled: .init(statusCode: 499, reasonPhrase: "Client Closed Request")
         case .unknown, .internal: .internalServerError
         }
     }

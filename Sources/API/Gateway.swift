@@ -11,17 +11,13 @@ struct Gateway: Sendable {
     let member: RunningMember
 
     /// RPCs of etcd that weft does not have yet.
-    private static let later: Set<Substring> = [
-        "/v3/watch", "/v3/lease/grant", "/v3/lease/revoke", "/v3/lease/keepalive", "/v3/lease/timetolive",
-        "/v3/lease/leases", "/v3/kv/lease/revoke", "/v3/kv/lease/timetolive", "/v3/kv/lease/leases", "/v3/lock/lock",
-        "/v3/lock/unlock", "/v3/election/campaign", "/v3/election/proclaim", "/v3/election/leader",
-        "/v3/election/observe", "/v3/election/resign", "/v3/maintenance/alarm", "/v3/maintenance/defragment",
-        "/v3/maintenance/hash", "/v3/maintenance/hashkv", "/v3/maintenance/snapshot", "/v3/maintenance/downgrade",
-    ]
+    private static let later: Set<Substring> = ["/v3/maintenance/downgrade"]
 
     func respond(to request: HTTPRequest) async -> HTTPResponse {
         do throws(APIError) {
             guard request.method == .POST else { throw APIError(.unimplemented, "Method Not Allowed") }
+            let requiresLeader = request.headers.first(name: "grpc-metadata-hasleader") == "true"
+            if let response = try stream(request.path, request.body, requiresLeader: requiresLeader) { return response }
             return .json(.ok, try await answer(request.path, request.body))
         } catch {
             return .error(error)
@@ -45,6 +41,7 @@ struct Gateway: Sendable {
         case "/v3/maintenance/status": return try await status()
         case "/v3/maintenance/transfer-leadership": return try await transfer(GatewayObject(body: body))
         default:
+            if let answer = try await answerMore(path, body) { return answer }
             if Self.later.contains(path) || path.hasPrefix("/v3/auth/") {
                 throw APIError(.unimplemented, "weft: \(path) is not implemented yet")
             }
@@ -53,13 +50,13 @@ struct Gateway: Sendable {
     }
 
     /// The header of an answer that reads or changes no keys.
-    private func header(revision: Int64? = nil, term: Term? = nil) -> ResponseHeader {
+    func header(revision: Int64? = nil, term: Term? = nil) -> ResponseHeader {
         ResponseHeader(
             clusterID: member.clusterID, memberID: member.id, revision: revision ?? member.revision,
             term: term ?? member.status.term)
     }
 
-    private func answer(_ header: ResponseHeader, _ fields: (inout JSONWriter) -> Void) -> JSONWriter {
+    func answer(_ header: ResponseHeader, _ fields: (inout JSONWriter) -> Void) -> JSONWriter {
         var json = JSONWriter()
         json.object { json in
             json.header(header)

@@ -24,6 +24,19 @@ struct GatewayObject {
         try self.init(document)
     }
 
+    /// The requests of a stream, one after the other in the body.
+    static func sequence(_ body: [UInt8]) throws(APIError) -> [GatewayObject] {
+        let values: [JSONValue]
+        do throws(JSONFault) {
+            values = try JSONParser.parseSequence(body)
+        } catch {
+            throw APIError(.invalidArgument, "proto: syntax error (byte \(error.offset)): \(error.reason)")
+        }
+        var objects: [GatewayObject] = []
+        for value in values { objects.append(try GatewayObject(value)) }
+        return objects
+    }
+
     private func value(_ name: String) -> JSONValue? {
         let camel = Self.camelCase(name)
         let found = fields.last { $0.name == name || $0.name == camel }?.value
@@ -97,6 +110,20 @@ struct GatewayObject {
     /// An enum by name or number; `names` are by number.
     func choice(_ name: String, _ names: [String], otherwise: APIError) throws(APIError) -> UInt8 {
         guard let value = value(name) else { return 0 }
+        return try choice(value, name, names, otherwise)
+    }
+
+    func choices(_ name: String, _ names: [String], otherwise: APIError) throws(APIError) -> [UInt8] {
+        guard let value = value(name) else { return [] }
+        guard let items = value.items else { throw invalid("repeated enum", name) }
+        var found: [UInt8] = []
+        for item in items { found.append(try choice(item, name, names, otherwise)) }
+        return found
+    }
+
+    private func choice(
+        _ value: JSONValue, _ name: String, _ names: [String], _ otherwise: APIError
+    ) throws(APIError) -> UInt8 {
         if let text = value.text, let number = names.firstIndex(of: text) { return UInt8(number) }
         guard case .number = value, let number = value.integer else { throw invalid("enum", name) }
         guard names.indices.contains(Int(clamping: number)) else { throw otherwise }

@@ -22,34 +22,49 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     // All only on the connection's event loop.
     private let service: any HTTPService
     private let limits: HTTPLimits
-    private let executor: EventLoopExecutor
+    let executor: EventLoopExecutor
     private var state = State.idle
     /// Parts of the next requests that came along with the one being answered.
     private var ahead: [HTTPServerRequestPart] = []
     private var timer: Scheduled<Void>?
     private var context: ChannelHandlerContext?
+    /// The service's, while it answers.
+    private var task: Task<Void, Never>?
+    private var isShuttingDown = false
+    let loop: any EventLoop
+    /// Fires when a streamed answer has room again, and when the client is gone.
+    let changed: LoopSignal
 
-    init(service: any HTTPService, limits: HTTPLimits, executor: EventLoopExecutor) {
+    init(service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, executor: EventLoopExecutor) {
         self.service = service
         self.limits = limits
+        self.loop = loop
         self.executor = executor
+        changed = LoopSignal(loop)
     }
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-
-    func handlerRemoved(context: ChannelHandlerContext) {
-        self.context = nil
-        timer?.cancel()
-    }
-
-    func channelActive(context: ChannelHandlerContext) {
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
         expect(within: limits.headerTimeout, "the request's head did not come in time")
     }
 
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+        self.context = nil
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    /// The client is gone.
+    private func end() {
         timer?.cancel()
         state = .closing
-        context.fireChannelInactive()
+        task?.cancel()
+        task = nil
+        changed.fire()
     }
 
     private func expect(within time: TimeAmount, _ complaint: String?) {
@@ -110,18 +125,22 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private func finish() {
-        guard case .body(let head, let body, _) = state, let context else { return }
+        guard case .body(let head, let body, _) = state else { return }
         timer?.cancel()
         // Whoever asks to upgrade is answered in HTTP/1.1; the decoder reads nothing after such a request.
         let wantsUpgrade = head.headers.contains(name: "upgrade") || head.method == .CONNECT
-        state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade)
+        state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade && !isShuttingDown)
         let request = HTTPRequest(method: head.method, target: head.uri, headers: head.headers, body: body)
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        let bound = NIOLoopBound(self, eventLoop: loop)
         let service = service
         let isHead = head.method == .HEAD
-        Task(executorPreference: executor) {
+        let version = head.version
+        task = Task(executorPreference: executor) {
             let response = await service.respond(to: request)
-            bound.value.write(response, isHead: isHead)
+            guard let write = response.stream, !isHead else { return bound.value.write(response, isHead: isHead) }
+            bound.value.beginAnswer(response, version)
+            await write(HTTP1BodyWriter(connection: self))
+            bound.value.endAnswer()
         }
     }
 
@@ -130,8 +149,75 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         send(response, keepAlive: keepAlive, isHead: isHead)
     }
 
+    // MARK: - Streamed answers
+
+    /// Over HTTP/1.0, which knows no chunks, the connection's end is the answer's.
+    private func beginAnswer(_ response: HTTPResponse, _ version: HTTPVersion) {
+        guard case .answering(var keepAlive) = state, let context else { return }
+        var head = HTTPResponseHead(version: version, status: response.status, headers: response.headers)
+        head.headers.remove(name: "content-length")
+        if version.major == 1, version.minor >= 1 {
+            head.headers.replaceOrAdd(name: "transfer-encoding", value: "chunked")
+        } else {
+            keepAlive = false
+            state = .answering(keepAlive: false)
+        }
+        if !keepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
+        context.writeAndFlush(Self.wrapOutboundOut(.head(head)), promise: nil)
+    }
+
+    /// Writes one chunk of a streamed answer, when the client has taken enough of what was written before.
+    func write(_ bytes: [UInt8]) async throws(CancellationError) {
+        loop.preconditionInEventLoop()
+        while true {
+            guard case .answering = state, let context, !Task.isCancelled else { throw CancellationError() }
+            if context.channel.isWritable { return writeChunk(bytes, context) }
+            await changed.wait()
+        }
+    }
+
+    private func writeChunk(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+        // An empty chunk would be the last.
+        if bytes.isEmpty { return }
+        let buffer = context.channel.allocator.buffer(bytes: bytes)
+        context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(buffer))), promise: nil)
+        if context.channel.isWritable { return }
+        expect(within: limits.headerTimeout + .seconds(Int64(bytes.count / limits.bytesPerSecondMin)), nil)
+    }
+
+    private func endAnswer() {
+        guard case .answering(let keepAlive) = state else { return }
+        expect(within: limits.headerTimeout, nil)
+        writeEnd(keepAlive: keepAlive)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable, task != nil {
+            timer?.cancel()
+            changed.fire()
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// Closes when idle, otherwise after the answer.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is HTTPShutDown else { return context.fireUserInboundEventTriggered(event) }
+        isShuttingDown = true
+        switch state {
+        case .idle: context.close(promise: nil)
+        case .answering: state = .answering(keepAlive: false)
+        case .body, .closing: break
+        }
+    }
+
     /// The answer has left: the next request may be here already, in part or whole.
     private func answered() {
+        guard case .answering = state else { return }
+        if isShuttingDown {
+            context?.close(promise: nil)
+            return
+        }
+        task = nil
         state = .idle
         expect(within: limits.idleTimeout, nil)
         let waiting = ahead
@@ -168,7 +254,12 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         // A client that takes nothing is not waited for longer than the least rate allows.
         let patience = limits.headerTimeout + .seconds(Int64(response.body.count / limits.bytesPerSecondMin))
         expect(within: patience, nil)
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        writeEnd(keepAlive: keepAlive)
+    }
+
+    private func writeEnd(keepAlive: Bool) {
+        guard let context else { return }
+        let bound = NIOLoopBound(self, eventLoop: loop)
         let channel = context.channel
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { result in
             if keepAlive, case .success = result { bound.value.answered() } else { channel.close(promise: nil) }

@@ -1,12 +1,11 @@
 package import NIOCore
-internal import NIOHTTP1
 internal import NIOPosix
 internal import Synchronization
 
-/// Listens for clients on one address and serves each connection within the limits.
+/// Listens for clients on one address and serves each connection within the limits, HTTP/1.1 and HTTP/2 side by side.
 package final class HTTPListener: Sendable {
     private let channel: any Channel
-    private let connections: ConnectionCount
+    private let connections: OpenConnections
 
     /// The port in use; of interest after asking for port 0.
     package var port: Int? { channel.localAddress?.port }
@@ -15,43 +14,59 @@ package final class HTTPListener: Sendable {
     package init(
         host: String, port: Int, service: any HTTPService, limits: HTTPLimits, group: any EventLoopGroup
     ) throws {
-        let connections = ConnectionCount()
+        let connections = OpenConnections()
         self.connections = connections
+        // Above the higher mark a writer waits, until what is left is below the lower.
+        let marks = ChannelOptions.Types.WriteBufferWaterMark(
+            low: limits.streamBytesMax / 4, high: limits.streamBytesMax)
         channel = try ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.writeBufferWaterMark, value: marks)
             .childChannelInitializer { channel in
-                let count = connections.enter()
-                channel.closeFuture.whenComplete { _ in connections.leave() }
+                let count = connections.enter(channel)
+                channel.closeFuture.whenComplete { _ in connections.leave(channel) }
                 guard count <= limits.connectionsMax else { return channel.close() }
                 return channel.eventLoop.makeCompletedFuture {
-                    let handlers = channel.pipeline.syncOperations
-                    try handlers.addHandler(HTTPResponseEncoder())
-                    try handlers.addHandler(
-                        ByteToMessageHandler(
-                            HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes),
-                            maximumBufferSize: limits.bodyBytesMax + limits.headerBytesMax))
-                    try handlers.addHandler(
-                        ConnectionHandler(
+                    try channel.pipeline.syncOperations.addHandler(
+                        ProtocolDetector(
                             service: service, limits: limits, executor: EventLoopExecutor(channel.eventLoop)))
                 }
             }
             .bind(host: host, port: port).wait()
     }
 
-    package var connectionCount: Int { connections.value }
+    package var connectionCount: Int { connections.count }
 
     /// Takes no new connections.
     package func close() {
         channel.close(promise: nil)
     }
+
+    /// Takes no new connections, closes those without a request, and lets the others end theirs: HTTP/2 connections
+    /// are told with GOAWAY, HTTP/1.1 connections are closed after their answer. Returns at once.
+    package func shutDown() {
+        close()
+        for channel in connections.all { channel.pipeline.fireUserInboundEventTriggered(HTTPShutDown()) }
+    }
 }
 
-private final class ConnectionCount: Sendable {
-    private let count = Atomic<Int>(0)
+private final class OpenConnections: Sendable {
+    private let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
 
-    func enter() -> Int { count.wrappingAdd(1, ordering: .relaxed).newValue }
-    func leave() { count.wrappingSubtract(1, ordering: .relaxed) }
-    var value: Int { count.load(ordering: .relaxed) }
+    /// Returns how many there are with this one.
+    func enter(_ channel: any Channel) -> Int {
+        channels.withLock {
+            $0[ObjectIdentifier(channel)] = channel
+            return $0.count
+        }
+    }
+
+    func leave(_ channel: any Channel) {
+        channels.withLock { $0[ObjectIdentifier(channel)] = nil }
+    }
+
+    var count: Int { channels.withLock { $0.count } }
+    var all: [any Channel] { channels.withLock { Array($0.values) } }
 }

@@ -60,17 +60,30 @@ private func hexDigit(_ byte: UInt8) -> UInt8? {
     }
 }
 
-/// An answer, whole.
+/// An answer. With `stream` set, `body` is empty and the closure writes the body; the answer ends when it returns.
 package struct HTTPResponse: Sendable {
     package var status: HTTPResponseStatus
     package var headers: HTTPHeaders
     package var body: [UInt8]
+    /// Runs in a task that is cancelled when the client is gone.
+    package var stream: (@Sendable (any HTTPBodyWriter) async -> Void)?
 
-    package init(status: HTTPResponseStatus, headers: HTTPHeaders = [:], body: [UInt8] = []) {
+    package init(
+        status: HTTPResponseStatus, headers: HTTPHeaders = [:], body: [UInt8] = [],
+        stream: (@Sendable (any HTTPBodyWriter) async -> Void)? = nil
+    ) {
         self.status = status
         self.headers = headers
         self.body = body
+        self.stream = stream
     }
+}
+
+/// Where a streamed answer goes.
+package protocol HTTPBodyWriter: Sendable {
+    /// Sends a chunk at once, as one chunk of HTTP/1.1 or as DATA of HTTP/2. Waits while the client does not take what
+    /// was sent before. Throws when the client is gone or the task is cancelled. May be called from any executor.
+    func write(_ bytes: [UInt8]) async throws(CancellationError)
 }
 
 /// What a listener opens on.
@@ -78,6 +91,16 @@ package protocol HTTPService: Sendable {
     func respond(to request: HTTPRequest) async -> HTTPResponse
     /// The answer to what the listener itself refused.
     func refusal(_ status: HTTPResponseStatus, _ reason: String) -> HTTPResponse
+    /// Answers a gRPC call; what it returns becomes the trailers. Runs in a task that is cancelled when the client is
+    /// gone or the deadline has passed.
+    func respond(to call: GRPCCall) async -> GRPCStatus
+}
+
+extension HTTPService {
+    /// A service without gRPC.
+    package func respond(to call: GRPCCall) async -> GRPCStatus {
+        GRPCStatus(code: 12, message: "unknown service \(call.path)")
+    }
 }
 
 /// What a listener puts up with.
@@ -90,6 +113,23 @@ package struct HTTPLimits: Sendable {
     /// Bodies must come, and answers be taken, at least this fast, after a grace of `headerTimeout`.
     package var bytesPerSecondMin = 16 << 10
     package var connectionsMax = 10_000
+
+    // HTTP/2.
+
+    /// Open streams of a connection, and calls under way for it whether their streams are still open or not.
+    package var streamsMax = 16_384
+    /// What may wait to be sent on one stream before its writer waits.
+    package var streamBytesMax = 256 << 10
+    /// What may wait on all streams of a connection: to be sent, and apart from that to be received by the calls.
+    package var connectionBytesMax = 64 << 20
+    /// What a client may send ahead on a stream, and on a connection.
+    package var streamWindow = 1 << 20
+    package var connectionWindow = 8 << 20
+    /// Streams that may be reset before their answer, at once and per second after that.
+    package var resetsMax = 16_384
+    package var resetsPerSecond = 1_000
+    /// How long a silent client with open streams has to answer a PING.
+    package var pingTimeout = TimeAmount.seconds(20)
 
     package init() {}
 }

@@ -78,6 +78,18 @@ package struct JSONParser {
         return value
     }
 
+    /// Values one after the other, as streams of requests send them.
+    package static func parseSequence(_ bytes: [UInt8]) throws(JSONFault) -> [JSONValue] {
+        var parser = JSONParser(bytes)
+        var values: [JSONValue] = []
+        parser.skipSpace()
+        while parser.next != nil {
+            values.append(try parser.value(depth: 0))
+            parser.skipSpace()
+        }
+        return values
+    }
+
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     private func fault(_ reason: String) -> JSONFault { JSONFault(offset: place, reason: reason) }

@@ -49,6 +49,12 @@ package struct JSONWriter {
         needsComma = false
     }
 
+    /// A value that is JSON already.
+    package mutating func raw(_ json: [UInt8]) {
+        separate()
+        bytes += json
+    }
+
     package mutating func string(_ value: String) {
         separate()
         bytes.append(UInt8(ascii: "\""))

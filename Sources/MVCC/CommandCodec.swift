@@ -23,7 +23,40 @@ extension Command {
             writer.byte(5)
             writer.fixed(memberID)
             attributes.encode(into: &writer)
+        case .leaseGrant(let id, let ttl):
+            writer.byte(6)
+            writer.signed(id)
+            writer.signed(ttl)
+        case .leaseRenew(let id):
+            writer.byte(7)
+            writer.signed(id)
+        case .leaseRevoke(let id):
+            writer.byte(8)
+            writer.signed(id)
+        case .leaseExpire(let term, let marks):
+            writer.byte(9)
+            writer.varint(term)
+            Self.encode(marks, &writer)
+        case .leaseAge(let marks):
+            writer.byte(10)
+            Self.encode(marks, &writer)
         }
+    }
+
+    private static func encode(_ marks: [Lease.Mark], _ writer: inout ByteWriter) {
+        writer.varint(UInt64(marks.count))
+        for mark in marks {
+            for number in [mark.id, mark.generation, mark.remaining] { writer.signed(number) }
+        }
+    }
+
+    private static func marks(_ reader: inout ByteReader) throws(DecodingFault) -> [Lease.Mark] {
+        var marks: [Lease.Mark] = []
+        for _ in 0..<(try reader.count(itemBytesMin: 3)) {
+            let id = try reader.signed()
+            marks.append(Lease.Mark(id: id, generation: try reader.signed(), remaining: try reader.signed()))
+        }
+        return marks
     }
 
     package init(from reader: inout ByteReader) throws(DecodingFault) {
@@ -35,6 +68,15 @@ extension Command {
         case 5:
             let memberID: UInt64 = try reader.fixed()
             self = .publish(memberID: memberID, try MemberAttributes(from: &reader))
+        case 6:
+            let id = try reader.signed()
+            self = .leaseGrant(id: id, ttl: try reader.signed())
+        case 7: self = .leaseRenew(try reader.signed())
+        case 8: self = .leaseRevoke(try reader.signed())
+        case 9:
+            let term = try reader.varint()
+            self = .leaseExpire(term: term, try Self.marks(&reader))
+        case 10: self = .leaseAge(try Self.marks(&reader))
         case let kind: throw .invalid("command \(kind)")
         }
         try reader.expectEnd()

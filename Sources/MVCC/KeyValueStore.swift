@@ -9,30 +9,37 @@ package final class KeyValueStore {
     /// A memtable that shall be written to the file, with the state it completes.
     package struct Frozen: Sendable {
         package let table: Memtable
+        package let leases: LeaseChanges
         package let meta: StateMeta
     }
 
     private var tables = Tables()
     package private(set) var meta: StateMeta
-    private let reader: StateReader
+    let reader: StateReader
+    /// The leases, for everybody.
+    package let leases: LeaseTable
+    private var leaseChanges = LeaseChanges()
+    private var leaseEvents: [LeaseEvent] = []
+    private var changes: [KeyValue] = []
     private let pruneMark: PruneMark
 
     package init(reader: StateReader, pruneMark: PruneMark) throws(SQLiteError) {
         self.reader = reader
         self.pruneMark = pruneMark
         meta = try reader.meta()
+        leases = try reader.leases()
     }
 
     /// The state now, for readers.
     package func view() -> View {
         View(
             tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
-            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash)
+            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, leases: leases)
     }
 
     /// About what the changes not yet in the file take in memory.
-    package var pendingBytes: Int { tables.active.bytes + (tables.frozen?.bytes ?? 0) }
-    package var activeBytes: Int { tables.active.bytes }
+    package var pendingBytes: Int { activeBytes + (tables.frozen?.bytes ?? 0) }
+    package var activeBytes: Int { tables.active.bytes + leaseChanges.bytes }
     package var isFreezing: Bool { tables.frozen != nil }
 
     /// Sets the current memtable aside to be written; nil while one is.
@@ -40,7 +47,8 @@ package final class KeyValueStore {
         guard tables.frozen == nil else { return nil }
         tables.frozen = tables.active
         tables.active = Memtable()
-        let frozen = Frozen(table: tables.frozen ?? Memtable(), meta: meta)
+        let frozen = Frozen(table: tables.frozen ?? Memtable(), leases: leaseChanges, meta: meta)
+        leaseChanges = LeaseChanges()
         if makes(.forgetsFrozenChanges) { tables.frozen = nil }
         return frozen
     }
@@ -91,6 +99,19 @@ package final class KeyValueStore {
             guard revision <= meta.revision else { return .failure(.futureRevision) }
             meta.compactRevision = revision
             return .success(.done)
+        case .leaseGrant(let id, let ttl): return grant(id, ttl: ttl)
+        case .leaseRenew(let id): return renew(id)
+        case .leaseRevoke(let id):
+            guard leases.lease(id) != nil else { return .failure(.leaseNotFound) }
+            try end(id)
+            return .success(.done)
+        case .leaseExpire(let leaderTerm, let marks):
+            guard leaderTerm == term else { return .success(.done) }
+            for mark in marks where leases.lease(mark.id)?.generation == mark.generation { try end(mark.id) }
+            return .success(.done)
+        case .leaseAge(let marks):
+            for mark in marks { age(mark) }
+            return .success(.done)
         case .publish(let memberID, let attributes):
             meta.attributes.removeAll { $0.id == memberID }
             meta.attributes.append((memberID, attributes))
@@ -126,8 +147,7 @@ package final class KeyValueStore {
     }
 
     private func refusal(of put: PutRequest) throws(SQLiteError) -> MVCCError? {
-        // There are no leases yet, so every id is unknown.
-        if put.lease != 0 { return .leaseNotFound }
+        if put.lease != 0, leases.lease(put.lease) == nil { return .leaseNotFound }
         if put.ignoresValue || put.ignoresLease,
             try tables.latest(put.key, notAfter: meta.revision, reader) == nil
         {
@@ -139,12 +159,13 @@ package final class KeyValueStore {
     private func put(_ put: PutRequest, _ writes: inout Writes) throws(SQLiteError) -> KeyValue? {
         let previous = try tables.latest(put.key, notAfter: writes.readRevision, reader)
         let revision = writes.revision + 1
+        let lease = put.ignoresLease ? previous?.lease ?? 0 : put.lease
         record(
             KeyValue(
                 key: put.key, createRevision: previous?.createRevision ?? revision, modRevision: revision,
-                version: (previous?.version ?? 0) + 1,
-                lease: put.ignoresLease ? previous?.lease ?? 0 : put.lease,
+                version: (previous?.version ?? 0) + 1, lease: lease,
                 value: put.ignoresValue ? previous?.value ?? [] : put.value), &writes)
+        move(put.key, from: previous?.lease ?? 0, to: lease)
         if previous == nil { meta.keyCount += 1 }
         return put.wantsPrevious ? previous : nil
     }
@@ -162,6 +183,7 @@ package final class KeyValueStore {
             : try tables.range(range, at: writes.readRevision, reader, &writes.budget, keysAlways: true).pairs
         for pair in found {
             record(KeyValue(key: pair.key, modRevision: writes.revision + 1), &writes)
+            move(pair.key, from: pair.lease, to: 0)
         }
         meta.keyCount -= Int64(found.count)
         return (Int64(found.count), request.wantsPrevious && writes.wantsAnswer ? found : [])
@@ -172,7 +194,78 @@ package final class KeyValueStore {
         let change = Memtable.Change(pair: pair, sequence: meta.lastSequence)
         meta.noteChange(change)
         tables.active.insert(change)
+        changes.append(pair)
         writes.count += 1
+    }
+
+    /// What was changed since this was asked last, in order.
+    package func takeChanges() -> [KeyValue] {
+        defer { changes = [] }
+        return changes
+    }
+
+    // MARK: - Leases
+
+    /// What happened to leases since this was asked last.
+    package func takeLeaseEvents() -> [LeaseEvent] {
+        defer { leaseEvents = [] }
+        return leaseEvents
+    }
+
+    private func grant(_ id: Int64, ttl: Int64) -> Result<CommandResult, MVCCError> {
+        guard leases.lease(id) == nil else { return .failure(.leaseExists) }
+        let lease = Lease(id: id, ttl: ttl, remaining: ttl)
+        set(lease)
+        leaseEvents.append(.begun(lease))
+        return .success(.lease(lease))
+    }
+
+    private func renew(_ id: Int64) -> Result<CommandResult, MVCCError> {
+        guard var lease = leases.lease(id) else { return .failure(.leaseNotFound) }
+        lease.generation += 1
+        lease.remaining = lease.ttl
+        set(lease)
+        leaseEvents.append(.begun(lease))
+        return .success(.lease(lease))
+    }
+
+    private func age(_ mark: Lease.Mark) {
+        guard var lease = leases.lease(mark.id), lease.generation == mark.generation else { return }
+        lease.remaining = min(lease.remaining, mark.remaining)
+        set(lease)
+        leaseEvents.append(.aged(lease))
+    }
+
+    private func set(_ lease: Lease) {
+        leases.put(lease)
+        leaseChanges.leases[lease.id] = lease
+        meta.mix(RowSum.of(lease))
+    }
+
+    /// Ends a lease, and with it its keys, in one revision.
+    private func end(_ id: Int64) throws(SQLiteError) {
+        var writes = Writes(revision: meta.revision, wantsAnswer: false)
+        for key in leases.remove(id) {
+            leaseChanges.attachments[LeaseChanges.Attachment(lease: id, key: key)] = false
+            record(KeyValue(key: key, modRevision: writes.revision + 1), &writes)
+            meta.keyCount -= 1
+        }
+        finish(writes)
+        leaseChanges.leases[id] = .some(nil)
+        meta.mix(UInt32(truncatingIfNeeded: id) ^ 0xdead)
+        leaseEvents.append(.ended(id))
+    }
+
+    private func move(_ key: [UInt8], from old: Int64, to new: Int64) {
+        guard old != new else { return }
+        if old != 0 {
+            leases.detach(key, from: old)
+            leaseChanges.attachments[LeaseChanges.Attachment(lease: old, key: key)] = false
+        }
+        if new != 0 {
+            leases.attach(key, to: new)
+            leaseChanges.attachments[LeaseChanges.Attachment(lease: new, key: key)] = true
+        }
     }
 
     // MARK: - Txns

@@ -162,6 +162,13 @@ package enum Command: Equatable, Sendable {
     case deleteRange(DeleteRangeRequest)
     case txn(TxnRequest)
     case compact(revision: Int64)
+    case leaseGrant(id: Int64, ttl: Int64)
+    case leaseRenew(Int64)
+    case leaseRevoke(Int64)
+    /// A leader of `term` found them at their ends; from no other term it counts.
+    case leaseExpire(term: UInt64, [Lease.Mark])
+    /// How much is left of them.
+    case leaseAge([Lease.Mark])
     case publish(memberID: UInt64, MemberAttributes)
 }
 
@@ -170,6 +177,7 @@ package enum CommandResult: Equatable, Sendable {
     case put(previous: KeyValue?)
     case deleteRange(deleted: Int64, previous: [KeyValue])
     case txn(TxnResult)
+    case lease(Lease)
     /// A member's attributes changed.
     case published
     case done
@@ -179,6 +187,8 @@ package enum CommandResult: Equatable, Sendable {
 package enum MVCCError: Error, Equatable, Sendable {
     case keyNotFound
     case leaseNotFound
+    case leaseExists
+    case leaseTooLong
     case compacted
     case futureRevision
     case emptyKey

@@ -17,6 +17,14 @@ enum StateFile {
         CREATE TABLE start(count INTEGER NOT NULL);
         INSERT INTO start VALUES(0);
         """
+    /// Since format 2.
+    static let leaseSchema = """
+        CREATE TABLE lease(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL, remaining INTEGER NOT NULL,
+            generation INTEGER NOT NULL, sum INTEGER NOT NULL);
+        CREATE TABLE lease_key(lease INTEGER NOT NULL, key BLOB NOT NULL, sum INTEGER NOT NULL,
+            PRIMARY KEY(lease, key)) WITHOUT ROWID;
+        PRAGMA user_version=2;
+        """
 
     static func damage(_ reason: String, _ path: String) -> SQLiteError {
         SQLiteError(code: 11, message: reason, context: path)
@@ -46,7 +54,34 @@ enum StateFile {
             }
             rows -= 1
         }
+        _ = try leases(connection)
         guard rows == 0 else { throw damage("it has \(rows) revisions more than its index", connection.path) }
+    }
+
+    /// All leases and their keys, each row checked.
+    static func leases(
+        _ connection: borrowing Connection
+    ) throws(SQLiteError) -> ([Lease], [LeaseChanges.Attachment]) {
+        var leases: [Lease] = []
+        var scan = try connection.prepare("SELECT id,ttl,remaining,generation,sum FROM lease")
+        while try scan.step() {
+            let lease = Lease(
+                id: scan.integer(0), ttl: scan.integer(1), remaining: scan.integer(2), generation: scan.integer(3))
+            guard scan.integer(4) == Int64(RowSum.of(lease)) else {
+                throw damage("the row of lease \(lease.id) is not what was written", connection.path)
+            }
+            leases.append(lease)
+        }
+        var attachments: [LeaseChanges.Attachment] = []
+        var keys = try connection.prepare("SELECT lease,key,sum FROM lease_key")
+        while try keys.step() {
+            let attachment = LeaseChanges.Attachment(lease: keys.integer(0), key: keys.blob(1))
+            guard keys.integer(2) == Int64(RowSum.of(attachment)) else {
+                throw damage("a key of lease \(attachment.lease) is not what was written", connection.path)
+            }
+            attachments.append(attachment)
+        }
+        return (leases, attachments)
     }
 
     static func readMeta(_ connection: borrowing Connection) throws(SQLiteError) -> StateMeta {

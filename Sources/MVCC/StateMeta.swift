@@ -71,8 +71,11 @@ package struct StateMeta: Equatable, Sendable {
         try reader.expectEnd()
     }
 
-    mutating func noteChange(_ change: Memtable.Change) {
-        hash = (hash ^ UInt64(RowSum.of(change))) &* 0x0000_0100_0000_01b3
+    mutating func noteChange(_ change: Memtable.Change) { mix(RowSum.of(change)) }
+
+    /// Takes what was changed into the running hash.
+    mutating func mix(_ sum: UInt32) {
+        hash = (hash ^ UInt64(sum)) &* 0x0000_0100_0000_01b3
     }
 }
 

@@ -15,6 +15,7 @@ package final class StateReader {
     private var scanBefore: Statement
     private var scanUnbounded: Statement
     private var openSnapshot: Statement
+    private var rowsFrom: Statement
     // The scan under way.
     private var scanRange = KeyRange(start: [], end: .single)
     private var scanRevision: Int64 = 0
@@ -44,11 +45,18 @@ package final class StateReader {
             "SELECT \(columns) FROM key_index i WHERE i.key>=? AND i.key<? ORDER BY i.key,i.main")
         scanUnbounded = try connection.prepare(
             "SELECT \(columns) FROM key_index i WHERE i.key>=? ORDER BY i.key,i.main")
+        rowsFrom = try connection.prepare(
+            "SELECT seq,main,create_rev,version,lease,sum,key,value FROM revision WHERE seq>=? ORDER BY seq")
         openSnapshot = try connection.prepare("SELECT 1 FROM meta WHERE id=0")
     }
 
     package func meta() throws(SQLiteError) -> StateMeta {
         try StateFile.readMeta(connection)
+    }
+
+    func leases() throws(SQLiteError) -> LeaseTable {
+        let (leases, attachments) = try StateFile.leases(connection)
+        return LeaseTable(leases, attachments)
     }
 
     /// Bytes of the file, and of it those in use.
@@ -140,6 +148,41 @@ package final class StateReader {
             throw StateFile.damage("an index row is not what was written", connection.path)
         }
         return row
+    }
+
+    // MARK: - History
+
+    /// Calls `body` with every change from revision `revision` on, in order, until it answers false.
+    func forEachRow(
+        fromRevision revision: Int64, _ body: (Memtable.Change) -> Bool, atEnd: () -> Void
+    ) throws(SQLiteError) {
+        defer { rowsFrom.reset() }
+        rowsFrom.bind(1, try sequence(ofRevision: revision))
+        while try rowsFrom.step() {
+            let pair = KeyValue(
+                key: rowsFrom.blob(6), createRevision: rowsFrom.integer(2), modRevision: rowsFrom.integer(1),
+                version: rowsFrom.integer(3), lease: rowsFrom.integer(4), value: rowsFrom.blob(7))
+            let change = Memtable.Change(pair: pair, sequence: rowsFrom.integer(0))
+            guard rowsFrom.integer(5) == Int64(RowSum.of(change)) else {
+                throw StateFile.damage("revision row \(change.sequence) is not what was written", connection.path)
+            }
+            if pair.modRevision >= revision, !body(change) { return }
+        }
+        atEnd()
+    }
+
+    /// A sequence number not after the first of `revision`: both grow together, so it is found by halving.
+    private func sequence(ofRevision revision: Int64) throws(SQLiteError) -> Int64 {
+        var low: Int64 = 0
+        var high = (try connection.integer("SELECT max(seq) FROM revision") ?? 0) + 1
+        while low < high {
+            let middle = (low + high) / 2
+            rowsFrom.reset()
+            rowsFrom.bind(1, middle)
+            if try rowsFrom.step(), rowsFrom.integer(1) < revision { low = middle + 1 } else { high = middle }
+        }
+        rowsFrom.reset()
+        return low
     }
 
     // MARK: - Ranges

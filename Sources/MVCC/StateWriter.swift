@@ -9,6 +9,10 @@ package final class StateWriter {
     private var deleteRevision: Statement
     private var deleteIndex: Statement
     private var setMeta: Statement
+    private var putLease: Statement
+    private var deleteLease: Statement
+    private var attach: Statement
+    private var detach: Statement
     private var scan: Statement
     private var pass: PrunePass?
     private var slices = 0
@@ -34,9 +38,7 @@ package final class StateWriter {
         try connection.setPragma("wal_autocheckpoint", "0")
         try connection.setPragma("journal_size_limit", "67108864")
         if let initial { try Self.create(in: connection, initial) }
-        guard try connection.integer("PRAGMA user_version") == 1 else {
-            throw StateFile.damage("its format is not 1", path)
-        }
+        try Self.upgrade(connection)
         insertRevision = try connection.prepare(
             "INSERT INTO revision(seq,main,create_rev,version,lease,sum,key,value) VALUES(?,?,?,?,?,?,?,?)")
         insertIndex = try connection.prepare(
@@ -44,17 +46,31 @@ package final class StateWriter {
         deleteRevision = try connection.prepare("DELETE FROM revision WHERE seq=?")
         deleteIndex = try connection.prepare("DELETE FROM key_index WHERE key=? AND main=?")
         setMeta = try connection.prepare("UPDATE meta SET body=?,sum=? WHERE id=0")
+        putLease = try connection.prepare(
+            "INSERT OR REPLACE INTO lease(id,ttl,remaining,generation,sum) VALUES(?,?,?,?,?)")
+        deleteLease = try connection.prepare("DELETE FROM lease WHERE id=?")
+        attach = try connection.prepare("INSERT OR REPLACE INTO lease_key(lease,key,sum) VALUES(?,?,?)")
+        detach = try connection.prepare("DELETE FROM lease_key WHERE lease=? AND key=?")
         try Self.makeWhole(connection, isNew: initial != nil)
         scan = try connection.prepare(
             "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
+    }
+
+    private static func upgrade(_ connection: borrowing Connection) throws(SQLiteError) {
+        if try connection.integer("PRAGMA user_version") == 1 {
+            try connection.execute("BEGIN IMMEDIATE; \(StateFile.leaseSchema) COMMIT")
+        }
+        guard try connection.integer("PRAGMA user_version") == 2 else {
+            throw StateFile.damage("its format is neither 1 nor 2", connection.path)
+        }
     }
 
     private static func create(in connection: borrowing Connection, _ initial: StateMeta) throws(SQLiteError) {
         let body = initial.encoded()
         try connection.execute("BEGIN IMMEDIATE")
         try connection.execute("PRAGMA application_id=0x77656674")
-        try connection.execute("PRAGMA user_version=1")
         try connection.execute(StateFile.schema)
+        try connection.execute(StateFile.leaseSchema)
         var insert = try connection.prepare("INSERT INTO meta(id,body,sum) VALUES(0,?,?)")
         insert.bind(1, body)
         insert.bind(2, Int64(CRC32C.of(body)))
@@ -110,13 +126,16 @@ package final class StateWriter {
     }
 
     /// Writes a frozen memtable and what describes the state with it, in one transaction.
-    package func write(_ table: Memtable, meta: StateMeta) throws(SQLiteError) {
+    package func write(
+        _ table: Memtable, _ leases: LeaseChanges = LeaseChanges(), meta: StateMeta
+    ) throws(SQLiteError) {
         var meta = meta
         meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
         if makes(.writesStateInTwoParts) { try write(meta) }
         try connection.transaction { () throws(SQLiteError) in
             for change in table.bySequence() { try insert(change) }
             try table.forEach { (change) throws(SQLiteError) in try index(change) }
+            try write(leases)
             try write(meta)
         }
     }
@@ -149,6 +168,33 @@ package final class StateWriter {
         insertIndex.bind(6, change.pair.lease)
         insertIndex.bind(7, Int64(RowSum.ofIndex(change.pair, sequence: change.sequence)))
         try insertIndex.run()
+    }
+
+    private func write(_ changes: LeaseChanges) throws(SQLiteError) {
+        for (id, lease) in changes.leases {
+            guard let lease else {
+                deleteLease.bind(1, id)
+                try deleteLease.run()
+                continue
+            }
+            for (place, number) in [lease.id, lease.ttl, lease.remaining, lease.generation].enumerated() {
+                putLease.bind(Int32(place + 1), number)
+            }
+            putLease.bind(5, Int64(RowSum.of(lease)))
+            try putLease.run()
+        }
+        for (attachment, isAttached) in changes.attachments {
+            if isAttached {
+                attach.bind(1, attachment.lease)
+                attach.bind(2, attachment.key)
+                attach.bind(3, Int64(RowSum.of(attachment)))
+                try attach.run()
+            } else {
+                detach.bind(1, attachment.lease)
+                detach.bind(2, attachment.key)
+                try detach.run()
+            }
+        }
     }
 
     private func write(_ meta: StateMeta) throws(SQLiteError) {

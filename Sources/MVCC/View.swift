@@ -22,6 +22,8 @@ package struct View: Sendable {
     package let appliedTerm: UInt64
     /// `StateMeta.hash`
     package let hash: UInt64
+    /// As they are now, perhaps later than the rest of this.
+    package let leases: LeaseTable
 
     /// Answers a range; a revision of 0 reads the newest this view has.
     package func range(_ request: RangeRequest, _ reader: StateReader) throws(ReadFailure) -> RangeResult {

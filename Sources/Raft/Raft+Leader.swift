@@ -277,6 +277,9 @@ extension Raft {
         send(.timeoutNow, to: heir)
     }
 
+    /// If this member leads, knows all that is committed, and has a state to act on.
+    package var isReadyToServe: Bool { role == .leader && hasCommittedInTerm && !isWitness }
+
     /// The voter best placed to take the lead: heard of lately, with the longest log.
     package var transferCandidate: NodeID? {
         leadership?.peers.filter { configuration[$0.id]?.role == .voter && $0.progress.recentlyActive }

@@ -58,6 +58,16 @@ extension Raft {
         guard let progress = leadership?.progress(of: id) else { return false }
         return progress.state == .replicating && progress.recentlyActive
             && progress.match + settings.promotionLagMax >= log.lastIndex
+            && (!configuration.isWitness(id) || dataVotersHave(progress.firstMatch))
+    }
+
+    /// What a witness does not have, because its log begins later, counts as if it had it once it votes: so all that keep
+    /// state must.
+    private func dataVotersHave(_ index: Index) -> Bool {
+        configuration.members.allSatisfy { member in
+            guard member.role == .voter, member.id != id else { return true }
+            return leadership?.progress(of: member.id).map { $0.match >= index } ?? false
+        }
     }
 
     /// Two sets of voters end with the entry after the one that began them (D 4.3).

@@ -8,6 +8,8 @@ package import Storage
 /// Owns the state: applies committed entries, answers those who proposed them, and lets reads go on once the state is as
 /// recent as they need. Owned by one thread, the apply lane. What it throws is final.
 package final class Applier<Shell: ReplicationShell> {
+    /// How long something that the member itself proposes is tried.
+    private static var patienceNanoseconds: UInt64 { 2_000_000_000 }
     private let shell: Shell
     /// Nil while the file is being replaced.
     private var openStore: KeyValueStore?
@@ -18,13 +20,20 @@ package final class Applier<Shell: ReplicationShell> {
     private var isWitness: Bool
     /// What the newest frozen memtable completes.
     private var frozenIndex: Index
+    private var lessor: Lessor
+    /// What watchers were told of last.
+    private var compactRevision: Int64 = 0
+    /// The revision that the newest frozen memtable completes.
+    private var frozenRevision: Int64
 
     package init(shell: Shell, store: KeyValueStore) {
         self.shell = shell
         openStore = store
         frozenAt = shell.now
         frozenIndex = store.meta.appliedIndex
+        frozenRevision = store.meta.revision
         isWitness = store.meta.members.isWitness(shell.identity.memberID)
+        lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
     }
 
     private var store: KeyValueStore {
@@ -38,7 +47,9 @@ package final class Applier<Shell: ReplicationShell> {
         case .entries(let entries): try apply(entries)
         case .reads(let reads, let index): proceed(reads, at: index)
         case .written: noteWritten()
-        case .tick: freezeIfOld()
+        case .tick(let term):
+            freezeIfOld()
+            keepTime(leading: term)
         case .install(let mark, let path): try install(mark, path: path)
         case .stop: return false
         }
@@ -54,12 +65,21 @@ package final class Applier<Shell: ReplicationShell> {
                 if let answer = try apply(entry) { answers.append(answer) }
             }
         }
+        lessor.handle(store.takeLeaseEvents(), now: shell.now)
         noteBegun()
         publish()
+        noteChanges()
         shell.post(.applied(last.index, term: last.term, completed: answers.map(\.id)))
         for (id, outcome) in answers { shell.finish(id, outcome) }
         releaseReads()
         freezeIfLarge()
+    }
+
+    private func noteChanges() {
+        let changes = store.takeChanges()
+        guard !changes.isEmpty || store.meta.compactRevision != compactRevision else { return }
+        compactRevision = store.meta.compactRevision
+        shell.noteChanges(changes, revision: store.meta.revision, compactRevision: compactRevision)
     }
 
     private func publish() {
@@ -153,10 +173,21 @@ package final class Applier<Shell: ReplicationShell> {
         if isOld, store.meta.appliedIndex > frozenIndex { freeze() }
     }
 
+    /// Proposes what a leader has to about leases.
+    private func keepTime(leading term: Term?) {
+        for command in lessor.tick(now: shell.now, leading: term) {
+            let id = shell.makeRequestID()
+            let proposal = Proposal(
+                id: id, kind: .command, payload: CommandEnvelope.encode(command, requestID: id))
+            shell.post(ConsensusWork.propose(proposal, deadline: shell.now + Self.patienceNanoseconds))
+        }
+    }
+
     private func freeze() {
         guard let frozen = store.freeze() else { return }
         frozenAt = shell.now
         frozenIndex = frozen.meta.appliedIndex
+        frozenRevision = frozen.meta.revision
         shell.post(frozen)
         publish()
     }
@@ -164,6 +195,7 @@ package final class Applier<Shell: ReplicationShell> {
     private func noteWritten() {
         store.dropFrozen()
         publish()
+        shell.noteWritten(through: frozenRevision)
         freezeIfLarge()
     }
 
@@ -184,11 +216,14 @@ package final class Applier<Shell: ReplicationShell> {
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
         frozenIndex = mark.index
+        frozenRevision = store.meta.revision
         isWitness = mark.configuration.isWitness(shell.identity.memberID)
+        lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
         shell.metrics.snapshotsReceived.add()
         noteBegun()
         shell.noteMembership(store.meta)
         publish()
+        shell.noteReplaced(revision: store.meta.revision, compactRevision: store.meta.compactRevision)
         shell.finishReplacement()
         shell.post(LogWork.reset(mark))
         releaseReads()

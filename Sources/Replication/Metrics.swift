@@ -53,6 +53,14 @@ package final class DurationHistogram: Sendable {
     }
 }
 
+/// A number that goes up and down.
+package final class Gauge: Sendable {
+    private let number = Atomic<Int>(0)
+
+    package func set(_ value: Int) { number.store(value, ordering: .relaxed) }
+    package var value: Int { number.load(ordering: .relaxed) }
+}
+
 /// What a member counts.
 package final class Metrics: Sendable {
     package let leaderChanges = Counter()
@@ -69,6 +77,8 @@ package final class Metrics: Sendable {
     package let snapshotsReceived = Counter()
     package let peerMessagesSent = Counter()
     package let peerMessagesReceived = Counter()
+    package let watchers = Gauge()
+    package let watchStreams = Gauge()
 
     package init() {}
 }

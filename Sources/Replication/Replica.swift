@@ -202,7 +202,7 @@ package struct Replica<Shell: ReplicationShell> {
         raft.now = now
         ticks += 1
         raft.receive(.tick)
-        shell.post(ApplyWork.tick)
+        shell.post(ApplyWork.tick(leading: raft.isReadyToServe ? raft.term : nil))
         proposeHeld()
         let stale = readBatches.filter { $0.askedAtTick + Self.readRetryTicks <= ticks }
         readBatches.removeAll { $0.askedAtTick + Self.readRetryTicks <= ticks }

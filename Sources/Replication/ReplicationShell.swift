@@ -43,7 +43,8 @@ package enum ApplyWork: Sendable {
     case reads([PendingRead], at: Index)
     /// The frozen memtable is in `kv.db`.
     case written
-    case tick
+    /// Time has passed; the term that this member leads, if it does.
+    case tick(leading: Term?)
     case install(SnapshotMark, path: String)
     /// Writes everything to `kv.db` first, if asked to, and ends.
     case stop(flush: Bool, @Sendable () -> Void)
@@ -94,6 +95,12 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func publish(_ status: RaftStatus)
     /// Ends the member: what its disk holds is not what it must hold. The next start repairs it.
     func fail(_ error: StorageError)
+    /// Keys changed, in order; watchers want to know.
+    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64)
+    /// `kv.db` has all changes through `revision`.
+    func noteWritten(through revision: Int64)
+    /// Another state took the place of what was.
+    func noteReplaced(revision: Int64, compactRevision: Int64)
     /// Keeps connections to the members of the newest configuration.
     func follow(_ configuration: Configuration)
     /// The membership as of what is applied; `removed` have just gone.

@@ -9,7 +9,7 @@ internal import Transport
 
 /// A member of a fabric, running: the one object that the API talks to. Thread-safe.
 package final class RunningMember: Sendable {
-    private let core: MemberCore
+    let core: MemberCore
 
     init(core: MemberCore) {
         self.core = core
@@ -80,7 +80,7 @@ package final class RunningMember: Sendable {
         }
     }
 
-    private func read<T: Sendable>(
+    func read<T: Sendable>(
         serializable: Bool, _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
     ) async throws(ServerError) -> T {
         guard !core.isStopping else { throw .stopping }
@@ -201,6 +201,7 @@ package final class RunningMember: Sendable {
         }
         core.consensus.post(.stop)
         core.transport.stop()
+        core.watches.post(.stop)
         core.snapshots.post(.stop)
         let applied = Rendezvous<Void>()
         core.apply.post(.stop(flush: !quickly) { applied.fulfil(()) })

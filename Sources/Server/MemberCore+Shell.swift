@@ -37,6 +37,16 @@ extension MemberCore: ReplicationShell {
     func awaits(_ requestID: UInt64) -> Bool { requests.contains(requestID) }
     func finish(_ requestID: UInt64, _ outcome: Outcome) { requests.finish(requestID, outcome) }
     func failAllRequests(_ error: ServerError) { requests.failAll(error) }
+    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {
+        watches.post(.changes(changes, revision: revision, compactRevision: compactRevision))
+    }
+
+    func noteWritten(through revision: Int64) { watches.post(.written(through: revision)) }
+
+    func noteReplaced(revision: Int64, compactRevision: Int64) {
+        watches.post(.replaced(revision: revision, compactRevision: compactRevision))
+    }
+
     func fail(_ error: StorageError) { end(error) }
     func noteBegun() { transport.directory.confirm() }
 }

@@ -51,6 +51,7 @@ final class MemberCore: Sendable {
         let apply: ApplyLane
         let checkpoints: CheckpointLane
         let snapshots: SnapshotLane
+        let watches: WatchLane
         let transport: Transport
     }
 
@@ -72,11 +73,13 @@ final class MemberCore: Sendable {
     }
 
     func attach(
-        logs: LogLane, apply: ApplyLane, checkpoints: CheckpointLane, snapshots: SnapshotLane, transport: Transport
+        logs: LogLane, apply: ApplyLane, checkpoints: CheckpointLane, snapshots: SnapshotLane, watches: WatchLane,
+        transport: Transport
     ) {
         lanes.withLock {
             $0 = Lanes(
-                logs: logs, apply: apply, checkpoints: checkpoints, snapshots: snapshots, transport: transport)
+                logs: logs, apply: apply, checkpoints: checkpoints, snapshots: snapshots, watches: watches,
+                transport: transport)
         }
     }
 
@@ -91,6 +94,7 @@ final class MemberCore: Sendable {
     var apply: Mailbox<ApplyWork> { attached(\.apply.mailbox) }
     var checkpoints: Mailbox<CheckpointLane.Work> { attached(\.checkpoints.mailbox) }
     var snapshots: Mailbox<SnapshotLane.Work> { attached(\.snapshots.mailbox) }
+    var watches: Mailbox<WatchLane.Work> { attached(\.watches.mailbox) }
     var transport: Transport { attached(\.transport) }
 
     // MARK: - Failure

@@ -40,11 +40,11 @@ extension RunningMember {
         let transport = makeTransport(core, group, logger, onSnapshotProgress)
         let lanes = (
             logs: LogLane(core: core), apply: ApplyLane(core: core), checkpoints: CheckpointLane(core: core),
-            snapshots: SnapshotLane(core: core), consensus: ConsensusLane(core: core)
+            snapshots: SnapshotLane(core: core), watches: WatchLane(core: core), consensus: ConsensusLane(core: core)
         )
         core.attach(
             logs: lanes.logs, apply: lanes.apply, checkpoints: lanes.checkpoints, snapshots: lanes.snapshots,
-            transport: transport)
+            watches: lanes.watches, transport: transport)
         if let ticket {
             try directory.writeHints(ticket.peers.compactMap { peer in peer.peerURLs.first.map { (peer.id, $0) } })
         }
@@ -61,6 +61,8 @@ extension RunningMember {
         core.publish(disk.store.view(), pendingBytes: disk.store.pendingBytes)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }
+        let (revision, compactRevision) = (disk.store.meta.revision, disk.store.meta.compactRevision)
+        startThread("weft-watch") { lanes.watches.run(revision: revision, compactRevision: compactRevision) }
         let (log, writer, store) = (Handover(disk.log), Handover(disk.writer), Handover(disk.store))
         startThread("weft-log") { lanes.logs.run(log) }
         startThread("weft-checkpoint") { lanes.checkpoints.run(writer) }

@@ -31,6 +31,8 @@ package struct ServerSettings: Sendable {
     package var requestsMax = 20_000
     package var requestsBytesMax = 128 << 20
     package var readerThreads = 3
+    /// Watches that ask for it hear this often that nothing happened.
+    package var watchProgressNanoseconds: UInt64 = 600_000_000_000
 
     package init() {}
 

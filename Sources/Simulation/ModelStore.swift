@@ -8,6 +8,14 @@ struct ModelStore {
         /// 0 marks a deletion.
         var version: Int64
         var value: [UInt8]
+        var lease: Int64 = 0
+    }
+
+    private(set) var leases: [Int64: Lease] = [:]
+
+    struct Lease {
+        var ttl: Int64
+        var generation: Int64 = 1
     }
 
     private(set) var revision: Int64 = 1
@@ -31,15 +39,16 @@ struct ModelStore {
             version(of: key, at: revision).map {
                 KeyValue(
                     key: key, createRevision: $0.createRevision, modRevision: $0.revision, version: $0.version,
-                    value: $0.value)
+                    lease: $0.lease, value: $0.value)
             }
         }
     }
 
     /// What a txn of the simulator's clients is answered: if its comparison held.
-    mutating func apply(_ command: Command) -> Bool {
+    mutating func apply(_ command: Command, term: UInt64) -> Bool {
         switch command {
         case .put(let put):
+            guard isKnown(put.lease) else { return false }
             revision += 1
             self.put(put)
             return true
@@ -59,8 +68,29 @@ struct ModelStore {
             guard target > compactRevision, target <= revision else { return false }
             compactRevision = target
             return true
-        case .publish: return true
+        case .leaseGrant(let id, let ttl):
+            guard leases[id] == nil else { return false }
+            leases[id] = Lease(ttl: ttl)
+            return true
+        case .leaseRenew(let id):
+            leases[id]?.generation += 1
+            return leases[id] != nil
+        case .leaseRevoke(let id): return end(id)
+        case .leaseExpire(let leaderTerm, let marks):
+            guard leaderTerm == term else { return false }
+            for mark in marks where leases[mark.id]?.generation == mark.generation { _ = end(mark.id) }
+            return true
+        case .leaseAge, .publish: return true
         }
+    }
+
+    private func isKnown(_ lease: Int64) -> Bool { lease == 0 || leases[lease] != nil }
+
+    /// Ends a lease; its keys go in one revision.
+    private mutating func end(_ id: Int64) -> Bool {
+        guard leases.removeValue(forKey: id) != nil else { return false }
+        delete(keys.filter { version(of: $0, at: revision)?.lease == id })
+        return true
     }
 
     private func holds(_ compare: Compare) -> Bool {
@@ -73,16 +103,20 @@ struct ModelStore {
         histories[put.key, default: []].append(
             Version(
                 revision: revision, createRevision: before?.createRevision ?? revision,
-                version: (before?.version ?? 0) + 1, value: put.value))
+                version: (before?.version ?? 0) + 1, value: put.value, lease: put.lease))
     }
 
     private mutating func delete(_ range: KeyRange) -> Bool {
         let live = keys.filter { range.contains($0) && version(of: $0, at: revision) != nil }
-        guard !live.isEmpty else { return false }
+        delete(live)
+        return !live.isEmpty
+    }
+
+    private mutating func delete(_ live: [[UInt8]]) {
+        guard !live.isEmpty else { return }
         revision += 1
         for key in live {
             histories[key, default: []].append(Version(revision: revision, createRevision: 0, version: 0, value: []))
         }
-        return true
     }
 }

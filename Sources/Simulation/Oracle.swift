@@ -157,7 +157,7 @@ struct Oracle {
                 check: "what was refused is not done", detail: "request \(id) is in entry \(entry.index) after all")
         }
         completed[id] = entry.index
-        let holds = model.apply(command)
+        let holds = model.apply(command, term: entry.term)
         outcomes[id] = (holds, model.revision)
     }
 

@@ -295,6 +295,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func finishReplacement() {}
+    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {}
+    func noteWritten(through revision: Int64) {}
+    func noteReplaced(revision: Int64, compactRevision: Int64) {}
 
     func fail(_ error: StorageError) { world.processDied(self, "\(error)", error) }
 

@@ -1,0 +1,193 @@
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Server
+
+/// Locks and elections over keys with leases, as etcd's Lock and Election services make them: whoever of a name has the
+/// oldest key holds it. The key's create revision is the holder's fencing token: it only ever grows.
+struct Concurrency: Sendable {
+    /// A claim to a name: `revision` is the create revision of `key`.
+    struct Claim: Sendable {
+        var key: [UInt8]
+        var revision: Int64
+        var lease: Int64
+    }
+
+    let member: RunningMember
+    /// Of a lock that was asked for without a lease, as with etcd.
+    private static let ownTTL: Int64 = 60
+
+    private static func prefix(_ name: [UInt8]) -> [UInt8] { name + [UInt8(ascii: "/")] }
+
+    // MARK: - Claims
+
+    /// Takes `name`, waiting in order for those who came before. A caller that goes away while it waits leaves nothing.
+    func claim(_ name: [UInt8], lease: Int64, value: [UInt8]) async throws(APIError) -> (Claim, Applied) {
+        let lease = lease != 0 ? lease : try await grant()
+        let key = Self.prefix(name) + Array(String(UInt64(bitPattern: lease), radix: 16).utf8)
+        var (claim, isNew) = try await enter(key, lease: lease, value: value)
+        do throws(APIError) {
+            try await awaitTurn(claim, of: name)
+            // While it waited the lease may have ended.
+            let found = try await pairs(KeyRange(start: key, end: .single), limit: 1)
+            guard let own = found.result.pairs.first, own.createRevision == claim.revision else {
+                throw APIError(.unavailable, "etcdserver: session expired")
+            }
+            if !isNew, own.value != value { claim = try await proclaim(claim, value: value).0 }
+            isNew = false
+            let now = Applied(result: .done, revision: found.result.revision, term: found.term)
+            return (claim, now)
+        } catch {
+            if isNew { await withdraw(claim) }
+            throw error
+        }
+    }
+
+    private func grant() async throws(APIError) -> Int64 {
+        try await member.kv { member throws(ServerError) in try await member.grantLease(id: 0, ttl: Self.ownTTL).0.id }
+    }
+
+    private func enter(
+        _ key: [UInt8], lease: Int64, value: [UInt8]
+    ) async throws(APIError) -> (Claim, isNew: Bool) {
+        let range = KeyRange(start: key, end: .single)
+        var put = PutRequest(key: key, value: value)
+        put.lease = lease
+        let txn = TxnRequest(
+            compares: [Compare(range: range, relation: .equal, operand: .create(0))], success: [.put(put)],
+            failure: [.range(RangeRequest(range: range))])
+        let applied = try await member.kv { member throws(ServerError) in try await member.txn(txn) }
+        guard case .txn(let result) = applied.result else { preconditionFailure("a txn without a result") }
+        if result.succeeded { return (Claim(key: key, revision: applied.revision, lease: lease), true) }
+        guard case .range(let found)? = result.responses.first, let own = found.pairs.first else {
+            throw APIError(.unavailable, "etcdserver: session expired")
+        }
+        return (Claim(key: key, revision: own.createRevision, lease: lease), false)
+    }
+
+    /// Waits until nobody before `claim` is left.
+    private func awaitTurn(_ claim: Claim, of name: [UInt8]) async throws(APIError) {
+        while true {
+            var request = RangeRequest(range: KeyRange(prefix: Self.prefix(name)))
+            request.sortTarget = .create
+            request.sortOrder = .descend
+            request.maxCreateRevision = claim.revision - 1
+            request.limit = 1
+            let (result, _) = try await read(request)
+            guard let before = result.pairs.first else { return }
+            try await awaitDeletion(of: before.key, after: result.revision)
+        }
+    }
+
+    private func awaitDeletion(of key: [UInt8], after revision: Int64) async throws(APIError) {
+        var request = WatchRequest(range: KeyRange(start: key, end: .single))
+        request.startRevision = revision + 1
+        request.withoutPuts = true
+        try await follow(request) { changes in !changes.isEmpty }
+    }
+
+    /// Watches until `isEnough` says so of some changes.
+    private func follow(
+        _ request: WatchRequest, until isEnough: ([KeyValue]) async throws(APIError) -> Bool
+    ) async throws(APIError) {
+        let stream = WatchStream(requiresLeader: false)
+        member.watch(request, on: stream)
+        defer { member.close(stream) }
+        while true {
+            let outputs: [WatchOutput]
+            do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
+            guard !Task.isCancelled else { throw APIError(.cancelled, "context canceled") }
+            for output in outputs {
+                switch output {
+                case .changes(_, let changes, _, _): if try await isEnough(changes) { return }
+                case .canceled: return
+                case .created, .refused, .progress: break
+                }
+            }
+        }
+    }
+
+    /// Takes a claim back, also when the caller's task is cancelled already.
+    private func withdraw(_ claim: Claim) async {
+        let member = member
+        await Task.detached { _ = try? await member.propose(.txn(Self.deletion(of: claim))) }.value
+    }
+
+    private static func deletion(of claim: Claim) -> TxnRequest {
+        let range = KeyRange(start: claim.key, end: .single)
+        return TxnRequest(
+            compares: [Compare(range: range, relation: .equal, operand: .create(claim.revision))],
+            success: [.deleteRange(DeleteRangeRequest(range: range))])
+    }
+
+    // MARK: - Locks
+
+    func unlock(_ key: [UInt8]) async throws(APIError) -> Applied {
+        try await member.kv { member throws(ServerError) in
+            try await member.propose(.deleteRange(DeleteRangeRequest(range: KeyRange(start: key, end: .single))))
+        }
+    }
+
+    // MARK: - Elections
+
+    /// Sets the value of an election that is won.
+    func proclaim(_ claim: Claim, value: [UInt8]) async throws(APIError) -> (Claim, Applied) {
+        var put = PutRequest(key: claim.key, value: value)
+        put.lease = claim.lease
+        let range = KeyRange(start: claim.key, end: .single)
+        let txn = TxnRequest(
+            compares: [Compare(range: range, relation: .equal, operand: .create(claim.revision))],
+            success: [.put(put)])
+        let applied = try await member.kv { member throws(ServerError) in try await member.txn(txn) }
+        guard case .txn(let result) = applied.result, result.succeeded else {
+            throw APIError(.unknown, "election: not leader")
+        }
+        return (claim, applied)
+    }
+
+    func resign(_ claim: Claim) async throws(APIError) -> Applied {
+        try await member.kv { member throws(ServerError) in try await member.txn(Self.deletion(of: claim)) }
+    }
+
+    /// The pair of who leads.
+    func leader(_ name: [UInt8]) async throws(APIError) -> (KeyValue, revision: Int64, term: Term) {
+        let (result, term) = try await oldest(name)
+        guard let pair = result.pairs.first else { throw APIError(.unknown, "election: no leader") }
+        return (pair, result.revision, term)
+    }
+
+    /// Calls `body` with each leader, and each value that one proclaims, until it throws.
+    func observe(
+        _ name: [UInt8], _ body: (KeyValue, _ revision: Int64, Term) async throws(APIError) -> Void
+    ) async throws(APIError) {
+        var said: KeyValue?
+        while true {
+            let (result, term) = try await oldest(name)
+            if let pair = result.pairs.first, pair != said {
+                said = pair
+                try await body(pair, result.revision, term)
+            }
+            var request = WatchRequest(range: KeyRange(prefix: Self.prefix(name)))
+            request.startRevision = result.revision + 1
+            try await follow(request) { changes in !changes.isEmpty }
+        }
+    }
+
+    private func oldest(_ name: [UInt8]) async throws(APIError) -> (RangeResult, Term) {
+        var request = RangeRequest(range: KeyRange(prefix: Self.prefix(name)))
+        request.sortTarget = .create
+        request.sortOrder = .ascend
+        request.limit = 1
+        return try await read(request)
+    }
+
+    private func pairs(_ range: KeyRange, limit: Int64) async throws(APIError) -> (result: RangeResult, term: Term) {
+        var request = RangeRequest(range: range)
+        request.limit = limit
+        return try await read(request)
+    }
+
+    private func read(_ request: RangeRequest) async throws(APIError) -> (RangeResult, Term) {
+        try await member.kv { member throws(ServerError) in try await member.range(request) }
+    }
+}

@@ -1,0 +1,33 @@
+internal import JSON
+internal import MVCC
+internal import Replication
+internal import Server
+
+/// Maintenance beyond status and transfer, and what is said of auth while there is none.
+extension Gateway {
+    func answerMaintenance(_ path: Substring, _ body: [UInt8]) async throws(APIError) -> JSONWriter? {
+        switch path {
+        case "/v3/maintenance/alarm": return answer(header()) { _ in }
+        case "/v3/maintenance/defragment":
+            var json = JSONWriter()
+            json.object { _ in }
+            return json
+        case "/v3/maintenance/hash":
+            return answer(header()) { $0.field("hash", UInt32(truncatingIfNeeded: member.stateHash)) }
+        case "/v3/maintenance/hashkv", "/v3/maintenance/hashKV":
+            let revision = try GatewayObject(body: body).integer("revision")
+            let hash = try await member.kv { member throws(ServerError) in try await member.hashKV(at: revision) }
+            return answer(header()) { json in
+                json.field("hash", hash.sum)
+                json.field("compact_revision", hash.compactRevision)
+                json.field("hash_revision", hash.revision)
+            }
+        case "/v3/auth/status": return answer(header()) { $0.field("authRevision", 1) }
+        default:
+            if path.hasPrefix("/v3/auth/") {
+                throw APIError(.failedPrecondition, "etcdserver: authentication is not enabled")
+            }
+            return nil
+        }
+    }
+}

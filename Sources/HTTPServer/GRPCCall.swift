@@ -1,0 +1,51 @@
+package import NIOCore
+package import NIOHTTP1
+
+/// How a gRPC call ended.
+package struct GRPCStatus: Error, Sendable, Equatable {
+    package var code: Int
+    package var message: String
+
+    package init(code: Int, message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    package static let ok = GRPCStatus(code: 0, message: "")
+}
+
+/// One gRPC call, unary or streaming: the same for all four kinds. May be used from any executor; on the task's own, no
+/// thread is changed.
+package final class GRPCCall: Sendable {
+    /// "/etcdserverpb.KV/Put"
+    package let path: String
+    /// The request's headers with lower-case names; values of names ending in -bin as they came, in base64.
+    package let headers: HTTPHeaders
+    package let deadline: NIODeadline?
+    private let stream: HTTP2Stream
+
+    init(path: String, headers: HTTPHeaders, deadline: NIODeadline?, stream: HTTP2Stream) {
+        self.path = path
+        self.headers = headers
+        self.deadline = deadline
+        self.stream = stream
+    }
+
+    /// The next message, decompressed; nil once the client has sent all. One task at a time. Throws when the client
+    /// cancelled or is gone, what it sent cannot be read, the deadline passed, or the task is cancelled.
+    package func receive() async throws(CancellationError) -> [UInt8]? {
+        if stream.isOnLoop { return try await stream.receive() }
+        return try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
+            try await self.stream.receive()
+        }
+    }
+
+    /// Sends a message; waits while the client does not take what was sent before. Throws when the client cancelled or
+    /// is gone, the deadline passed, or the task is cancelled.
+    package func send(_ message: [UInt8]) async throws(CancellationError) {
+        if stream.isOnLoop { return try await stream.send(message: message) }
+        try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
+            try await self.stream.send(message: message)
+        }
+    }
+}

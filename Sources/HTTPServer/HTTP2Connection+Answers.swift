@@ -1,0 +1,154 @@
+internal import NIOCore
+internal import NIOHTTP1
+
+/// What the service answers, and how it reaches nghttp2.
+extension HTTP2Connection {
+    /// What a stream has for its next DATA frame.
+    func supply(stream id: Int32, into target: UnsafeMutableRawBufferPointer) -> HTTP2Supply {
+        guard let stream = streams[id] else { return .last(0) }
+        let count = stream.outbox.take(into: target)
+        outboundBytes -= count
+        if stream.outbox.count <= limits.streamBytesMax / 2 {
+            if stream.ending == nil { stream.changed.fire() }
+            wakeWaitingForRoom()
+        }
+        if stream.outbox.isEmpty, let ending = stream.ending {
+            switch ending {
+            case .body: return .last(count)
+            case .trailers(let status): return .trailers(count, status)
+            }
+        }
+        if count > 0 { return .some(count) }
+        stream.isStarved = true
+        return .later
+    }
+
+    /// Whether a writer need not wait: a stream's outbox has a bound, and so have all of the connection together.
+    func hasRoom(_ stream: HTTP2Stream) -> Bool {
+        if stream.outbox.count >= limits.streamBytesMax { return false }
+        if stream.outbox.isEmpty || outboundBytes < limits.connectionBytesMax { return true }
+        isOutboundFull = true
+        return false
+    }
+
+    func wakeWaitingForRoom() {
+        guard isOutboundFull, outboundBytes < limits.connectionBytesMax else { return }
+        isOutboundFull = false
+        for stream in streams.values { stream.changed.fire() }
+    }
+
+    func send(_ stream: HTTP2Stream, message: [UInt8]) {
+        let before = stream.outbox.count
+        stream.outbox.append(message: message)
+        outboundBytes += stream.outbox.count - before
+        if !stream.isHeadSent {
+            stream.isHeadSent = true
+            session?.respondGRPC(stream: stream.id)
+        }
+        offer(stream)
+    }
+
+    func write(_ stream: HTTP2Stream, _ bytes: [UInt8]) {
+        stream.outbox.append(bytes)
+        outboundBytes += bytes.count
+        offer(stream)
+    }
+
+    /// Tells nghttp2 that a stream has something again.
+    private func offer(_ stream: HTTP2Stream) {
+        if stream.isStarved {
+            stream.isStarved = false
+            session?.resume(stream: stream.id)
+        }
+        scheduleFlush()
+    }
+
+    /// The answer is complete; the client has to take what is left of it in reasonable time.
+    func finish(_ stream: HTTP2Stream, _ ending: HTTP2Stream.Ending, httpStatus: Int = 200) {
+        if stream.isOver { return }
+        stream.ending = ending
+        dropInbound(stream)
+        if case .trailers(let status) = ending, !stream.isHeadSent {
+            stream.isHeadSent = true
+            session?.refuseGRPC(stream: stream.id, httpStatus: httpStatus, status)
+        }
+        stream.deadline =
+            stream.outbox.isEmpty
+            ? nil : .now() + limits.headerTimeout + .seconds(Int64(stream.outbox.count / limits.bytesPerSecondMin))
+        if let deadline = stream.deadline { wake(at: deadline) }
+        offer(stream)
+    }
+
+    /// Ends a call whatever its task does.
+    func fail(_ stream: HTTP2Stream, _ status: GRPCStatus, httpStatus: Int = 200) {
+        if stream.isOver { return }
+        finish(stream, .trailers(status), httpStatus: httpStatus)
+        stream.task?.cancel()
+        stream.changed.fire()
+    }
+
+    /// The answer's end has gone out. A client that still sends is told to stop: of gRPC at once, others after a while,
+    /// because some (curl 7.88) take that for a failure and drop the answer.
+    func answered(stream id: Int32) {
+        guard let stream = streams[id], !stream.isReceived else { return }
+        if stream.isGRPC {
+            session?.reset(stream: id, .noError)
+            return
+        }
+        stream.deadline = .now() + limits.headerTimeout
+        wake(at: .now() + limits.headerTimeout)
+    }
+
+    /// Patience with the stream has ended.
+    func expire(_ stream: HTTP2Stream) {
+        stream.deadline = nil
+        if stream.ending != nil {
+            session?.reset(stream: stream.id, stream.outbox.isEmpty ? .noError : .cancel)
+        } else if case .plain = stream.kind {
+            refuse(stream, .requestTimeout, "the request's body did not come in time")
+        } else {
+            fail(stream, GRPCStatus(code: 4, message: "context deadline exceeded"))
+        }
+    }
+
+    // MARK: - Answers other than gRPC's
+
+    func refuse(_ stream: HTTP2Stream, _ status: HTTPResponseStatus, _ reason: String) {
+        answer(stream, service.refusal(status, reason), isHead: false)
+    }
+
+    func answer(_ stream: HTTP2Stream, _ response: HTTPResponse, isHead: Bool) {
+        if stream.isOver { return }
+        var fields = Self.fields(response)
+        if response.stream == nil, response.status != .notModified, response.status != .noContent {
+            fields.append(("content-length", String(response.body.count)))
+        }
+        let hasBody = !response.body.isEmpty && !isHead
+        stream.isHeadSent = true
+        session?.respond(stream: stream.id, fields: fields, hasBody: hasBody)
+        if hasBody { write(stream, response.body) }
+        finish(stream, .body)
+    }
+
+    func beginAnswer(_ stream: HTTP2Stream, _ response: HTTPResponse) {
+        if stream.isOver { return }
+        stream.isHeadSent = true
+        session?.respond(stream: stream.id, fields: Self.fields(response), hasBody: true)
+        scheduleFlush()
+    }
+
+    /// Names in lower case, and without what speaks of an HTTP/1.1 connection (RFC 9113, section 8.2.2).
+    private static func fields(_ response: HTTPResponse) -> [(String, String)] {
+        var fields = [(":status", String(response.status.code))]
+        for (name, value) in response.headers {
+            let name = name.lowercased()
+            if connectionHeaders.contains(name) { continue }
+            fields.append((name, value))
+        }
+        return fields
+    }
+
+    private static let connectionHeaders: Set<String> = [
+        "connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade",
+    ]
+}

@@ -1,0 +1,244 @@
+internal import NIOCore
+internal import NIOHTTP1
+
+/// What nghttp2 tells of the frames that came in.
+extension HTTP2Connection {
+    func opened(stream id: Int32) {
+        let stream = HTTP2Stream(id: id, connection: self)
+        streams[id] = stream
+        opening = stream
+    }
+
+    func received(header name: String, _ value: String, stream id: Int32) {
+        guard let stream = opening, stream.id == id else { return }
+        stream.headerBytes += name.utf8.count + value.utf8.count + 4
+        if stream.headerBytes > limits.headerBytesMax { return }
+        switch name {
+        case ":method": stream.method = value
+        case ":path": stream.path = value
+        case ":authority": stream.authority = value
+        case ":scheme": break
+        case "content-type":
+            stream.contentType = value
+            stream.headers.add(name: name, value: value)
+        case "grpc-timeout": stream.timeout = value
+        case "grpc-encoding": stream.encoding = value
+        default: stream.headers.add(name: name, value: value)
+        }
+    }
+
+    func receivedHead(stream id: Int32) {
+        guard let stream = opening, stream.id == id else { return }
+        opening = nil
+        if tasksRunning >= limits.streamsMax {
+            session?.reset(stream: id, .refusedStream)
+            return
+        }
+        stream.isGRPC = GRPCWire.isGRPC(contentType: stream.contentType)
+        if stream.isGRPC { begin(call: stream) } else { begin(request: stream) }
+    }
+
+    func received(data: UnsafeRawBufferPointer, stream id: Int32) {
+        session?.consumeConnection(data.count)
+        guard let stream = streams[id] else { return }
+        stream.windowHeld += data.count
+        // What comes after the answer is dropped, and with the window kept not much comes.
+        if stream.isOver { return }
+        switch stream.kind {
+        case .none: return
+        case .grpc(var inbox):
+            stream.kind = .none  // Gives up the array, so that it is extended in place.
+            inbox.append(data)
+            stream.kind = .grpc(inbox)
+            inboundBytes += data.count
+            receivedMessages(stream)
+        case .plain(var body):
+            stream.kind = .none
+            body.append(contentsOf: data)
+            let count = body.count
+            stream.kind = .plain(body)
+            inboundBytes += data.count
+            receivedBody(stream, count: count)
+        }
+        if inboundBytes > limits.connectionBytesMax, !stream.isOver { refuseForMemory(stream) }
+    }
+
+    func receivedAll(stream id: Int32) {
+        guard let stream = streams[id] else { return }
+        stream.isReceived = true
+        if stream.isOver { return }
+        if case .plain(let body) = stream.kind {
+            respond(stream, body)
+        } else {
+            stream.changed.fire()
+        }
+    }
+
+    func receivedControl() {
+        watch.heardSettings()
+    }
+
+    func closed(stream id: Int32, isError: Bool) {
+        guard let stream = streams.removeValue(forKey: id) else { return }
+        if opening === stream { opening = nil }
+        let wasAnswered = stream.ending != nil
+        forget(stream)
+        if isError, !wasAnswered, !resets.spend(at: .now()) { showOut() }
+    }
+
+    /// Ends what is still under way for a stream that is no more.
+    func forget(_ stream: HTTP2Stream) {
+        stream.isClosed = true
+        dropInbound(stream)
+        outboundBytes -= stream.outbox.count
+        stream.outbox.removeAll()
+        stream.task?.cancel()
+        stream.task = nil
+        stream.changed.fire()
+        wakeWaitingForRoom()
+    }
+
+    func dropInbound(_ stream: HTTP2Stream) {
+        inboundBytes -= stream.inboundCount
+        stream.kind = .none
+    }
+
+    private func refuseForMemory(_ stream: HTTP2Stream) {
+        let reason = "too many bytes wait on this connection"
+        if case .grpc = stream.kind {
+            fail(stream, GRPCStatus(code: 8, message: reason))
+        } else {
+            refuse(stream, .tooManyRequests, reason)
+        }
+    }
+}
+
+// MARK: - gRPC
+
+extension HTTP2Connection {
+    private func begin(call stream: HTTP2Stream) {
+        if stream.headerBytes > limits.headerBytesMax {
+            let reason = "headers of over \(limits.headerBytesMax) bytes"
+            return fail(stream, GRPCStatus(code: 8, message: reason))
+        }
+        guard stream.method == "POST" else {
+            let reason = "Received a HEADERS frame with :method \"\(stream.method)\" which should be POST"
+            return fail(stream, GRPCStatus(code: 13, message: reason), httpStatus: 405)
+        }
+        if let text = stream.timeout {
+            guard let timeout = GRPCWire.timeout(text) else {
+                let reason = "malformed grpc-timeout: \"\(text)\""
+                return fail(stream, GRPCStatus(code: 13, message: reason), httpStatus: 400)
+            }
+            stream.deadline = .now() + timeout
+        }
+        do {
+            stream.kind = .grpc(try GRPCInbox(encoding: stream.encoding, messageBytesMax: limits.bodyBytesMax))
+        } catch {
+            return fail(stream, error)
+        }
+        if let deadline = stream.deadline { wake(at: deadline) }
+        let call = GRPCCall(path: stream.path, headers: stream.headers, deadline: stream.deadline, stream: stream)
+        let service = service
+        tasksRunning += 1
+        stream.task = Task(executorPreference: executor) {
+            let status = await service.respond(to: call)
+            self.tasksRunning -= 1
+            stream.task = nil
+            self.finish(stream, .trailers(status))
+        }
+    }
+
+    private func receivedMessages(_ stream: HTTP2Stream) {
+        guard case .grpc(let inbox) = stream.kind else { return }
+        do {
+            if try inbox.hasMessage() { stream.changed.fire() } else { giveBack(stream, stream.windowHeld) }
+        } catch {
+            fail(stream, error)
+        }
+    }
+
+    /// Takes a message that has come whole. When there can be none, the call fails.
+    func nextMessage(_ stream: HTTP2Stream) -> [UInt8]? {
+        guard case .grpc(var inbox) = stream.kind else { return nil }
+        stream.kind = .none
+        let before = inbox.count
+        let result = Result { () throws(GRPCStatus) in
+            let message = try inbox.next()
+            if message == nil, stream.isReceived, before > 0 { throw GRPCStatus(code: 13, message: "unexpected EOF") }
+            return (message, hasMore: message == nil ? false : try inbox.hasMessage())
+        }
+        stream.kind = .grpc(inbox)
+        let used = before - inbox.count
+        inboundBytes -= used
+        switch result {
+        case .success((let message, let hasMore)):
+            if message != nil { giveBack(stream, hasMore ? used : stream.windowHeld) }
+            return message
+        case .failure(let status):
+            fail(stream, status)
+            return nil
+        }
+    }
+
+    /// Lets the client send so many more bytes on the stream.
+    private func giveBack(_ stream: HTTP2Stream, _ count: Int) {
+        let count = min(count, stream.windowHeld)
+        guard count > 0 else { return }
+        stream.windowHeld -= count
+        if stream.isReceived { return }
+        session?.consume(count, stream: stream.id)
+        scheduleFlush()
+    }
+}
+
+// MARK: - Other requests
+
+extension HTTP2Connection {
+    private func begin(request stream: HTTP2Stream) {
+        stream.kind = .plain([])
+        if stream.headerBytes > limits.headerBytesMax {
+            return refuse(
+                stream, .requestHeaderFieldsTooLarge, "headers of over \(limits.headerBytesMax) bytes")
+        }
+        let announced = stream.headers.first(name: "content-length").flatMap(Int.init) ?? 0
+        if announced > limits.bodyBytesMax { return refuseBody(stream) }
+        stream.deadline = .now() + limits.headerTimeout
+        wake(at: .now() + limits.headerTimeout)
+    }
+
+    private func receivedBody(_ stream: HTTP2Stream, count: Int) {
+        if count > limits.bodyBytesMax { return refuseBody(stream) }
+        giveBack(stream, stream.windowHeld)
+        let seconds = Int64(count / limits.bytesPerSecondMin)
+        stream.deadline = .now() + limits.headerTimeout + .seconds(seconds)
+    }
+
+    private func refuseBody(_ stream: HTTP2Stream) {
+        refuse(stream, .payloadTooLarge, "a body of over \(limits.bodyBytesMax) bytes")
+    }
+
+    private func respond(_ stream: HTTP2Stream, _ body: [UInt8]) {
+        dropInbound(stream)
+        stream.deadline = nil
+        if let authority = stream.authority, !stream.headers.contains(name: "host") {
+            stream.headers.add(name: "host", value: authority)
+        }
+        let method = HTTPMethod(rawValue: stream.method)
+        let request = HTTPRequest(method: method, target: stream.path, headers: stream.headers, body: body)
+        let service = service
+        tasksRunning += 1
+        stream.task = Task(executorPreference: executor) {
+            let response = await service.respond(to: request)
+            if method == .HEAD || response.stream == nil {
+                self.answer(stream, response, isHead: method == .HEAD)
+            } else if let write = response.stream {
+                self.beginAnswer(stream, response)
+                await write(HTTP2BodyWriter(stream: stream))
+                self.finish(stream, .body)
+            }
+            self.tasksRunning -= 1
+            stream.task = nil
+        }
+    }
+}

@@ -1,0 +1,198 @@
+internal import NIOCore
+
+/// One HTTP/2 connection: carries bytes between the channel and nghttp2, and keeps the streams' answers, windows and
+/// deadlines. What comes in is in `HTTP2Connection+Requests`, what goes out in `HTTP2Connection+Answers`.
+final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = Never
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
+
+    let service: any HTTPService
+    let limits: HTTPLimits
+    let loop: any EventLoop
+    let executor: EventLoopExecutor
+
+    // All below only on the loop.
+    private(set) var session: HTTP2Session?
+    private var context: ChannelHandlerContext?
+    private var isFlushDue = false
+    /// The client takes too little to be read from.
+    private var isReadHeld = false
+    private var isClosing = false
+
+    var streams: [Int32: HTTP2Stream] = [:]
+    /// The stream whose head is being read.
+    var opening: HTTP2Stream?
+    /// Tasks of the service, of streams that are open or not.
+    var tasksRunning = 0
+    var inboundBytes = 0
+    var outboundBytes = 0
+    /// Some stream waits for room although its own outbox has some.
+    var isOutboundFull = false
+    var resets: HTTP2ResetAllowance
+    var watch: HTTP2Watch
+    private var timer: Scheduled<Void>?
+    private var timerDue = NIODeadline.distantFuture
+
+    init(service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, executor: EventLoopExecutor) {
+        self.service = service
+        self.limits = limits
+        self.loop = loop
+        self.executor = executor
+        resets = HTTP2ResetAllowance(limits, now: .now())
+        watch = HTTP2Watch(limits, now: .now())
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        session = HTTP2Session(owner: self, limits: limits)
+        if session == nil { return context.close(promise: nil) }
+        flush()
+        wake(at: watch.nextLook)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+        self.context = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    /// The connection is lost: every call learns of it.
+    private func end() {
+        isClosing = true
+        timer?.cancel()
+        timer = nil
+        let open = streams
+        streams = [:]
+        opening = nil
+        for stream in open.values { forget(stream) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    // MARK: - Reading
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isClosing, let session else { return }
+        watch.heard(at: .now())
+        if !Self.unwrapInboundIn(data).withUnsafeReadableBytes(session.receive) { fail() }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        flush()
+    }
+
+    /// Reads no further while the client does not take what it asked for.
+    func read(context: ChannelHandlerContext) {
+        if context.channel.isWritable { context.read() } else { isReadHeld = true }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        guard context.channel.isWritable else { return }
+        flush()
+        if isReadHeld, context.channel.isWritable {
+            isReadHeld = false
+            context.read()
+        }
+    }
+
+    // MARK: - Writing
+
+    /// Has what was submitted sent after all that is due on the loop now, in one write.
+    func scheduleFlush() {
+        if isFlushDue { return }
+        isFlushDue = true
+        loop.execute { self.flush() }
+    }
+
+    private func flush() {
+        isFlushDue = false
+        guard !isClosing, let context, let session else { return }
+        var hasWritten = false
+        while context.channel.isWritable, session.wantsWrite {
+            var buffer = context.channel.allocator.buffer(capacity: 8 << 10)
+            guard session.drain(into: &buffer, bytesMax: 64 << 10) else { return fail() }
+            if buffer.readableBytes == 0 { break }
+            context.write(Self.wrapOutboundOut(buffer), promise: nil)
+            hasWritten = true
+        }
+        if hasWritten { context.flush() }
+        watch.isWritable(context.channel.isWritable, at: .now())
+        if !context.channel.isWritable { wake(at: watch.nextLook) }
+        if !session.wantsRead, !session.wantsWrite { closeWhenSent() }
+    }
+
+    private func closeWhenSent() {
+        guard !isClosing, let context else { return }
+        isClosing = true
+        let channel = context.channel
+        context.writeAndFlush(Self.wrapOutboundOut(channel.allocator.buffer(capacity: 0)))
+            .whenComplete { _ in channel.close(promise: nil) }
+        let patience = loop.scheduleTask(in: limits.headerTimeout) { channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { _ in patience.cancel() }
+    }
+
+    /// The connection cannot go on; what nghttp2 has to say about it is sent.
+    private func fail() {
+        guard !isClosing, let context, let session else { return }
+        var buffer = context.channel.allocator.buffer(capacity: 1 << 10)
+        _ = session.drain(into: &buffer, bytesMax: 64 << 10)
+        context.write(Self.wrapOutboundOut(buffer), promise: nil)
+        closeWhenSent()
+    }
+
+    /// A client that opens streams only to reset them is shown out.
+    func showOut() {
+        session?.goAway(.enhanceYourCalm)
+        loop.execute { self.fail() }
+    }
+
+    // MARK: - Shutting down
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is HTTPShutDown else { return context.fireUserInboundEventTriggered(event) }
+        session?.goAway(.noError)
+        flush()
+    }
+
+    // MARK: - Time
+
+    /// Has `look` called at this time or soon after.
+    func wake(at due: NIODeadline) {
+        guard !isClosing, due < timerDue else { return }
+        timer?.cancel()
+        // Streams are looked at all together, so not too often.
+        let due = max(due, .now() + .milliseconds(5))
+        timerDue = due
+        timer = loop.scheduleTask(deadline: due) { [weak self] in self?.look() }
+    }
+
+    private func look() {
+        timerDue = .distantFuture
+        let now = NIODeadline.now()
+        let late = streams.values.filter { $0.deadline.map { $0 <= now } ?? false }
+        for stream in late { expire(stream) }
+        switch watch.look(at: now, hasStreams: !streams.isEmpty) {
+        case .nothing: break
+        case .ping: session?.ping()
+        case .goAway:
+            session?.goAway(.noError)
+        case .close:
+            context?.close(promise: nil)
+            return
+        }
+        flush()
+        let next = streams.values.lazy.compactMap(\.deadline).min() ?? .distantFuture
+        wake(at: min(next, watch.nextLook))
+    }
+}
+
+/// Told to every connection when the listener shuts down.
+struct HTTPShutDown {}

@@ -1,0 +1,69 @@
+internal import NIOCore
+internal import NIOHTTP1
+
+/// Reads a connection's first bytes, and gives it to HTTP/2 when they are its preface (RFC 9113, section 3.4), otherwise
+/// to HTTP/1.1.
+final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
+
+    private let service: any HTTPService
+    private let limits: HTTPLimits
+    private let executor: EventLoopExecutor
+    private var received = ByteBuffer()
+    private var timer: Scheduled<Void>?
+
+    init(service: any HTTPService, limits: HTTPLimits, executor: EventLoopExecutor) {
+        self.service = service
+        self.limits = limits
+        self.executor = executor
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        let channel = context.channel
+        timer = context.eventLoop.scheduleTask(in: limits.headerTimeout) { channel.close(promise: nil) }
+        context.fireChannelActive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.cancel()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is HTTPShutDown { context.close(promise: nil) } else { context.fireUserInboundEventTriggered(event) }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var buffer = Self.unwrapInboundIn(data)
+        received.writeBuffer(&buffer)
+        let bytes = received.readableBytesView.prefix(Self.preface.count)
+        let isHTTP2 = Self.preface.starts(with: bytes)
+        if isHTTP2, bytes.count < Self.preface.count { return }
+        do {
+            try isHTTP2 ? addHTTP2(context) : addHTTP1(context)
+        } catch {
+            return context.close(promise: nil)
+        }
+        context.fireChannelRead(Self.wrapInboundOut(received))
+        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+    }
+
+    private func addHTTP2(_ context: ChannelHandlerContext) throws {
+        let connection = HTTP2Connection(
+            service: service, limits: limits, loop: context.eventLoop, executor: executor)
+        try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
+    }
+
+    private func addHTTP1(_ context: ChannelHandlerContext) throws {
+        let handlers: [any ChannelHandler] = [
+            HTTPResponseEncoder(),
+            ByteToMessageHandler(
+                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes),
+                maximumBufferSize: limits.bodyBytesMax + limits.headerBytesMax),
+            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, executor: executor),
+        ]
+        try context.pipeline.syncOperations.addHandlers(handlers, position: .after(self))
+    }
+}

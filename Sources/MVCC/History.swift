@@ -1,0 +1,112 @@
+internal import Bytes
+internal import SQLite
+
+/// What was changed, in order: for watches that begin in the past.
+extension View {
+    /// Changes of `range` from revision `from` on that are in the file, in order, whole revisions only.
+    ///
+    /// - Parameters:
+    ///   - through: where to stop; everything up to it must have been written to the file.
+    ///   - bytesMax: about how much to answer; at least one revision.
+    /// - Returns: the changes, and the last revision that was looked at.
+    package func history(
+        of range: KeyRange, from: Int64, through: Int64, bytesMax: Int, _ reader: StateReader
+    ) throws(ReadFailure) -> (changes: [KeyValue], through: Int64) {
+        try reader.inSnapshot { () throws(ReadFailure) in
+            guard from >= pruneMark.value else { throw .request(.compacted) }
+            do throws(SQLiteError) {
+                return try reader.changes(of: range, from: from, through: through, bytesMax: bytesMax)
+            } catch {
+                throw .disk(error)
+            }
+        } failure: {
+            .disk($0)
+        }
+    }
+
+    /// The pair of `key` before `revision`; nil when there was none, or it is compacted away.
+    package func previous(_ key: [UInt8], before revision: Int64, _ reader: StateReader) throws(ReadFailure) -> KeyValue? {
+        try reader.inSnapshot { () throws(ReadFailure) in
+            guard revision - 1 >= pruneMark.value else { return nil }
+            do throws(SQLiteError) {
+                return try tables.latest(key, notAfter: revision - 1, reader)
+            } catch {
+                throw .disk(error)
+            }
+        } failure: {
+            .disk($0)
+        }
+    }
+}
+
+extension StateReader {
+    /// Rows looked at in one go: others wait for the connection.
+    private var rowsMax: Int { 20_000 }
+
+    func changes(
+        of range: KeyRange, from: Int64, through: Int64, bytesMax: Int
+    ) throws(SQLiteError) -> (changes: [KeyValue], through: Int64) {
+        var found: [KeyValue] = []
+        var bytes = 0
+        var rows = 0
+        var last = from - 1
+        try forEachRow(fromRevision: from) { change in
+            let pair = change.pair
+            guard pair.modRevision <= through else {
+                last = through
+                return false
+            }
+            if pair.modRevision != last, bytes >= bytesMax || rows >= rowsMax { return false }
+            rows += 1
+            last = pair.modRevision
+            if range.contains(pair.key) {
+                found.append(pair)
+                bytes += pair.key.count + pair.value.count + 64
+            }
+            return true
+        } atEnd: {
+            last = through
+        }
+        return (found, last)
+    }
+}
+
+/// A checksum over changes, equal on all members.
+package struct HistoryHash: Sendable {
+    package var sum: UInt32
+    package var compactRevision: Int64
+    package var revision: Int64
+}
+
+extension View {
+    /// Over all changes after the compacted revision up to `revision`; 0 is the newest.
+    package func hash(at revision: Int64, _ reader: StateReader) throws(ReadFailure) -> HistoryHash {
+        guard revision <= self.revision else { throw .request(.futureRevision) }
+        guard revision == 0 || revision >= compactRevision else { throw .request(.compacted) }
+        let last = revision > 0 ? revision : self.revision
+        return try reader.inSnapshot { () throws(ReadFailure) in
+            var sum = CRC32C()
+            var written: Int64 = 0
+            func add(_ change: Memtable.Change) {
+                if change.pair.modRevision <= last { sum.add(UInt64(RowSum.of(change))) }
+            }
+            do throws(SQLiteError) {
+                try reader.forEachRow(fromRevision: compactRevision + 1) { change in
+                    add(change)
+                    written = change.sequence
+                    return true
+                } atEnd: {
+                }
+            } catch {
+                throw .disk(error)
+            }
+            for table in [tables.frozen, tables.active] {
+                for change in table?.bySequence() ?? []
+                where change.sequence > written && change.pair.modRevision > compactRevision { add(change) }
+            }
+            return HistoryHash(sum: sum.value, compactRevision: compactRevision, revision: last)
+        } failure: {
+            .disk($0)
+        }
+    }
+}

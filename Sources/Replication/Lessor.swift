@@ -1,0 +1,107 @@
+internal import MVCC
+internal import Raft
+
+/// Keeps the time of leases, by this member's clock: from when it applied each grant and renewal. Every member does; only a
+/// leader acts on it, and what it proposes counts only in its own term and for leases that were not renewed meanwhile.
+/// So nothing ends early whatever leaders come and go, and what is left of a lease survives them.
+struct Lessor {
+    private static let second: UInt64 = 1_000_000_000
+    private static let expiriesMax = 1000
+    /// Longer is for ever: 285 years.
+    private static let ttlMax: Int64 = 9_000_000_000
+    /// An expiry that did not come to be is proposed again after so many seconds.
+    private static let retrySeconds: UInt64 = 2
+
+    private let leases: LeaseTable
+    /// Leases to look at, by second; a renewed one is found here at its earlier end and moved on.
+    private var agenda: [UInt64: [Int64]] = [:]
+    /// The second of the agenda that comes next.
+    private var nextSecond: UInt64
+    private var lastTick: UInt64
+    private var leadingTerm: Term?
+    private let tickNanoseconds: UInt64
+    private let graceNanoseconds: UInt64
+
+    /// Begins with all leases as new as the state says.
+    init(_ leases: LeaseTable, now: UInt64, settings: ReplicationSettings) {
+        self.leases = leases
+        lastTick = now
+        nextSecond = now / Self.second
+        tickNanoseconds = UInt64(settings.heartbeatMilliseconds) * 1_000_000
+        graceNanoseconds = 2 * UInt64(settings.electionMilliseconds) * 1_000_000
+        leases.adjust { _, lease in Self.end(of: lease, from: now) }
+        plan()
+    }
+
+    private static func end(of lease: Lease, from now: UInt64) -> UInt64 {
+        now + UInt64(clamping: min(lease.remaining, ttlMax)) * second
+    }
+
+    private mutating func plan() {
+        agenda = [:]
+        for id in leases.ids {
+            if let time = leases.time(of: id) { note(id, at: time.deadline) }
+        }
+    }
+
+    private mutating func note(_ id: Int64, at deadline: UInt64) {
+        agenda[max(deadline / Self.second + 1, nextSecond), default: []].append(id)
+    }
+
+    mutating func handle(_ events: [LeaseEvent], now: UInt64) {
+        for event in events {
+            switch event {
+            case .begun(let lease):
+                let isKnown = leases.time(of: lease.id).map { $0.deadline > 0 } ?? false
+                let deadline = Self.end(of: lease, from: now)
+                leases.setDeadline(deadline, of: lease.id)
+                // A renewed lease is found at its earlier end.
+                if !isKnown { note(lease.id, at: deadline) }
+            case .aged(let lease):
+                guard let known = leases.time(of: lease.id)?.deadline else { continue }
+                let deadline = min(known, Self.end(of: lease, from: now))
+                leases.setDeadline(deadline, of: lease.id)
+                if deadline < known { note(lease.id, at: deadline) }
+            case .ended: break
+            }
+        }
+    }
+
+    /// What a leader is to propose now.
+    /// - Parameter term: the term this member leads, if it does.
+    mutating func tick(now: UInt64, leading term: Term?) -> [Command] {
+        // While the process stood still nobody could renew anything.
+        let gap = now - min(lastTick, now)
+        lastTick = now
+        if gap > 10 * tickNanoseconds { shift(by: gap - tickNanoseconds) }
+        if let term, term != leadingTerm {
+            // Nor while there was no leader.
+            let grace = now + graceNanoseconds
+            leases.adjust { deadline, _ in max(deadline, grace) }
+        }
+        leadingTerm = term
+        var due: [Lease.Mark] = []
+        let second = now / Self.second
+        while nextSecond <= second {
+            let ids = agenda.removeValue(forKey: nextSecond) ?? []
+            nextSecond += 1
+            for id in ids { look(at: id, now: now, &due) }
+        }
+        guard let term else { return [] }
+        return stride(from: 0, to: due.count, by: Self.expiriesMax).map { start in
+            .leaseExpire(term: term, Array(due[start..<min(start + Self.expiriesMax, due.count)]))
+        }
+    }
+
+    private mutating func look(at id: Int64, now: UInt64, _ due: inout [Lease.Mark]) {
+        guard let (deadline, lease) = leases.time(of: id) else { return }
+        guard deadline <= now else { return note(id, at: deadline) }
+        due.append(Lease.Mark(id: id, generation: lease.generation))
+        note(id, at: now + Self.retrySeconds * Self.second)
+    }
+
+    private mutating func shift(by nanoseconds: UInt64) {
+        leases.adjust { deadline, _ in deadline + nanoseconds }
+    }
+}
+

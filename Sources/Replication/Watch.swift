@@ -1,0 +1,146 @@
+package import MVCC
+internal import Synchronization
+
+/// What a watcher wants to hear of (etcd's `WatchCreateRequest`).
+package struct WatchRequest: Sendable {
+    package var range: KeyRange
+    /// 0 begins with what comes next.
+    package var startRevision: Int64 = 0
+    /// 0 lets the stream choose.
+    package var id: Int64 = 0
+    package var wantsPrevious = false
+    package var wantsProgress = false
+    package var withoutPuts = false
+    package var withoutDeletes = false
+    /// Large answers may come in parts.
+    package var mayFragment = false
+
+    package init(range: KeyRange) {
+        self.range = range
+    }
+
+    func lets(_ change: KeyValue) -> Bool { change.version > 0 ? !withoutPuts : !withoutDeletes }
+}
+
+/// What a stream of watches says, in order. Revisions are the store's when it was said.
+package enum WatchOutput: Sendable {
+    case created(id: Int64, revision: Int64)
+    case refused(reason: String, revision: Int64)
+    /// Whole revisions; a change of version 0 is a deletion.
+    case changes(id: Int64, [KeyValue], revision: Int64, WatchRequest)
+    /// The watch has heard of everything up to `revision`; id -1 speaks for all of the stream.
+    case progress(id: Int64, revision: Int64)
+    case canceled(id: Int64, revision: Int64, compactRevision: Int64)
+
+    var bytes: Int {
+        guard case .changes(_, let changes, _, _) = self else { return 64 }
+        return changes.reduce(64) { $0 + $1.key.count + $1.value.count + 64 }
+    }
+}
+
+/// Why a stream ended by itself.
+package enum WatchEnd: Error, Sendable {
+    case stopping, noLeader, witness
+}
+
+/// Watches that share one way to a client. The hub puts in what happens, as long as there is room; the client's task takes
+/// it out. Who does not take keeps nobody waiting: what finds no room is fetched again later, from the history.
+package final class WatchStream: Sendable {
+    private struct State {
+        var outputs: [WatchOutput] = []
+        var bytes = 0
+        var waiter: CheckedContinuation<Void, Never>?
+        var end: WatchEnd?
+        /// Some watch of this stream found no room.
+        var isBehind = false
+        var isClosed = false
+    }
+
+    private static let bytesMax = 1 << 20
+    private let state = Mutex(State())
+    /// Ends when there is no leader for a while.
+    package let requiresLeader: Bool
+
+    package init(requiresLeader: Bool) {
+        self.requiresLeader = requiresLeader
+    }
+
+    // MARK: - The client's side
+
+    /// Everything there is to say, waiting for something; empty when the task was cancelled.
+    /// - Returns: also if the hub is to be told that there is room again.
+    package func next() async throws(WatchEnd) -> (outputs: [WatchOutput], wasBehind: Bool) {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isReady = state.withLock { state in
+                    guard state.outputs.isEmpty, state.end == nil, !state.isClosed else { return true }
+                    state.waiter = continuation
+                    return false
+                }
+                if isReady { continuation.resume() }
+            }
+        } onCancel: {
+            close()
+        }
+        let (taken, end) = state.withLock { state in
+            defer {
+                state.outputs = []
+                state.bytes = 0
+                state.isBehind = false
+            }
+            return ((state.outputs, state.isBehind), state.end)
+        }
+        if taken.0.isEmpty, let end { throw end }
+        return taken
+    }
+
+    /// The client is gone: nothing more is put in.
+    package func close() {
+        wake { $0.isClosed = true }
+    }
+
+    // MARK: - The hub's side
+
+    var isOpen: Bool { state.withLock { !$0.isClosed && $0.end == nil } }
+    var hasRoom: Bool { state.withLock { $0.bytes < Self.bytesMax } }
+    var isIdle: Bool { state.withLock { $0.outputs.isEmpty } }
+
+    /// Puts in an output; false when there is no room for it. Small ones always find room.
+    func offer(_ output: WatchOutput, mustFit: Bool = false) -> Bool {
+        let size = output.bytes
+        var isTaken = true
+        wake { state in
+            if !mustFit, state.bytes > 0, state.bytes + size > Self.bytesMax {
+                state.isBehind = true
+                isTaken = false
+            } else {
+                state.outputs.append(output)
+                state.bytes += size
+            }
+        }
+        return isTaken
+    }
+
+    /// Has the client say when it took everything; false when it already has.
+    func awaitRoom() -> Bool {
+        state.withLock { state in
+            guard !state.outputs.isEmpty else { return false }
+            state.isBehind = true
+            return true
+        }
+    }
+
+    func end(_ reason: WatchEnd) {
+        wake { $0.end = $0.end ?? reason }
+    }
+
+    private func wake(_ body: (inout State) -> Void) {
+        let waiter = state.withLock { state in
+            body(&state)
+            guard !state.outputs.isEmpty || state.end != nil || state.isClosed else { return nil as CheckedContinuation<Void, Never>? }
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+}

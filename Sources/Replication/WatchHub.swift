@@ -1,0 +1,337 @@
+package import MVCC
+
+/// A read of the history that a watch needs: `finish` is to be called with what was found, where the hub lives.
+package struct HistoryRead: Sendable {
+    package let watcher: Watcher
+    package let range: KeyRange
+    package let from: Int64
+    package let through: Int64
+
+    package static let bytesMax = 1 << 20
+}
+
+/// One watch. Owned by the hub.
+package final class Watcher: @unchecked Sendable {
+    let id: Int64
+    let request: WatchRequest
+    let stream: WatchStream
+    /// The next revision it is to hear of, while it lags.
+    var cursor: Int64
+    /// It hears of changes as they come.
+    var isSynced = false
+    /// Its history is being read.
+    var isReading = false
+    var isCanceled = false
+    /// What it hears of in the revision under way.
+    var batch: [KeyValue] = []
+    var lastSaid: UInt64
+
+    init(id: Int64, _ request: WatchRequest, _ stream: WatchStream, cursor: Int64, now: UInt64) {
+        self.id = id
+        self.request = request
+        self.stream = stream
+        self.cursor = cursor
+        lastSaid = now
+    }
+}
+
+/// Brings changes to those who watch. Without threads: the shell calls it, from one thread at a time.
+///
+/// Every watch hears of every change of its keys from its first revision on, once, in order, whole revisions at a time. One
+/// that has heard of everything is *synced*: it is found by its key when something changes. One whose stream has no room
+/// is not; it goes on from its cursor when there is room, from the ring of the newest changes or from `kv.db`.
+package struct WatchHub {
+    private struct StreamRecord {
+        let stream: WatchStream
+        var watchers: [Int64: Watcher] = [:]
+        var nextID: Int64 = 0
+        /// The client asked how far its watches are.
+        var owesProgress = false
+    }
+
+    private struct Group {
+        let range: KeyRange
+        var watchers: [ObjectIdentifier: Watcher] = [:]
+    }
+
+    private static let ringBytesMax = 32 << 20
+    private static let portionBytes = 1 << 20
+    private var ring: WatchRing
+    private var compactRevision: Int64
+    private var streams: [ObjectIdentifier: StreamRecord] = [:]
+    private var byKey: [[UInt8]: Group] = [:]
+    /// By start and end: the same prefix is often watched by many.
+    private var byRange: [[[UInt8]]: Group] = [:]
+    private let progressNanoseconds: UInt64
+    private let read: (HistoryRead) -> Void
+    package private(set) var watcherCount = 0
+
+    /// - Parameters:
+    ///   - revision: the state's.
+    ///   - read: has a history read; the answer comes to `take`.
+    package init(
+        revision: Int64, compactRevision: Int64, progressNanoseconds: UInt64, read: @escaping (HistoryRead) -> Void
+    ) {
+        ring = WatchRing(revision: revision, bytesMax: Self.ringBytesMax)
+        self.compactRevision = compactRevision
+        self.progressNanoseconds = progressNanoseconds
+        self.read = read
+    }
+
+    package var revision: Int64 { ring.last }
+    package var streamCount: Int { streams.count }
+
+    // MARK: - What happens
+
+    /// Changes were applied.
+    package mutating func publish(_ changes: [KeyValue], revision: Int64, compactRevision: Int64, now: UInt64) {
+        self.compactRevision = compactRevision
+        var start = 0
+        while start < changes.count {
+            let current = changes[start].modRevision
+            var end = start + 1
+            while end < changes.count, changes[end].modRevision == current { end += 1 }
+            let group = Array(changes[start..<end])
+            start = end
+            // Replayed at a start, what is in the file already.
+            guard current > ring.last else { continue }
+            precondition(current == ring.last + 1, "revision \(current) comes after \(ring.last)")
+            ring.append(group)
+            deliver(group, revision: current, now: now)
+        }
+    }
+
+    private mutating func deliver(_ changes: [KeyValue], revision: Int64, now: UInt64) {
+        var touched: [Watcher] = []
+        func note(_ group: Group, _ change: KeyValue) {
+            for watcher in group.watchers.values where watcher.isSynced && revision >= watcher.request.startRevision {
+                guard watcher.request.lets(change) else { continue }
+                if watcher.batch.isEmpty { touched.append(watcher) }
+                watcher.batch.append(change)
+            }
+        }
+        for change in changes {
+            if let group = byKey[change.key] { note(group, change) }
+            for group in byRange.values where group.range.contains(change.key) { note(group, change) }
+        }
+        for watcher in touched {
+            let output = WatchOutput.changes(id: watcher.id, watcher.batch, revision: revision, watcher.request)
+            watcher.batch = []
+            watcher.lastSaid = now
+            if !watcher.stream.offer(output) {
+                watcher.isSynced = false
+                watcher.cursor = revision
+            }
+        }
+    }
+
+    package mutating func noteWritten(through revision: Int64) { ring.noteWritten(through: revision) }
+
+    /// Another state took the place of what was: what lies between can only come from its history.
+    package mutating func replace(revision: Int64, compactRevision: Int64) {
+        let before = ring.last
+        self.compactRevision = compactRevision
+        ring = WatchRing(revision: revision, bytesMax: Self.ringBytesMax)
+        for record in streams.values {
+            for watcher in record.watchers.values {
+                if watcher.isSynced {
+                    watcher.isSynced = false
+                    watcher.cursor = max(before + 1, watcher.request.startRevision)
+                }
+                catchUp(watcher)
+            }
+        }
+    }
+
+    // MARK: - What clients ask
+
+    package mutating func create(_ request: WatchRequest, on stream: WatchStream, now: UInt64) {
+        let key = ObjectIdentifier(stream)
+        var record = streams[key] ?? StreamRecord(stream: stream)
+        if let reason = Self.refusal(of: request, record.watchers) {
+            _ = stream.offer(.refused(reason: reason, revision: ring.last), mustFit: true)
+            streams[key] = record
+            return
+        }
+        var id = request.id
+        if id == 0 {
+            while record.watchers[record.nextID] != nil { record.nextID += 1 }
+            id = record.nextID
+            record.nextID += 1
+        }
+        let start = request.startRevision > 0 ? request.startRevision : ring.last + 1
+        let watcher = Watcher(id: id, request, stream, cursor: start, now: now)
+        record.watchers[id] = watcher
+        streams[key] = record
+        watcherCount += 1
+        index(watcher)
+        _ = stream.offer(.created(id: id, revision: ring.last), mustFit: true)
+        catchUp(watcher)
+    }
+
+    private static func refusal(of request: WatchRequest, _ watchers: [Int64: Watcher]) -> String? {
+        if request.id != 0, watchers[request.id] != nil {
+            return "mvcc: duplicate watch ID provided on the WatchStream"
+        }
+        if case .before(let end) = request.range.end, !precedes(request.range.start, end) {
+            return "mvcc: watcher range is empty"
+        }
+        return nil
+    }
+
+    package mutating func cancel(_ id: Int64, on stream: WatchStream) {
+        guard let watcher = streams[ObjectIdentifier(stream)]?.watchers[id] else { return }
+        remove(watcher)
+        _ = stream.offer(.canceled(id: id, revision: ring.last, compactRevision: 0), mustFit: true)
+    }
+
+    package mutating func close(_ stream: WatchStream) {
+        guard let record = streams.removeValue(forKey: ObjectIdentifier(stream)) else { return }
+        for watcher in record.watchers.values { drop(watcher) }
+    }
+
+    package mutating func askProgress(of stream: WatchStream) {
+        let key = ObjectIdentifier(stream)
+        if streams[key] == nil { streams[key] = StreamRecord(stream: stream) }
+        streams[key]?.owesProgress = true
+        payProgress(stream)
+    }
+
+    /// There is room again.
+    package mutating func resume(_ stream: WatchStream) {
+        guard let record = streams[ObjectIdentifier(stream)] else { return }
+        // From the one that lags most: nobody starves.
+        let lagging = record.watchers.values.filter { !$0.isSynced && !$0.isReading }
+        for watcher in lagging.sorted(by: { ($0.cursor, $0.id) < ($1.cursor, $1.id) }) { catchUp(watcher) }
+        payProgress(stream)
+    }
+
+    /// Time has passed.
+    package mutating func tick(now: UInt64) {
+        for record in streams.values {
+            for watcher in record.watchers.values
+            where watcher.request.wantsProgress && watcher.isSynced && now - watcher.lastSaid >= progressNanoseconds
+                && record.stream.isIdle
+            {
+                watcher.lastSaid = now
+                _ = record.stream.offer(.progress(id: watcher.id, revision: ring.last), mustFit: true)
+            }
+        }
+    }
+
+    /// Ends the streams for which `reason` is none to go on.
+    package mutating func end(_ reason: WatchEnd, where isConcerned: (WatchStream) -> Bool) {
+        for record in streams.values where isConcerned(record.stream) {
+            record.stream.end(reason)
+            close(record.stream)
+        }
+    }
+
+    private mutating func payProgress(_ stream: WatchStream) {
+        let key = ObjectIdentifier(stream)
+        guard let record = streams[key], record.owesProgress, record.watchers.values.allSatisfy(\.isSynced) else {
+            return
+        }
+        streams[key]?.owesProgress = false
+        _ = stream.offer(.progress(id: -1, revision: ring.last), mustFit: true)
+    }
+
+    // MARK: - The index
+
+    private static func place(_ range: KeyRange) -> [[UInt8]] { [range.start, range.rangeEnd] }
+
+    private mutating func index(_ watcher: Watcher) {
+        let range = watcher.request.range
+        let name = ObjectIdentifier(watcher)
+        if range.end == .single {
+            byKey[range.start, default: Group(range: range)].watchers[name] = watcher
+        } else {
+            byRange[Self.place(range), default: Group(range: range)].watchers[name] = watcher
+        }
+    }
+
+    private mutating func drop(_ watcher: Watcher) {
+        watcherCount -= 1
+        watcher.isCanceled = true
+        let range = watcher.request.range
+        let name = ObjectIdentifier(watcher)
+        if range.end == .single {
+            byKey[range.start]?.watchers[name] = nil
+            if byKey[range.start]?.watchers.isEmpty == true { byKey[range.start] = nil }
+        } else {
+            let place = Self.place(range)
+            byRange[place]?.watchers[name] = nil
+            if byRange[place]?.watchers.isEmpty == true { byRange[place] = nil }
+        }
+    }
+
+    private mutating func remove(_ watcher: Watcher) {
+        streams[ObjectIdentifier(watcher.stream)]?.watchers[watcher.id] = nil
+        drop(watcher)
+    }
+
+    // MARK: - Catching up
+
+    /// Lets a watch hear of what it missed, as far as there is room.
+    private mutating func catchUp(_ watcher: Watcher) {
+        guard !watcher.isSynced, !watcher.isReading, !watcher.isCanceled else { return }
+        while watcher.cursor <= ring.last {
+            guard watcher.cursor >= compactRevision else { return cancelCompacted(watcher) }
+            guard watcher.stream.hasRoom || !watcher.stream.awaitRoom() else { return }
+            guard watcher.cursor >= ring.first else {
+                watcher.isReading = true
+                return read(
+                    HistoryRead(
+                        watcher: watcher, range: watcher.request.range, from: watcher.cursor, through: ring.first - 1))
+            }
+            say(watcher, fromRing(watcher))
+        }
+        watcher.isSynced = true
+    }
+
+    private func fromRing(_ watcher: Watcher) -> [KeyValue] {
+        var found: [KeyValue] = []
+        var bytes = 0
+        while watcher.cursor <= ring.last, bytes < Self.portionBytes {
+            for change in ring[watcher.cursor] where watcher.request.range.contains(change.key) {
+                found.append(change)
+                bytes += change.key.count + change.value.count
+            }
+            watcher.cursor += 1
+        }
+        return found
+    }
+
+    private func say(_ watcher: Watcher, _ changes: [KeyValue]) {
+        let wanted = changes.filter(watcher.request.lets)
+        guard !wanted.isEmpty else { return }
+        _ = watcher.stream.offer(
+            .changes(id: watcher.id, wanted, revision: ring.last, watcher.request), mustFit: true)
+    }
+
+    private mutating func cancelCompacted(_ watcher: Watcher) {
+        remove(watcher)
+        _ = watcher.stream.offer(
+            .canceled(id: watcher.id, revision: 0, compactRevision: compactRevision), mustFit: true)
+    }
+
+    /// A history read failed: its stream ends, and its client begins it again.
+    package mutating func fail(_ read: HistoryRead) {
+        end(.stopping) { $0 === read.watcher.stream }
+    }
+
+    /// What a history read found; nil when it is compacted away meanwhile.
+    package mutating func take(_ found: (changes: [KeyValue], through: Int64)?, for read: HistoryRead) {
+        let watcher = read.watcher
+        watcher.isReading = false
+        guard !watcher.isCanceled else { return }
+        guard let found else {
+            compactRevision = max(compactRevision, read.from + 1)
+            return cancelCompacted(watcher)
+        }
+        say(watcher, found.changes)
+        watcher.cursor = found.through + 1
+        catchUp(watcher)
+        payProgress(watcher.stream)
+    }
+}

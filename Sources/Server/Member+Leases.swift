@@ -1,0 +1,63 @@
+package import MVCC
+package import Replication
+
+/// Leases, as clients ask for them.
+extension RunningMember {
+    package static let leaseSecondsMax: Int64 = 9_000_000_000
+
+    /// No lease is shorter than what an election takes, and half of it more.
+    private var leaseSecondsMin: Int64 {
+        let milliseconds = core.serverSettings.replication.electionMilliseconds * 3 / 2
+        return Int64((milliseconds + 999) / 1000)
+    }
+
+    /// Grants a lease.
+    /// - Parameters:
+    ///   - id: 0 lets this member choose.
+    ///   - ttl: seconds.
+    package func grantLease(id: Int64, ttl: Int64) async throws(ServerError) -> (Lease, Applied) {
+        guard ttl <= Self.leaseSecondsMax else { throw .refused(.leaseTooLong) }
+        while true {
+            let chosen = id != 0 ? id : Int64.random(in: 1...Int64.max)
+            do throws(ServerError) {
+                let applied = try await propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin)))
+                guard case .lease(let lease) = applied.result else { preconditionFailure("a grant without a lease") }
+                return (lease, applied)
+            } catch .refused(.leaseExists) where id == 0 {
+                continue
+            }
+        }
+    }
+
+    /// Begins a lease anew; nil when there is none of this id.
+    package func renewLease(_ id: Int64) async throws(ServerError) -> (Lease, Applied)? {
+        do throws(ServerError) {
+            let applied = try await propose(.leaseRenew(id))
+            guard case .lease(let lease) = applied.result else { preconditionFailure("a renewal without a lease") }
+            return (lease, applied)
+        } catch .refused(.leaseNotFound) {
+            return nil
+        }
+    }
+
+    package func revokeLease(_ id: Int64) async throws(ServerError) -> Applied {
+        try await propose(.leaseRevoke(id))
+    }
+
+    /// A lease, its seconds left as this member counts them, and its keys; nil when there is none of this id.
+    package func leaseTime(
+        _ id: Int64, withKeys: Bool
+    ) async throws(ServerError) -> (left: Int64, granted: Int64, keys: [[UInt8]])? {
+        try await confirmCurrent()
+        guard let entry = core.view.leases[id] else { return nil }
+        let now = monotonicNanoseconds()
+        let left = Int64((entry.deadline - min(entry.deadline, now)) / 1_000_000_000)
+        return (left, entry.lease.ttl, withKeys ? entry.keys.sorted(by: precedes) : [])
+    }
+
+    /// Ids of all leases, ascending.
+    package func leaseIDs() async throws(ServerError) -> [Int64] {
+        try await confirmCurrent()
+        return core.view.leases.ids
+    }
+}
