@@ -72,7 +72,12 @@ let package = Package(
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
         room("Client", ["JSON", nioCore, nioPosix, nioHTTP1]),
-        room("API", ["EtcdProto", "HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", nioHTTP1]),
+        room(
+            "API",
+            [
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "EtcdProto", "HTTPServer", "JSON", "MVCC",
+                "Raft", "Replication", "Server", nioHTTP1,
+            ]),
         .executableTarget(
             name: "weft",
             dependencies: [
@@ -87,6 +92,7 @@ let package = Package(
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
         tests("MVCCTests", ["Bytes", "MVCC", "SQLite"]),
         tests("TransportTests", ["Bytes", "Raft", "Transport"]),
+        tests("HTTPServerTests", ["CNGHTTP2", "HTTPServer", nioCore, nioPosix, nioHTTP1]),
         tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
         tests("TidyTests", []),
     ]

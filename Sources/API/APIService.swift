@@ -7,6 +7,7 @@ package import Server
 package struct APIService: HTTPService {
     private let member: RunningMember
     private let gateway: Gateway
+    private let grpc: GRPCService
     private let members: Members
     private let plain: PlainKV
     private let health: Health
@@ -14,10 +15,13 @@ package struct APIService: HTTPService {
     package init(member: RunningMember) {
         self.member = member
         gateway = Gateway(member: member)
+        grpc = GRPCService(member: member)
         members = Members(member: member)
         plain = PlainKV(member: member)
         health = Health(member: member)
     }
+
+    package func respond(to call: GRPCCall) async -> GRPCStatus { await grpc.respond(to: call) }
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
         let path = request.path

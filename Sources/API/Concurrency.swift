@@ -109,8 +109,7 @@ struct Concurrency: Sendable {
 
     /// Takes a claim back, also when the caller's task is cancelled already.
     private func withdraw(_ claim: Claim) async {
-        let member = member
-        await Task.detached { _ = try? await member.propose(.txn(Self.deletion(of: claim))) }.value
+        _ = try? await member.propose(.txn(Self.deletion(of: claim)))
     }
 
     private static func deletion(of claim: Claim) -> TxnRequest {

@@ -136,19 +136,7 @@ struct Gateway: Sendable {
     private func memberAdd(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
         let peerURLs = try request.strings("peerURLs")
         let isLearner = try request.bool("isLearner")
-        try checkURLs(peerURLs)
-        // Everybody begins as a learner; who shall vote is promoted once it has caught up.
-        let newcomer = Member(
-            id: UInt64.random(in: 1...UInt64.max), role: isLearner ? .learner : .joining, peerURLs: peerURLs)
-        _ = try await member.kv { member throws(ServerError) in try await member.change(.add(newcomer)) }
-        return memberAnswer(
-            Membership.Entry(member: newcomer, attributes: MemberAttributes(name: "", clientURLs: [])))
-    }
-
-    private func checkURLs(_ urls: [String]) throws(APIError) {
-        guard !urls.isEmpty, urls.allSatisfy(isPeerURL) else {
-            throw APIError(.invalidArgument, "etcdserver: given member URLs are invalid")
-        }
+        return memberAnswer(try await member.addMember(peerURLs, isLearner: isLearner))
     }
 
     private func memberChange(_ change: ConfigurationChange) async throws(APIError) -> JSONWriter {
@@ -158,7 +146,7 @@ struct Gateway: Sendable {
 
     private func memberUpdate(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
         let peerURLs = try request.strings("peerURLs")
-        try checkURLs(peerURLs)
+        try checkPeerURLs(peerURLs)
         return try await memberChange(.update(try request.unsigned("ID"), peerURLs: peerURLs))
     }
 
@@ -174,16 +162,11 @@ struct Gateway: Sendable {
             json.field("raftIndex", status.commit)
             json.field("raftTerm", status.term)
             json.field("raftAppliedIndex", member.appliedIndex)
-            json.field("errors", statusErrors(status)) { $0.string($1) }
+            json.field("errors", member.statusErrors) { $0.string($1) }
             json.field("dbSizeInUse", sizes.inUse)
             json.field("isLearner", !status.configuration.isVoter(member.id))
             json.field("storageVersion", Version.etcdCluster)
         }
-    }
-
-    private func statusErrors(_ status: RaftStatus) -> [String] {
-        (status.leader == nil ? ["etcdserver: no leader"] : [])
-            + (member.isDiskFull ? ["weft: no space is left on this member's disk"] : [])
     }
 
     private func transfer(_ request: GatewayObject) async throws(APIError) -> JSONWriter {

@@ -9,7 +9,7 @@ extension HTTP2Connection {
         let count = stream.outbox.take(into: target)
         outboundBytes -= count
         if stream.outbox.count <= limits.streamBytesMax / 2 {
-            if stream.ending == nil { stream.changed.fire() }
+            wake(waitingForRoom: stream)
             wakeWaitingForRoom()
         }
         if stream.outbox.isEmpty, let ending = stream.ending {
@@ -32,9 +32,16 @@ extension HTTP2Connection {
     }
 
     func wakeWaitingForRoom() {
-        guard isOutboundFull, outboundBytes < limits.connectionBytesMax else { return }
+        // Not at the first free byte: all are woken.
+        guard isOutboundFull, outboundBytes < limits.connectionBytesMax / 4 * 3 else { return }
         isOutboundFull = false
-        for stream in streams.values { stream.changed.fire() }
+        for stream in streams.values { wake(waitingForRoom: stream) }
+    }
+
+    private func wake(waitingForRoom stream: HTTP2Stream) {
+        guard stream.isRoomAwaited else { return }
+        stream.isRoomAwaited = false
+        stream.changed.fire()
     }
 
     func send(_ stream: HTTP2Stream, message: [UInt8]) {

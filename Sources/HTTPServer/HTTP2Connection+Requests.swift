@@ -36,6 +36,7 @@ extension HTTP2Connection {
         }
         stream.isGRPC = GRPCWire.isGRPC(contentType: stream.contentType)
         if stream.isGRPC { begin(call: stream) } else { begin(request: stream) }
+        if outboundBytes > limits.connectionBytesMax, !stream.isOver { refuseForMemory(stream) }
     }
 
     func received(data: UnsafeRawBufferPointer, stream id: Int32) {
@@ -76,6 +77,7 @@ extension HTTP2Connection {
 
     func receivedControl() {
         watch.heardSettings()
+        acknowledgementsDue += 1
     }
 
     func closed(stream id: Int32, isError: Bool) {

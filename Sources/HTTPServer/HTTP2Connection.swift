@@ -20,6 +20,10 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     /// The client takes too little to be read from.
     private var isReadHeld = false
     private var isClosing = false
+    private var isShownOut = false
+    /// Of PING and SETTINGS, at most.
+    var acknowledgementsDue = 0
+    private static let acknowledgementsMax = 500
 
     var streams: [Int32: HTTP2Stream] = [:]
     /// The stream whose head is being read.
@@ -82,7 +86,13 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosing, let session else { return }
         watch.heard(at: .now())
-        if !Self.unwrapInboundIn(data).withUnsafeReadableBytes(session.receive) { fail() }
+        var buffer = Self.unwrapInboundIn(data)
+        while !isClosing, let piece = buffer.readSlice(length: min(buffer.readableBytes, HTTP2Session.pieceBytesMax)),
+            piece.readableBytes > 0
+        {
+            if !piece.withUnsafeReadableBytes(session.receive) { return fail() }
+            if acknowledgementsDue >= Self.acknowledgementsMax { flush() }
+        }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -114,6 +124,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
 
     private func flush() {
         isFlushDue = false
+        acknowledgementsDue = 0
         guard !isClosing, let context, let session else { return }
         var hasWritten = false
         while context.channel.isWritable, session.wantsWrite {
@@ -150,6 +161,8 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
 
     /// A client that opens streams only to reset them is shown out.
     func showOut() {
+        if isShownOut { return }
+        isShownOut = true
         session?.goAway(.enhanceYourCalm)
         loop.execute { self.fail() }
     }

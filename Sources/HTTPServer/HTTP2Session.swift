@@ -20,17 +20,31 @@ enum HTTP2Supply {
     case trailers(Int, GRPCStatus)
 }
 
-/// libnghttp2's state of one connection: what came in is read to it and becomes calls of `owner`'s functions, what is to
-/// go out is submitted to it and drained. All handling of its pointers is in this file. Only on the connection's event
+/// libnghttp2's state of one connection: what came in is read to it and becomes calls of `owner`'s functions, what is
+/// to go out is submitted to it and drained. All handling of its pointers is in this file. Only on the connection's event
 /// loop.
 final class HTTP2Session {
+    /// More than fit into a piece that is received at once.
+    private static let acknowledgementsMax = 4_000
+    /// What to receive at once, with what it asks for drained before the next piece.
+    static let pieceBytesMax = 16 << 10
+
     private let session: OpaquePointer
 
     /// - Parameter owner: must outlive the session.
     init?(owner: HTTP2Connection, limits: HTTPLimits) {
+        var options: OpaquePointer?
+        guard nghttp2_option_new(&options) == 0 else { return nil }
+        defer { nghttp2_option_del(options) }
+        // Windows are given back as the bytes are used.
+        nghttp2_option_set_no_auto_window_update(options, 1)
+        nghttp2_option_set_no_closed_streams(options, 1)
+        nghttp2_option_set_max_outbound_ack(options, Self.acknowledgementsMax)
+        nghttp2_option_set_stream_reset_rate_limit(
+            options, UInt64(clamping: limits.resetsMax), UInt64(clamping: limits.resetsPerSecond))
         var session: OpaquePointer?
         let user = Unmanaged.passUnretained(owner).toOpaque()
-        guard nghttp2_session_server_new2(&session, callbacks.pointer, user, options.pointer) == 0, let session else {
+        guard nghttp2_session_server_new2(&session, callbacks.pointer, user, options) == 0, let session else {
             return nil
         }
         self.session = session
@@ -58,8 +72,8 @@ final class HTTP2Session {
         return nghttp2_session_mem_recv(session, start, bytes.count) >= 0
     }
 
-    /// Moves what is to be sent into `buffer` until it holds about `bytesMax` bytes. False when the connection cannot go
-    /// on.
+    /// Moves what is to be sent into `buffer` until it holds about `bytesMax` bytes. False when the connection cannot
+    /// go on.
     func drain(into buffer: inout ByteBuffer, bytesMax: Int) -> Bool {
         while buffer.readableBytes < bytesMax {
             var start: UnsafePointer<UInt8>?
@@ -199,19 +213,10 @@ private func withFields(_ fields: [(String, String)], _ body: (UnsafeBufferPoint
 
 // MARK: - Callbacks
 
-/// nghttp2's tables of callbacks and options, made once and never freed.
+/// nghttp2's table of callbacks, made once and never freed.
 private struct Constant: @unchecked Sendable {
     let pointer: OpaquePointer
 }
-
-private let options: Constant = {
-    var options: OpaquePointer?
-    guard nghttp2_option_new(&options) == 0, let options else { preconditionFailure("no memory for nghttp2's options") }
-    // Windows are given back as the bytes are used.
-    nghttp2_option_set_no_auto_window_update(options, 1)
-    nghttp2_option_set_no_closed_streams(options, 1)
-    return Constant(pointer: options)
-}()
 
 private let callbacks: Constant = {
     var table: OpaquePointer?

@@ -42,6 +42,8 @@ final class HTTP2Stream: @unchecked Sendable {
     var isHeadSent = false
     /// nghttp2 asked for more when there was none.
     var isStarved = false
+    /// Some writer waits for room.
+    var isRoomAwaited = false
     /// The answer is complete but for what waits in the outbox.
     var ending: Ending?
     /// Closed, by either side or with the connection.
@@ -97,6 +99,7 @@ final class HTTP2Stream: @unchecked Sendable {
         while true {
             if isOver || Task.isCancelled { throw CancellationError() }
             if connection.hasRoom(self) { return }
+            isRoomAwaited = true
             await changed.wait()
         }
     }

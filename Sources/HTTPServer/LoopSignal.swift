@@ -1,7 +1,7 @@
 internal import NIOCore
 
-/// Lets tasks on an event loop wait for something to change there. Only on that loop. Waking says nothing: whoever waited
-/// looks again.
+/// Lets tasks on an event loop wait for something to change there. Only on that loop. Waking says nothing: whoever
+/// waited looks again.
 final class LoopSignal: @unchecked Sendable {
     private let loop: any EventLoop
     private var waiting: [CheckedContinuation<Void, Never>] = []

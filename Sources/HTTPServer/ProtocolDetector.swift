@@ -1,8 +1,8 @@
 internal import NIOCore
 internal import NIOHTTP1
 
-/// Reads a connection's first bytes, and gives it to HTTP/2 when they are its preface (RFC 9113, section 3.4), otherwise
-/// to HTTP/1.1.
+/// Reads a connection's first bytes, and gives it to HTTP/2 when they are its preface (RFC 9113, section 3.4),
+/// otherwise to HTTP/1.1.
 final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

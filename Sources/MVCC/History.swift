@@ -25,7 +25,9 @@ extension View {
     }
 
     /// The pair of `key` before `revision`; nil when there was none, or it is compacted away.
-    package func previous(_ key: [UInt8], before revision: Int64, _ reader: StateReader) throws(ReadFailure) -> KeyValue? {
+    package func previous(_ key: [UInt8], before revision: Int64, _ reader: StateReader) throws(ReadFailure)
+        -> KeyValue?
+    {
         try reader.inSnapshot { () throws(ReadFailure) in
             guard revision - 1 >= pruneMark.value else { return nil }
             do throws(SQLiteError) {

@@ -255,9 +255,12 @@ package final class StateWriter {
         if makes(.prunesTooMuch), row.main == pass.revision { try remove(row) }
     }
 
-    /// A deletion that is the newest at the compacted revision reads the same as no row at all.
+    /// A deletion before the compacted revision, and the newest there, reads the same as no row at all. One of that very
+    /// revision a watch may still ask for.
     private func dropCandidateIfDeletion(_ pass: inout PrunePass) throws(SQLiteError) {
-        if let candidate = pass.candidate, candidate.isDeletion { try remove(candidate) }
+        if let candidate = pass.candidate, candidate.isDeletion, candidate.main < pass.revision {
+            try remove(candidate)
+        }
         pass.candidate = nil
     }
 

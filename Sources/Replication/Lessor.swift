@@ -104,4 +104,3 @@ struct Lessor {
         leases.adjust { deadline, _ in deadline + nanoseconds }
     }
 }
-

@@ -82,6 +82,11 @@ package final class WatchStream: Sendable {
         } onCancel: {
             close()
         }
+        return try take()
+    }
+
+    /// The same without waiting.
+    package func take() throws(WatchEnd) -> (outputs: [WatchOutput], wasBehind: Bool) {
         let (taken, end) = state.withLock { state in
             defer {
                 state.outputs = []
@@ -137,7 +142,9 @@ package final class WatchStream: Sendable {
     private func wake(_ body: (inout State) -> Void) {
         let waiter = state.withLock { state in
             body(&state)
-            guard !state.outputs.isEmpty || state.end != nil || state.isClosed else { return nil as CheckedContinuation<Void, Never>? }
+            guard !state.outputs.isEmpty || state.end != nil || state.isClosed else {
+                return nil as CheckedContinuation<Void, Never>?
+            }
             defer { state.waiter = nil }
             return state.waiter
         }

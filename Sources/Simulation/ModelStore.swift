@@ -44,6 +44,20 @@ struct ModelStore {
         }
     }
 
+    /// All changes from one revision through another, by revision and key; deletions have version 0.
+    func changes(from first: Int64, through last: Int64) -> [KeyValue] {
+        guard first <= last else { return [] }
+        return keys.flatMap { key in
+            (histories[key] ?? []).filter { $0.revision >= first && $0.revision <= last }.map { version in
+                version.version > 0
+                    ? KeyValue(
+                        key: key, createRevision: version.createRevision, modRevision: version.revision,
+                        version: version.version, lease: version.lease, value: version.value)
+                    : KeyValue(key: key, modRevision: version.revision)
+            }
+        }
+    }
+
     /// What a txn of the simulator's clients is answered: if its comparison held.
     mutating func apply(_ command: Command, term: UInt64) -> Bool {
         switch command {

@@ -23,6 +23,8 @@ struct Oracle {
     /// Every configuration that was ever in a log.
     private var configurations: [Place: Configuration] = [:]
     private let founding: Configuration
+    /// When each lease was granted or renewed last: when the first member came to apply that.
+    private var leaseBegun: [Int64: UInt64] = [:]
     /// Which index completed a request.
     private var completed: [UInt64: Index] = [:]
     /// If the entry of a txn took its first branch, by request.
@@ -122,7 +124,7 @@ struct Oracle {
     }
 
     /// State machine safety (P 5.4.3): the same entry at the same index, everywhere and once.
-    mutating func noteCommitted(_ entry: Entry, at id: NodeID) throws(Violation) {
+    mutating func noteCommitted(_ entry: Entry, at id: NodeID, now: UInt64) throws(Violation) {
         if entry.index <= lastIndex {
             guard entry.index > Self.base else { return }
             let known = committed[Int(entry.index - Self.base) - 1]
@@ -139,12 +141,12 @@ struct Oracle {
             throw Violation(
                 check: "state machine safety", detail: "\(id) applies entry \(entry.index) after \(lastIndex)")
         }
-        if entry.kind == .command { try apply(entry) }
+        if entry.kind == .command { try apply(entry, now: now) }
         committed.append(
             Committed(term: entry.term, checksum: entry.checksum, hash: nil, revision: model.revision))
     }
 
-    private mutating func apply(_ entry: Entry) throws(Violation) {
+    private mutating func apply(_ entry: Entry, now: UInt64) throws(Violation) {
         guard let (id, payload) = CommandEnvelope.open(entry.payload) else { return }
         var reader = payload
         guard let command = try? Command(from: &reader) else { return }
@@ -157,8 +159,27 @@ struct Oracle {
                 check: "what was refused is not done", detail: "request \(id) is in entry \(entry.index) after all")
         }
         completed[id] = entry.index
+        try noteLeases(command, term: entry.term, now: now)
         let holds = model.apply(command, term: entry.term)
         outcomes[id] = (holds, model.revision)
+    }
+
+    /// A lease lasts at least as long as was promised, by a clock that may run 5 % fast.
+    private mutating func noteLeases(_ command: Command, term: Term, now: UInt64) throws(Violation) {
+        switch command {
+        case .leaseGrant(let id, _) where model.leases[id] == nil, .leaseRenew(let id): leaseBegun[id] = now
+        case .leaseExpire(let leaderTerm, let marks) where leaderTerm == term:
+            for mark in marks {
+                guard let lease = model.leases[mark.id], lease.generation == mark.generation else { continue }
+                let lasted = Double(now - (leaseBegun[mark.id] ?? 0)) / 1e9
+                guard lasted >= Double(lease.ttl) * 0.95 else {
+                    throw Violation(
+                        check: "no lease ends early",
+                        detail: "lease \(mark.id) of \(lease.ttl) s ended after \(lasted) s")
+                }
+            }
+        default: break
+        }
     }
 
     /// The asker was told that nothing was done.

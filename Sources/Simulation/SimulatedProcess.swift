@@ -24,6 +24,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var checkpointer: Checkpointer<SimulatedProcess>?
     private var store: LogStore?
     private var reader: StateReader?
+    private var hub: WatchHub?
     private let pruneMark: PruneMark
 
     private var consensusMail: [ConsensusWork] = []
@@ -81,6 +82,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         isWitness = members.isWitness(identity.memberID)
         replica = Replica(shell: self, raft: raft)
         view = disk.store.view()
+        hub = WatchHub(
+            revision: disk.store.meta.revision, compactRevision: disk.store.meta.compactRevision,
+            progressNanoseconds: 5 * World.second
+        ) { [unowned self] read in
+            self.world.add(.history(self, read), after: self.world.laneDelay())
+        }
     }
 
     /// What the log holds durably.
@@ -112,6 +119,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         checkpointer = nil
         store = nil
         reader = nil
+        hub = nil
         waiting = [:]
         consensusMail = []
         logMail = []
@@ -137,7 +145,10 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         if checkpointer?.isPruning == true { schedule(.prune, after: 1_000_000) }
     }
 
-    func tick() { runConsensus(ticking: true) }
+    func tick() {
+        runConsensus(ticking: true)
+        hub?.tick(now: now)
+    }
 
     private func schedule(_ lane: Lane, after nanoseconds: UInt64) {
         if isScheduled.insert(lane).inserted { world.add(.run(self, lane), after: nanoseconds) }
@@ -250,7 +261,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func post(_ work: ApplyWork) {
         if case .entries(let entries) = work {
             world.attempt { () throws(Violation) in
-                for entry in entries { try world.oracle.noteCommitted(entry, at: identity.memberID) }
+                for entry in entries { try world.oracle.noteCommitted(entry, at: identity.memberID, now: world.now) }
             }
         }
         applyMail.append(work)
@@ -295,9 +306,38 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func finishReplacement() {}
-    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {}
-    func noteWritten(through revision: Int64) {}
-    func noteReplaced(revision: Int64, compactRevision: Int64) {}
+
+    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {
+        hub?.publish(changes, revision: revision, compactRevision: compactRevision, now: now)
+    }
+
+    func noteWritten(through revision: Int64) { hub?.noteWritten(through: revision) }
+
+    func noteReplaced(revision: Int64, compactRevision: Int64) {
+        hub?.replace(revision: revision, compactRevision: compactRevision)
+    }
+
+    // MARK: - Watches
+
+    func watch(_ request: WatchRequest, _ stream: WatchStream) { hub?.create(request, on: stream, now: now) }
+    func resume(_ stream: WatchStream) { hub?.resume(stream) }
+    func close(_ stream: WatchStream) { hub?.close(stream) }
+
+    /// Reads the history that a watch waits for.
+    func answer(_ read: HistoryRead) {
+        guard let view else { return }
+        onDisk { () throws(StorageError) in
+            let reader = try self.openReader()
+            let found = Result { () throws(ReadFailure) in
+                try view.history(of: read.range, from: read.from, through: read.through, bytesMax: 500, reader)
+            }
+            switch found {
+            case .success(let found): hub?.take(found, for: read)
+            case .failure(.request): hub?.take(nil, for: read)
+            case .failure(.disk(let error)): throw StorageError(error, path: directory.statePath)
+            }
+        }
+    }
 
     func fail(_ error: StorageError) { world.processDied(self, "\(error)", error) }
 

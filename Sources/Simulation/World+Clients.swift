@@ -80,7 +80,8 @@ extension World {
         clients.written += 1
         let value = Array("v\(clients.written)".utf8) + [UInt8](repeating: 46, count: clients.dice.below(200))
         switch clients.dice.below(100) {
-        case 0..<45: return .write(.put(PutRequest(key: key(), value: value)))
+        case 0..<35: return .write(.put(PutRequest(key: key(), value: value)))
+        case 35..<45: return .write(chooseLeaseWork(value))
         case 45..<55: return .write(.deleteRange(DeleteRangeRequest(range: KeyRange(start: key(), end: .single))))
         case 55..<70:
             let target = key()
@@ -100,6 +101,19 @@ extension World {
                     ? KeyRange(start: key(), end: .single) : KeyRange(prefix: Array("k".utf8)))
             range.serializable = clients.dice.chance(0.2)
             return .read(range)
+        }
+    }
+
+    private func chooseLeaseWork(_ value: [UInt8]) -> Command {
+        let known = oracle.model.leases.keys.sorted().randomElement(using: &clients.dice) ?? 1
+        switch clients.dice.below(5) {
+        case 0: return .leaseGrant(id: Int64(clients.written), ttl: Int64(clients.dice.between(2, 12)))
+        case 1: return .leaseRevoke(known)
+        case 2: return .leaseRenew(known)
+        default:
+            var put = PutRequest(key: key(), value: value)
+            put.lease = known
+            return .put(put)
         }
     }
 

@@ -61,6 +61,11 @@ extension World {
             }
             guard process.replica?.raft.leader == raft.id else { return "member \(member.id) follows nobody" }
         }
+        guard oracle.model.leases.isEmpty else { return "leases are left" }
+        if let behind = watchers.first(where: { $0.next <= oracle.model.revision }) {
+            let place = behind.process.map { "m\($0.machine)" } ?? "nowhere"
+            return "a watch at \(place) waits for revision \(behind.next) of \(oracle.model.revision)"
+        }
         // A write of each member's clients, after all that happened. Those of a member that ended meanwhile are asked again.
         if probes.contains(where: { !$0.isAnswered && !$0.process.isAlive }) { probes = [] }
         if probes.isEmpty {

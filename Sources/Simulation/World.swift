@@ -24,6 +24,8 @@ package final class World: @unchecked Sendable {
         case end(SimulatedProcess, powerCut: Bool)
         case isolate(SimulatedProcess)
         case submit(ClientRequest)
+        case watch(Int)
+        case history(SimulatedProcess, HistoryRead)
         case ask(SimulatedProcess, writes: Bool)
         case changeMembership(SimulatedProcess)
         case loseTail(Int, laggards: [Int])
@@ -49,6 +51,7 @@ package final class World: @unchecked Sendable {
     var machines: [Machine] = []
     var network: Network
     var clients: Clients
+    var watchers: [SimulatedWatcher]
     var steward = Steward()
     /// Who was removed by a leader that nobody heard, until the next one is there.
     var rivalry: (leader: Int, removed: NodeID)?
@@ -87,6 +90,7 @@ package final class World: @unchecked Sendable {
         faultDice = Dice(seed: seed, purpose: "faults")
         network = Network(seed: seed, plan: plan)
         clients = Clients(seed: seed, plan: plan)
+        watchers = (0..<2).map { _ in SimulatedWatcher() }
     }
 
     /// Runs to the end, or to the first violation.
@@ -119,6 +123,7 @@ package final class World: @unchecked Sendable {
             if isFounder { start(number, founding: founding) }
         }
         for client in 0..<plan.clients { add(.request(client: client), after: dice.duration(mean: Self.second)) }
+        for number in watchers.indices { add(.watch(number), after: clients.dice.duration(mean: Self.second)) }
         if !plan.faults.isEmpty { add(.fault, after: faultDice.duration(mean: plan.faultNanoseconds)) }
         add(.operate, after: Self.second)
         add(.endFaults, after: plan.faultSeconds * Self.second)
@@ -147,6 +152,8 @@ package final class World: @unchecked Sendable {
         case .removed(let process): if process.isAlive { retire(process) }
         case .isolate(let process): isolate(process)
         case .submit(let request): submit(request)
+        case .watch(let number): watch(number)
+        case .history(let process, let read): whenAwake(process, action) { process.answer(read) }
         case .ask(let process, let writes): makeRequest(of: process, writes: writes)
         case .changeMembership(let process): changeMembership(process)
         case .loseTail(let machine, let laggards): loseTail(machine, laggards)

@@ -88,7 +88,7 @@ struct Daemon: Sendable {
                 // Everything acknowledged is on disk already, so leaving now loses nothing.
                 if case .signal = again.take(until: nil).first { _exit(0) }
             }
-            for listener in listeners { listener.close() }
+            for listener in listeners { listener.shutDown() }
             member.stop(quickly: false)
             logger.info("stopped")
         case .ended(.forgotten):
@@ -106,7 +106,7 @@ struct Daemon: Sendable {
             logger.notice("this member was removed from its fabric; it stops and will not start again as it was")
             ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")
             member.markRemoved()
-            for listener in listeners { listener.close() }
+            for listener in listeners { listener.shutDown() }
             member.stop(quickly: true)
         }
     }

@@ -17,6 +17,7 @@ import fcntl
 import glob
 import os
 import queue
+import secrets
 import shutil
 import signal
 import subprocess
@@ -143,6 +144,10 @@ def host_and_port(endpoint):
     return host, int(port)
 
 
+def same(found, wanted, of=""):
+    assert found == wanted, f"{of} {found!r}, not {wanted!r}"
+
+
 def wait_for(what, condition, seconds=10.0):
     """What `condition` returns once that is true."""
     end = time.monotonic() + seconds
@@ -213,6 +218,50 @@ class Running:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.process.stdin.close()
+
+
+def raised(kind, function, *words, **named):
+    try:
+        result = function(*words, **named)
+    except kind as error:
+        return error
+    raise AssertionError(f"{result!r} instead of {kind.__name__}")
+
+
+def prefix(name):
+    return f"python/{name}/{secrets.token_hex(4)}/"
+
+
+class Events:
+    """What an iterator of events brings, with a limit on the wait for each."""
+
+    def __init__(self, iterator):
+        self.queue = queue.Queue()
+        threading.Thread(target=self.pump, args=(iterator,), daemon=True).start()
+
+    def pump(self, iterator):
+        try:
+            for event in iterator:
+                self.queue.put(event)
+        except Exception as error:
+            self.queue.put(error)
+        self.queue.put(None)
+
+    def next(self, seconds=10):
+        try:
+            return self.queue.get(timeout=seconds)
+        except queue.Empty:
+            raise AssertionError(f"no event within {seconds} s") from None
+
+    def take(self, count):
+        return [self.next() for _ in range(count)]
+
+    def silent(self, seconds=0.2):
+        try:
+            event = self.queue.get(timeout=seconds)
+        except queue.Empty:
+            return
+        raise AssertionError(f"an event that should not be: {event}")
 
 
 def arguments(documentation):

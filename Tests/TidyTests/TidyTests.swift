@@ -17,7 +17,8 @@ import Testing
     static func files(under folder: String) -> [Source] {
         let base = root.appendingPathComponent(folder)
         let names = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
-        return names.filter { $0.hasSuffix(".swift") }.sorted().compactMap { name in
+        // What a generator wrote is as it wrote it.
+        return names.filter { $0.hasSuffix(".swift") && !$0.hasSuffix(".pb.swift") }.sorted().compactMap { name in
             guard let text = try? String(contentsOf: base.appendingPathComponent(name), encoding: .utf8) else {
                 return nil
             }
@@ -49,8 +50,11 @@ import Testing
             "API", "Bytes", "CSimulatedDisk", "Glibc", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile", "SQLite",
             "Storage", "Transport",
         ],
-        "HTTPServer": ["NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
-        "API": ["HTTPServer", "JSON", "MVCC", "Raft", "Replication", "Server", "NIOHTTP1", "Glibc"],
+        "HTTPServer": ["CNGHTTP2", "CZlib", "NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
+        "API": [
+            "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft", "Replication",
+            "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
+        ],
         "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
         "weft": [
             "API", "ArgumentParser", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",

@@ -1,0 +1,159 @@
+internal import EtcdProto
+internal import HTTPServer
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Server
+internal import SwiftProtobuf
+
+/// etcd's services over gRPC: the same handlers as the gateway's, another encoding.
+struct GRPCService: Sendable {
+    let member: RunningMember
+
+    func respond(to call: GRPCCall) async -> GRPCStatus {
+        do throws(APIError) {
+            try await answer(call)
+            return .ok
+        } catch {
+            return GRPCStatus(code: error.code.rawValue, message: error.message)
+        }
+    }
+
+    private func answer(_ call: GRPCCall) async throws(APIError) {
+        let parts = call.path.split(separator: "/")
+        guard parts.count == 2 else { throw APIError(.unimplemented, "malformed method name: \(call.path)") }
+        let method = parts[1]
+        let isKnown =
+            switch parts[0] {
+            case "etcdserverpb.KV": try await answerKV(method, call)
+            case "etcdserverpb.Lease": try await answerLease(method, call)
+            case "etcdserverpb.Watch": try await answerWatch(method, call)
+            case "etcdserverpb.Cluster": try await answerCluster(method, call)
+            case "etcdserverpb.Maintenance": try await answerMaintenance(method, call)
+            case "etcdserverpb.Auth": try await answerAuth(method, call)
+            case "v3lockpb.Lock": try await answerLock(method, call)
+            case "v3electionpb.Election": try await answerElection(method, call)
+            case "grpc.health.v1.Health": try await answerHealth(method, call)
+            default: throw APIError(.unimplemented, "unknown service \(parts[0])")
+            }
+        if !isKnown { throw APIError(.unimplemented, "unknown method \(method) for service \(parts[0])") }
+    }
+
+    // MARK: - Calls
+
+    /// Answers one request with one answer.
+    func unary<Request: SwiftProtobuf.Message, Answer: SwiftProtobuf.Message>(
+        _ call: GRPCCall, _ body: (Request) async throws(APIError) -> Answer
+    ) async throws(APIError) -> Bool {
+        guard let request: Request = try await receive(call) else {
+            throw APIError(.internal, "the call holds no request")
+        }
+        try await send(try await body(request), call)
+        return true
+    }
+
+    /// The next request of a stream.
+    func receive<Request: SwiftProtobuf.Message>(_ call: GRPCCall) async throws(APIError) -> Request? {
+        let bytes: [UInt8]?
+        do throws(CancellationError) { bytes = try await call.receive() } catch { throw Self.cancelled }
+        guard let bytes else { return nil }
+        do {
+            return try Request(serializedBytes: bytes)
+        } catch {
+            throw APIError(.internal, "grpc: error unmarshalling request: \(error)")
+        }
+    }
+
+    func send(_ answer: some SwiftProtobuf.Message, _ call: GRPCCall) async throws(APIError) {
+        let bytes: [UInt8]
+        do {
+            bytes = try answer.serializedBytes()
+        } catch {
+            throw APIError(.internal, "the answer cannot be encoded: \(error)")
+        }
+        do throws(CancellationError) { try await call.send(bytes) } catch { throw Self.cancelled }
+    }
+
+    private static let cancelled = APIError(.cancelled, "context canceled")
+
+    // MARK: - Headers
+
+    func header(revision: Int64? = nil, term: Term? = nil) -> Etcdserverpb_ResponseHeader {
+        Etcdserverpb_ResponseHeader(
+            ResponseHeader(
+                clusterID: member.clusterID, memberID: member.id, revision: revision ?? member.revision,
+                term: term ?? member.status.term))
+    }
+
+    func header(_ applied: Applied) -> Etcdserverpb_ResponseHeader {
+        header(revision: applied.revision, term: applied.term)
+    }
+}
+
+// MARK: - KV
+
+extension GRPCService {
+    fileprivate func answerKV(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
+        switch method {
+        case "Range": try await unary(call, range)
+        case "Put": try await unary(call, put)
+        case "DeleteRange": try await unary(call, deleteRange)
+        case "Txn": try await unary(call, txn)
+        case "Compact": try await unary(call, compact)
+        default: false
+        }
+    }
+
+    private func range(_ message: Etcdserverpb_RangeRequest) async throws(APIError) -> Etcdserverpb_RangeResponse {
+        let request = try RangeRequest(message)
+        let (result, term) = try await member.kv { member throws(ServerError) in
+            try member.check { limits throws(MVCCError) in try limits.check(request) }
+            return try await member.range(request)
+        }
+        return Etcdserverpb_RangeResponse(result, header(revision: result.revision, term: term))
+    }
+
+    private func put(_ message: Etcdserverpb_PutRequest) async throws(APIError) -> Etcdserverpb_PutResponse {
+        let request = PutRequest(message)
+        let applied = try await member.kv { member throws(ServerError) in
+            try member.check { limits throws(MVCCError) in try limits.check(request) }
+            member.metrics.puts.add()
+            return try await member.propose(.put(request))
+        }
+        guard case .put(let previous) = applied.result else { preconditionFailure("a put without its result") }
+        return Etcdserverpb_PutResponse(previous, header(applied))
+    }
+
+    private func deleteRange(
+        _ message: Etcdserverpb_DeleteRangeRequest
+    ) async throws(APIError) -> Etcdserverpb_DeleteRangeResponse {
+        let request = DeleteRangeRequest(message)
+        let applied = try await member.kv { member throws(ServerError) in
+            try member.check { limits throws(MVCCError) in try limits.check(request) }
+            member.metrics.deletes.add()
+            return try await member.propose(.deleteRange(request))
+        }
+        guard case .deleteRange(let deleted, let previous) = applied.result else {
+            preconditionFailure("a deletion without its result")
+        }
+        return Etcdserverpb_DeleteRangeResponse(deleted, previous, header(applied))
+    }
+
+    private func txn(_ message: Etcdserverpb_TxnRequest) async throws(APIError) -> Etcdserverpb_TxnResponse {
+        let request = try TxnRequest(message)
+        let applied = try await member.kv { member throws(ServerError) in try await member.txn(request) }
+        guard case .txn(let result) = applied.result else { preconditionFailure("a txn without its result") }
+        return Etcdserverpb_TxnResponse(result, revision: applied.revision, header(applied))
+    }
+
+    private func compact(
+        _ message: Etcdserverpb_CompactionRequest
+    ) async throws(APIError) -> Etcdserverpb_CompactionResponse {
+        let applied = try await member.kv { member throws(ServerError) in
+            try await member.propose(.compact(revision: message.revision))
+        }
+        var answer = Etcdserverpb_CompactionResponse()
+        answer.header = header(applied)
+        return answer
+    }
+}
