@@ -9,7 +9,7 @@ internal import Server
 extension GRPCService {
     func answerWatch(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
         guard method == "Watch" else { return false }
-        let stream = WatchStream(requiresLeader: call.headers.first(name: "hasleader") == "true")
+        let stream = try member.makeWatchStream(requiresLeader: call.headers.first(name: "hasleader") == "true")
         defer { member.close(stream) }
         // Ended with this function, whatever ends it.
         async let asking = ask(call, stream)

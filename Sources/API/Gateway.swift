@@ -11,7 +11,7 @@ struct Gateway: Sendable {
     let member: RunningMember
 
     /// RPCs of etcd that weft does not have yet.
-    private static let later: Set<Substring> = ["/v3/maintenance/downgrade"]
+    private static let later: Set<Substring> = ["/v3/maintenance/downgrade", "/v3/maintenance/snapshot"]
 
     func respond(to request: HTTPRequest) async -> HTTPResponse {
         do throws(APIError) {

@@ -58,7 +58,7 @@ extension Gateway {
     private func watch(
         _ requests: [GatewayObject], requiresLeader: Bool, _ writer: GatewayWriter
     ) async throws(APIError) {
-        let stream = WatchStream(requiresLeader: requiresLeader)
+        let stream = try member.makeWatchStream(requiresLeader: requiresLeader)
         defer { member.close(stream) }
         for request in requests { try ask(request, stream) }
         while true {

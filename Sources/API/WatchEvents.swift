@@ -12,6 +12,12 @@ extension RunningMember {
     /// etcd's `maxRequestBytes` with what surrounds it: larger answers are split for those who can bear it.
     private static let fragmentBytes = 1_572_864
 
+    /// - Parameter requiresLeader: it ends, or is not begun, while there is no leader.
+    func makeWatchStream(requiresLeader: Bool) throws(APIError) -> WatchStream {
+        if requiresLeader, status.leader == nil { throw APIError(WatchEnd.noLeader) }
+        return WatchStream(requiresLeader: requiresLeader)
+    }
+
     /// The events of one answer, with what was before where that is wanted; several parts where that is allowed.
     func parts(of changes: [KeyValue], _ request: WatchRequest) async throws(APIError) -> [[WatchEvent]] {
         var events = changes.map { WatchEvent(change: $0) }

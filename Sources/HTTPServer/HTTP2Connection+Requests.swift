@@ -34,6 +34,10 @@ extension HTTP2Connection {
             session?.reset(stream: id, .refusedStream)
             return
         }
+        guard !stream.method.isEmpty, stream.path.hasPrefix("/") || stream.path == "*" else {
+            session?.reset(stream: id, .protocolError)
+            return
+        }
         stream.isGRPC = GRPCWire.isGRPC(contentType: stream.contentType)
         if stream.isGRPC { begin(call: stream) } else { begin(request: stream) }
         if outboundBytes > limits.connectionBytesMax, !stream.isOver { refuseForMemory(stream) }

@@ -4,6 +4,7 @@ internal import NIOCore
 /// Why a stream or a connection ends (RFC 9113, section 7).
 enum HTTP2Code: UInt32 {
     case noError = 0
+    case protocolError = 1
     case refusedStream = 7
     case cancel = 8
     case enhanceYourCalm = 11
@@ -39,6 +40,8 @@ final class HTTP2Session {
         // Windows are given back as the bytes are used.
         nghttp2_option_set_no_auto_window_update(options, 1)
         nghttp2_option_set_no_closed_streams(options, 1)
+        // etcdctl 3.4 sends a scheme within :authority, which nghttp2's own checks of messages do not let through.
+        nghttp2_option_set_no_http_messaging(options, 1)
         nghttp2_option_set_max_outbound_ack(options, Self.acknowledgementsMax)
         nghttp2_option_set_stream_reset_rate_limit(
             options, UInt64(clamping: limits.resetsMax), UInt64(clamping: limits.resetsPerSecond))

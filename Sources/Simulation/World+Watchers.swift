@@ -14,12 +14,12 @@ final class SimulatedWatcher {
 extension World {
     /// Takes what a watcher was told, compares it, and finds it another member when its own is gone.
     func watch(_ number: Int) {
-        let mean = isTroubled ? 3 * plan.thinkNanoseconds : min(3 * plan.thinkNanoseconds, Self.second)
+        let mean = min(3 * plan.thinkNanoseconds, isTroubled ? 5 * Self.second : Self.second)
         defer { if !isOver { add(.watch(number), after: clients.dice.duration(mean: mean)) } }
         let watcher = watchers[number]
         if let process = watcher.process, process.isAlive, machines[process.machine].pausedUntil > now { return }
         guard let process = watcher.process, process.isAlive, let stream = watcher.stream,
-            isTroubled ? !clients.dice.chance(0.02) : isMember(process)
+            !process.isWitness, isTroubled ? !clients.dice.chance(0.02) : isMember(process)
         else { return beginWatching(watcher) }
         // One that does not look for a while falls behind.
         if clients.dice.chance(0.1) { return }

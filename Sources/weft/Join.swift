@@ -263,8 +263,9 @@ struct Joining {
         var text =
             "the fabric's leader did not reach this machine at \(settings.server.advertisedPeerURLs.joined(separator: ",")) in \(timeoutSeconds) s. Check the address and firewalls between the machines, and run the command again."
         do {
-            _ = try await client.call("/v3/cluster/member/remove") { $0.field("ID", member.id) }
+            // Stopped first, it does not hear of its own removal, which ends other members well.
             member.stop(quickly: true)
+            _ = try await client.call("/v3/cluster/member/remove") { $0.field("ID", member.id) }
             try directory.clear()
         } catch {
             text +=

@@ -166,7 +166,8 @@ def watch(at):
         # This client reads each chunk of the answer as one message.
         iterator, cancel = client.watch_prefix(keys, start_revision=revision)
         past = Events(iterator)
-        same([seen(event) for event in past.take(2)], [("put", keys + "a", "1", revision), ("put", keys + "b", "1", revision + 1)])
+        same([seen(event) for event in past.take(2)],
+             [("put", keys + "a", "1", revision), ("put", keys + "b", "1", revision + 1)])
         iterator, stop = client.watch(keys + "a", prev_kv=True)
         events = Events(iterator)
         for n in range(3):
@@ -254,7 +255,8 @@ def election(at):
                       for chunk in stream.iter_content(chunk_size=None))
     same(observed.next(), "one")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        campaign = pool.submit(at.post, "/election/campaign", at.clients[-1], name=coded(name), lease=two.id, value=coded("two"))
+        campaign = pool.submit(at.post, "/election/campaign", at.clients[-1], name=coded(name), lease=two.id,
+                               value=coded("two"))
         wait_for("two candidates", lambda: len(at.first.get_prefix(name)) == 2)
         at.post("/election/proclaim", leader=leader, value=coded("one again"))
         same(observed.next(), "one again")

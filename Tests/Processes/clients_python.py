@@ -4,7 +4,7 @@
     clients_python.py WHERE [--only NAME]
 
 WHERE is as in clients.py. Each case has keys of its own. Revisions are computed from the one a case begins at, so nobody
-else may write meanwhile.
+else may write meanwhile. One case is left out for `etcd`, which fails it: pings on a connection with no call open.
 """
 import concurrent.futures
 import hashlib
@@ -122,7 +122,8 @@ def transaction(at):
             (t.create(a) < created, False), (t.mod(a) == created + 1, True), (t.mod(a) != created + 1, False),
             (t.version(none) == 0, True), (t.create(none) > 0, False), (t.value(none) == "", False),
             # Of a range, every key must hold; of none, any does.
-            (t.mod(keys, range_end=keys + "\xff") == created + 1, True), (t.mod(keys, range_end=keys + "\xff") > created + 1, False)):
+            (t.mod(keys, range_end=keys + "\xff") == created + 1, True),
+            (t.mod(keys, range_end=keys + "\xff") > created + 1, False)):
         same(at.first.transaction([compare], [t.get(a)], [])[0], holds, str(compare))
     done, answers = at.first.transaction(
         [t.version(a) > 0, t.value(a) == "2"],
@@ -179,7 +180,8 @@ def many_at_once(at):
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(lambda n: at.first.put(f"{keys}{n:04}", str(n) * 100).header.revision, range(600)))
         same(len(set(answers)), 600)
-        same(sum(pool.map(lambda n: at.clients[n % len(at.clients)].get(f"{keys}{n:04}")[0] == b"%d" % n * 100, range(600))), 600)
+        values = list(pool.map(lambda n: at.clients[n % len(at.clients)].get(f"{keys}{n:04}")[0], range(600)))
+    same(values, [b"%d" % n * 100 for n in range(600)])
     at.first.delete_prefix(keys)
 
 
@@ -292,7 +294,8 @@ def watch_prefix_with_history(at):
         event = events.next()
         same((shape(event), event.prev_key), (("put", keys + "b", "1", revision + 1), b""))
         event = events.next()
-        same((shape(event), event.prev_value, event.prev_mod_revision), (("put", keys + "a", "2", revision + 2), b"1", revision))
+        same((shape(event), event.prev_value, event.prev_mod_revision),
+             (("put", keys + "a", "2", revision + 2), b"1", revision))
         new = client.delete(keys + "a", return_response=True).header.revision
         event = events.next()
         same((shape(event), event.prev_value, event.create_revision), (("delete", keys + "a", "", new), b"2", 0))

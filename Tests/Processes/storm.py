@@ -529,7 +529,8 @@ class Storm:
         report.check("nothing went wrong on the way", not self.faults, "; ".join(self.faults[:5]))
         ops = [op for writer in self.writers for op in writer.ops]
         answered = sum(op.revision is not None for op in ops)
-        report.check("writes go on", answered > (50 if self.disturbed else 0.9 * len(ops)), f"{answered} of {len(ops)} were answered")
+        report.check("writes go on", answered > (50 if self.disturbed else 0.9 * len(ops)),
+                     f"{answered} of {len(ops)} were answered")
         report.run(f"{answered} of {len(ops)} writes were answered, and each is in the record at its revision, whole, once",
                    self.check_record, ops)
         for stream in self.streams:
