@@ -54,9 +54,9 @@ package struct WatchHub {
         var watchers: [ObjectIdentifier: Watcher] = [:]
     }
 
-    private static let ringBytesMax = 32 << 20
     private static let portionBytes = 1 << 20
     private var ring: WatchRing
+    private let ringBytesMax: Int
     private var compactRevision: Int64
     private var streams: [ObjectIdentifier: StreamRecord] = [:]
     private var byKey: [[UInt8]: Group] = [:]
@@ -68,13 +68,16 @@ package struct WatchHub {
 
     /// - Parameters:
     ///   - revision: the state's.
+    ///   - ringBytesMax: the newest changes that are kept in memory, those beyond what must be.
     ///   - read: has a history read; the answer comes to `take`.
     package init(
-        revision: Int64, compactRevision: Int64, progressNanoseconds: UInt64, read: @escaping (HistoryRead) -> Void
+        revision: Int64, compactRevision: Int64, progressNanoseconds: UInt64, ringBytesMax: Int = 32 << 20,
+        read: @escaping (HistoryRead) -> Void
     ) {
-        ring = WatchRing(revision: revision, bytesMax: Self.ringBytesMax)
+        ring = WatchRing(revision: revision, bytesMax: ringBytesMax)
         self.compactRevision = compactRevision
         self.progressNanoseconds = progressNanoseconds
+        self.ringBytesMax = ringBytesMax
         self.read = read
     }
 
@@ -131,7 +134,7 @@ package struct WatchHub {
     package mutating func replace(revision: Int64, compactRevision: Int64) {
         let before = ring.last
         self.compactRevision = compactRevision
-        ring = WatchRing(revision: revision, bytesMax: Self.ringBytesMax)
+        ring = WatchRing(revision: revision, bytesMax: ringBytesMax)
         for record in streams.values {
             for watcher in record.watchers.values {
                 if watcher.isSynced {

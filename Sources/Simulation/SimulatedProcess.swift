@@ -84,7 +84,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         view = disk.store.view()
         hub = WatchHub(
             revision: disk.store.meta.revision, compactRevision: disk.store.meta.compactRevision,
-            progressNanoseconds: 5 * World.second
+            progressNanoseconds: 5 * World.second, ringBytesMax: 2000
         ) { [unowned self] read in
             self.world.add(.history(self, read), after: self.world.laneDelay())
         }

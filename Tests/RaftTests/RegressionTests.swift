@@ -241,6 +241,29 @@ import Testing
         #expect(whole.takeReady().missing == nil)
     }
 
+    @Test("A witness gets its vote when all that keep state have what it does not")
+    func witnessAfterAnImage() {
+        var network = elected([1, 2, 3])
+        network.cut = [[1, 3]]
+        for n in 0..<5 { network.propose("\(n)", at: 1) }
+        network.settle()
+        network.post(.change(requestID: 1, .add(Member(id: 4, role: .joiningWitness, peerURLs: ["http://n4"]))), to: 1)
+        network.settle()
+        guard var raft = network.hosts[1]?.raft else { return }
+        // As if the witness had begun with an image that 3 does not reach yet.
+        let place = raft.leadership?.place(of: 4) ?? 0
+        raft.leadership?.peers[place].progress = Progress(match: raft.log.lastIndex, next: raft.log.lastIndex + 1)
+        raft.leadership?.peers[place].progress.becomeReplicating()
+        raft.leadership?.peers[place].progress.recentlyActive = true
+        raft.leadership?.peers[place].progress.firstMatch = raft.log.lastIndex
+        raft.promoteCaughtUp()
+        #expect(raft.configuration[4]?.role == .joiningWitness)
+        let behind = raft.leadership?.place(of: 3) ?? 0
+        _ = raft.leadership?.peers[behind].progress.noteMatch(raft.log.lastIndex)
+        raft.promoteCaughtUp()
+        #expect(raft.configuration[4]?.role == .witness)
+    }
+
     @Test("A recovering member is told again and again up to where all is committed")
     func recoveryIsToldAgain() {
         var network = elected()

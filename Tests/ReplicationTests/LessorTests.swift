@@ -1,0 +1,71 @@
+import Testing
+
+@testable import MVCC
+@testable import Replication
+
+@Suite struct LessorTests {
+    private static let second: UInt64 = 1_000_000_000
+    private let table = LeaseTable([], [])
+
+    private func lease(_ id: Int64, ttl: Int64, generation: Int64 = 1) -> Lease {
+        Lease(id: id, ttl: ttl, remaining: ttl, generation: generation)
+    }
+
+    private func begin(_ lessor: inout Lessor, _ lease: Lease, at now: UInt64) {
+        table.put(lease)
+        lessor.handle([.begun(lease)], now: now)
+    }
+
+    /// Ticks every 100 ms; answers when, in seconds, each lease was proposed to end.
+    private func run(
+        _ lessor: inout Lessor, from start: UInt64, to end: UInt64, leading term: UInt64? = 5
+    ) -> [Int64: Double] {
+        var ended: [Int64: Double] = [:]
+        for now in stride(from: start, through: end, by: 100_000_000) {
+            for case .leaseExpire(let leaderTerm, let marks) in lessor.tick(now: now, leading: term) {
+                #expect(leaderTerm == term)
+                for mark in marks { ended[mark.id] = ended[mark.id] ?? Double(now) / 1e9 }
+            }
+        }
+        return ended
+    }
+
+    @Test("A lease ends after its seconds, soon, and one that is renewed does not")
+    func expiry() {
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        begin(&lessor, lease(1, ttl: 5), at: 0)
+        begin(&lessor, lease(2, ttl: 5), at: 0)
+        #expect(run(&lessor, from: 0, to: 4 * Self.second).isEmpty)
+        begin(&lessor, lease(2, ttl: 5, generation: 2), at: 4 * Self.second)
+        let ended = run(&lessor, from: 4 * Self.second, to: 12 * Self.second)
+        #expect((5.0...6.2).contains(ended[1] ?? 0) && (9.0...10.2).contains(ended[2] ?? 0))
+    }
+
+    @Test("Time in which the process stood still does not count")
+    func pauses() {
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        begin(&lessor, lease(1, ttl: 10), at: 0)
+        #expect(run(&lessor, from: 0, to: 2 * Self.second).isEmpty)
+        let ended = run(&lessor, from: 62 * Self.second, to: 80 * Self.second)
+        #expect((69.0...71.5).contains(ended[1] ?? 0))
+    }
+
+    @Test("A follower ends nothing; who becomes leader gives clients time to be heard again")
+    func leaders() {
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        begin(&lessor, lease(1, ttl: 3), at: 0)
+        #expect(run(&lessor, from: 0, to: 8 * Self.second, leading: nil).isEmpty)
+        let ended = run(&lessor, from: 8 * Self.second, to: 15 * Self.second, leading: 7)
+        #expect((10.0...12.2).contains(ended[1] ?? 0))
+    }
+
+    @Test("An age that a leader wrote down counts after a restart")
+    func ages() {
+        var aged = lease(1, ttl: 100)
+        aged.remaining = 4
+        let table = LeaseTable([aged], [])
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        let ended = run(&lessor, from: 0, to: 8 * Self.second)
+        #expect((4.0...5.2).contains(ended[1] ?? 0))
+    }
+}
