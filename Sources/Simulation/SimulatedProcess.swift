@@ -97,6 +97,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     var hasLogUnderWay: Bool { !logBatch.isEmpty || !logMail.isEmpty || isReplacing }
     private var isReplacing = false
 
+    /// How long others wait for a leader before they elect one.
+    var electionMilliseconds: Int { (replica?.raft.electionTicks ?? 0) * settings.heartbeatMilliseconds }
+
     /// The first round of consensus.
     func begin() {
         if let raft = replica?.raft {

@@ -182,12 +182,15 @@ extension World {
 
     private func pause(_ number: Int) {
         let duration = min(faultDice.duration(mean: 4 * Self.second), 60 * Self.second)
-        machines[number].pausedUntil = now + duration
+        if number == leader?.machine, plan.faults.contains(.partition), faultDice.chance(0.6) {
+            return putToSleep(number, atLeast: duration)
+        }
+        standStill(number, for: duration)
+        if let process = machines[number].process { ask(process, within: duration + Self.second) }
+    }
+
+    func standStill(_ number: Int, for duration: UInt64) {
+        machines[number].pausedUntil = max(machines[number].pausedUntil, now + duration)
         say("m\(number) stands still for \(duration / 1_000_000) ms")
-        guard let process = machines[number].process else { return }
-        ask(process, within: duration + Self.second)
-        // What others say while it stands still it may never hear.
-        guard plan.faults.contains(.partition), faultDice.chance(0.5) else { return }
-        add(.isolate(process), after: faultDice.next() % (4 * plan.linkNanoseconds))
     }
 }

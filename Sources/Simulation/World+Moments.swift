@@ -92,7 +92,7 @@ extension World {
             default: break
             }
         }
-        if faultDice.chance(0.3) {
+        if faultDice.chance(0.6) {
             add(.ask(process, writes: false), after: 0)
             add(.ask(process, writes: true), after: soon)
         }
@@ -203,6 +203,23 @@ extension World {
         cut(machines.map { $0.number == leader.machine ? 1 : 0 })
         add(.lift(.partition), after: faultDice.duration(mean: 3 * Self.second))
         ask(leader, within: 2 * Self.second)
+    }
+
+    /// First, a leader stands still: it finds what was on its way later, but nothing that is said from now on. It is asked
+    /// what it knows just before it goes on, when another leads and has written.
+    func putToSleep(_ number: Int, atLeast duration: UInt64) {
+        guard let process = machines[number].process else { return }
+        let election = UInt64(process.electionMilliseconds) * 1_000_000
+        let sleep = max(duration, 3 * election + 8 * plan.linkNanoseconds)
+        standStill(number, for: sleep)
+        add(.cutOff(process), after: plan.linkNanoseconds * 5 / 2)
+        add(.lift(.partition), after: sleep + election)
+        for _ in 0..<4 { add(.ask(process, writes: false), after: sleep - faultDice.next() % (election / 2)) }
+    }
+
+    /// Then nobody hears it, nor it anybody.
+    func cutOff(_ process: SimulatedProcess) {
+        if process.isAlive, isTroubled { cut(machines.map { $0.number == process.machine ? 1 : 0 }) }
     }
 
     /// First, a leader of an even number of voters removes one, and nobody hears of it (the bug of 2015).

@@ -23,6 +23,7 @@ package final class World: @unchecked Sendable {
         case start(machine: Int)
         case end(SimulatedProcess, powerCut: Bool)
         case isolate(SimulatedProcess)
+        case cutOff(SimulatedProcess)
         case submit(ClientRequest)
         case watch(Int)
         case history(SimulatedProcess, HistoryRead)
@@ -151,6 +152,7 @@ package final class World: @unchecked Sendable {
         case .chunk(let transfer): advance(transfer)
         case .removed(let process): if process.isAlive { retire(process) }
         case .isolate(let process): isolate(process)
+        case .cutOff(let process): cutOff(process)
         case .submit(let request): submit(request)
         case .watch(let number): watch(number)
         case .history(let process, let read): whenAwake(process, action) { process.answer(read) }
