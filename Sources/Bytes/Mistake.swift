@@ -5,7 +5,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     case votesBeforeSync, forgetsVotes, asksForVotesBeforeOwnIsSaved, votesForShorterLogs, countsVotesTwice
     // Replication
     case acknowledgesBeforeSync, commitsOlderTermsByCounting, ignoresPreviousTerm, commitsBeyondWhatIsShared
-    case commitsBeyondWhatWasSent, believesOldAcknowledgements, appliesBeforeSync
+    case believesOldAcknowledgements, appliesBeforeSync
     // Membership
     case countsLearners, changesBeforeOwnTermIsCommitted, changesTwiceAtOnce, keepsCutConfigurations
     case keepsConfigurationAtSnapshot, needsOneMajorityOfTwo, leavesJointEarly
@@ -32,7 +32,6 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .commitsOlderTermsByCounting: "commits entries of older terms by counting (P figure 8)"
         case .ignoresPreviousTerm: "takes entries without comparing the term before them"
         case .commitsBeyondWhatIsShared: "heartbeats carry the commit index to those whose logs may differ"
-        case .commitsBeyondWhatWasSent: "commits to the end of the own log, not to the last entry received"
         case .believesOldAcknowledgements: "what was on its way to the disk counts though it was cut off since"
         case .appliesBeforeSync: "applies committed entries that are not on the own disk"
         case .countsLearners: "learners count in quorums"

@@ -166,7 +166,7 @@ extension Raft {
             append(Array(entries[fresh...]))
         }
         // 5. commitIndex = min(leaderCommit, index of last new entry)
-        commit = max(commit, min(leaderCommit, makes(.commitsBeyondWhatWasSent) ? log.lastIndex : lastNew))
+        commit = max(commit, min(leaderCommit, lastNew))
         noteRecovery(through: lastNew, leaderCommit, knownEpoch)
         reply(.matched(lastNew), to: sender)
     }

@@ -21,6 +21,7 @@ package final class Applier<Shell: ReplicationShell> {
     /// What the newest frozen memtable completes.
     private var frozenIndex: Index
     private var lessor: Lessor
+    private var compactor: AutoCompactor
     /// What watchers were told of last.
     private var compactRevision: Int64 = 0
     /// The revision that the newest frozen memtable completes.
@@ -34,6 +35,7 @@ package final class Applier<Shell: ReplicationShell> {
         frozenRevision = store.meta.revision
         isWitness = store.meta.members.isWitness(shell.identity.memberID)
         lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
+        compactor = AutoCompactor(shell.settings.autoCompaction, now: shell.now)
     }
 
     private var store: KeyValueStore {
@@ -173,14 +175,19 @@ package final class Applier<Shell: ReplicationShell> {
         if isOld, store.meta.appliedIndex > frozenIndex { freeze() }
     }
 
-    /// Proposes what a leader has to about leases.
+    /// Proposes what a leader has to because time has passed.
     private func keepTime(leading term: Term?) {
-        for command in lessor.tick(now: shell.now, leading: term) {
-            let id = shell.makeRequestID()
-            let proposal = Proposal(
-                id: id, kind: .command, payload: CommandEnvelope.encode(command, requestID: id))
-            shell.post(ConsensusWork.propose(proposal, deadline: shell.now + Self.patienceNanoseconds))
-        }
+        for command in lessor.tick(now: shell.now, leading: term) { propose(command) }
+        let old = compactor.tick(
+            now: shell.now, isLeading: term != nil, revision: store.meta.revision,
+            compactRevision: store.meta.compactRevision)
+        if let old { propose(.compact(revision: old)) }
+    }
+
+    private func propose(_ command: Command) {
+        let id = shell.makeRequestID()
+        let proposal = Proposal(id: id, kind: .command, payload: CommandEnvelope.encode(command, requestID: id))
+        shell.post(ConsensusWork.propose(proposal, deadline: shell.now + Self.patienceNanoseconds))
     }
 
     private func freeze() {

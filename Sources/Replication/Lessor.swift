@@ -6,7 +6,7 @@ internal import Raft
 /// So nothing ends early whatever leaders come and go, and what is left of a lease survives them.
 struct Lessor {
     private static let second: UInt64 = 1_000_000_000
-    private static let expiriesMax = 1000
+    private static let marksMax = 1000
     /// Longer is for ever: 285 years.
     private static let ttlMax: Int64 = 9_000_000_000
     /// An expiry that did not come to be is proposed again after so many seconds.
@@ -21,6 +21,7 @@ struct Lessor {
     private var leadingTerm: Term?
     private let tickNanoseconds: UInt64
     private let graceNanoseconds: UInt64
+    private let agingSecondsMin: Int64
 
     /// Begins with all leases as new as the state says.
     init(_ leases: LeaseTable, now: UInt64, settings: ReplicationSettings) {
@@ -28,6 +29,7 @@ struct Lessor {
         lastTick = now
         nextSecond = now / Self.second
         tickNanoseconds = UInt64(settings.heartbeatMilliseconds) * 1_000_000
+        agingSecondsMin = settings.leaseAgingSecondsMin
         graceNanoseconds = 2 * UInt64(settings.electionMilliseconds) * 1_000_000
         leases.adjust { _, lease in Self.end(of: lease, from: now) }
         plan()
@@ -40,9 +42,16 @@ struct Lessor {
     private mutating func plan() {
         agenda = [:]
         for id in leases.ids {
-            if let time = leases.time(of: id) { note(id, at: time.deadline) }
+            if let time = leases.time(of: id) { note(time.lease, endingAt: time.deadline) }
         }
     }
+
+    /// Has a lease looked at when it ends, or before if it should be written down by then how much is left.
+    private mutating func note(_ lease: Lease, endingAt deadline: UInt64) {
+        note(lease.id, at: min(deadline, lastTick + UInt64(agingStep(of: lease)) * Self.second))
+    }
+
+    private func agingStep(of lease: Lease) -> Int64 { max(agingSecondsMin, lease.ttl / 10) }
 
     private mutating func note(_ id: Int64, at deadline: UInt64) {
         agenda[max(deadline / Self.second + 1, nextSecond), default: []].append(id)
@@ -56,12 +65,13 @@ struct Lessor {
                 let deadline = Self.end(of: lease, from: now)
                 leases.setDeadline(deadline, of: lease.id)
                 // A renewed lease is found at its earlier end.
-                if !isKnown { note(lease.id, at: deadline) }
+                if !isKnown { note(lease, endingAt: deadline) }
             case .aged(let lease):
                 guard let known = leases.time(of: lease.id)?.deadline else { continue }
                 let deadline = min(known, Self.end(of: lease, from: now))
                 leases.setDeadline(deadline, of: lease.id)
-                if deadline < known { note(lease.id, at: deadline) }
+                // A little later is no matter; otherwise every step would have it looked at once more.
+                if deadline + Self.second < known { note(lease, endingAt: deadline) }
             case .ended: break
             }
         }
@@ -80,7 +90,7 @@ struct Lessor {
             leases.adjust { deadline, _ in max(deadline, grace) }
         }
         leadingTerm = term
-        var due: [Lease.Mark] = []
+        var due = Due()
         let second = now / Self.second
         while nextSecond <= second {
             let ids = agenda.removeValue(forKey: nextSecond) ?? []
@@ -88,16 +98,30 @@ struct Lessor {
             for id in ids { look(at: id, now: now, &due) }
         }
         guard let term else { return [] }
-        return stride(from: 0, to: due.count, by: Self.expiriesMax).map { start in
-            .leaseExpire(term: term, Array(due[start..<min(start + Self.expiriesMax, due.count)]))
-        }
+        return Self.batches(due.ended).map { .leaseExpire(term: term, $0) } + Self.batches(due.aged).map(Command.leaseAge)
     }
 
-    private mutating func look(at id: Int64, now: UInt64, _ due: inout [Lease.Mark]) {
+    private struct Due {
+        var ended: [Lease.Mark] = []
+        /// Of these it is written down how much is left: a fabric that starts again goes on from there.
+        var aged: [Lease.Mark] = []
+    }
+
+    private static func batches(_ marks: [Lease.Mark]) -> [[Lease.Mark]] {
+        stride(from: 0, to: marks.count, by: marksMax).map { Array(marks[$0..<min($0 + marksMax, marks.count)]) }
+    }
+
+    private mutating func look(at id: Int64, now: UInt64, _ due: inout Due) {
         guard let (deadline, lease) = leases.time(of: id) else { return }
-        guard deadline <= now else { return note(id, at: deadline) }
-        due.append(Lease.Mark(id: id, generation: lease.generation))
-        note(id, at: now + Self.retrySeconds * Self.second)
+        guard deadline > now else {
+            due.ended.append(Lease.Mark(id: id, generation: lease.generation))
+            return note(id, at: now + Self.retrySeconds * Self.second)
+        }
+        let left = Int64((deadline - now + Self.second - 1) / Self.second)
+        if lease.remaining - left >= agingStep(of: lease) {
+            due.aged.append(Lease.Mark(id: id, generation: lease.generation, remaining: left))
+        }
+        note(lease, endingAt: deadline)
     }
 
     private mutating func shift(by nanoseconds: UInt64) {

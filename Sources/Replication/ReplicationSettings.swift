@@ -12,6 +12,11 @@ package struct ReplicationSettings: Sendable {
     package var memtableBytesMax = 16 << 20
     /// Age of changes in memory at which they are.
     package var memtableMillisecondsMax: UInt64 = 5000
+    /// Bytes in use of `kv.db` at which puts are refused.
+    package var quotaBytes: Int64 = 2 << 30
+    package var autoCompaction = AutoCompaction.off
+    /// How much is left of a lease is written down in steps of a tenth of it, and no more often than this.
+    package var leaseAgingSecondsMin: Int64 = 60
 
     package init() {}
 

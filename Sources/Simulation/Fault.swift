@@ -25,6 +25,7 @@ package enum Fault: String, CaseIterable, Sendable {
     case membership, transfer, compaction
     case busySnapshots = "busy-snapshots"
     case rivalChanges = "rival-changes"
+    case overtaking
 
     package var layer: String {
         switch self {
@@ -35,7 +36,7 @@ package enum Fault: String, CaseIterable, Sendable {
             "disk"
         case .drift, .freeze: "clock"
         case .crash, .quickRestart, .pause, .wipe: "process"
-        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges: "control"
+        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking: "control"
         }
     }
 
@@ -73,6 +74,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .transfer: "the lead is handed over"
         case .compaction: "old revisions are compacted away"
         case .rivalChanges: "two leaders, one after the other, each remove a voter, and each finds half of the others"
+        case .overtaking: "a leader tells the others of an entry that is about to be replaced, and is cut off"
         case .busySnapshots: "logs are cut so early that snapshots are sent all the time"
         }
     }

@@ -67,6 +67,8 @@ package struct Plan: Sendable {
         hasPriorities = dice.chance(0.3)
         // A clock that stands still is beyond what leases promise to bear.
         raft.usesLeases = dice.chance(0.7) && !faults.contains(.freeze)
+        replication.leaseAgingSecondsMin = Int64(dice.pick([1, 60]))
+        replication.autoCompaction = dice.pick([.off, .off, .periodic(seconds: 30), .revision(retained: 20)])
         replication.electionMilliseconds = raft.electionTicks * replication.heartbeatMilliseconds
         faults.removeAll { without.contains($0.rawValue) }
     }

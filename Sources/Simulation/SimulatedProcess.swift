@@ -176,6 +176,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         seen = Seen(current.raft)
         let moments = world.moments(current.raft, since: before, seen)
         replica = consume current
+        let isNews = seen.durableIndex != before.durableIndex || seen.durableTerm != before.durableTerm
+        if isNews, !isReplacing, let store { world.checkBelief(self, store) }
         if !moments.isEmpty { world.tempt(self, moments) }
     }
 

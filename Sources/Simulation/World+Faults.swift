@@ -8,6 +8,7 @@ enum Lifting {
     case link(from: Int, to: Int)
     case partition
     case rivalry
+    case overtaking
     case clock(machine: Int)
 }
 
@@ -23,7 +24,10 @@ extension World {
         case "disk": strikeDisk(fault, machine)
         case "clock": strikeClock(fault, machine)
         case "process": strikeProcess(fault, machine)
-        default: if fault == .rivalChanges { beginRivalry() }  // The others are the steward's.
+        default:
+            if fault == .rivalChanges { beginRivalry() }
+            if fault == .overtaking { beginOvertaking() }
+        // The others are the steward's.
         }
     }
 
@@ -36,6 +40,9 @@ extension World {
             network.heal()
         case .rivalry:
             rivalry = nil
+            network.heal()
+        case .overtaking:
+            overtaking = nil
             network.heal()
         case .clock(let machine): machines[machine].clock.thaw(at: now)
         }

@@ -12,6 +12,9 @@ struct Seen {
     var lastTerm: Term = 0
     var configurationIndex: Index = 0
     var commit: Index = 0
+    var baseIndex: Index = 0
+    var durableIndex: Index = 0
+    var durableTerm: Term = 0
 }
 
 extension Seen {
@@ -19,7 +22,8 @@ extension Seen {
         self.init(
             term: raft.term, vote: raft.vote, leads: raft.role == .leader, lastIndex: raft.log.lastIndex,
             lastTerm: raft.log.term(at: raft.log.lastIndex) ?? 0, configurationIndex: raft.configurationIndex,
-            commit: raft.commit)
+            commit: raft.commit, baseIndex: raft.log.baseIndex, durableIndex: raft.log.durableIndex,
+            durableTerm: raft.log.term(at: raft.log.durableIndex) ?? 0)
     }
 }
 
@@ -62,6 +66,18 @@ extension World {
         return found
     }
 
+    /// What a member takes for durable, and may acknowledge, its disk has.
+    func checkBelief(_ process: SimulatedProcess, _ log: LogStore) {
+        let seen = process.seen
+        let base = log.loaded().baseIndex
+        guard seen.durableIndex > base, seen.durableIndex > seen.baseIndex, log.term(at: seen.durableIndex) != seen.durableTerm else { return }
+        fail(
+            Violation(
+                check: "what counts as durable is on the disk",
+                detail: "m\(process.machine) believes in entry \(seen.durableIndex) of term \(seen.durableTerm), its disk "
+                    + "ends at \(log.loaded().lastIndex)"))
+    }
+
     /// Strikes in what may be a bad moment.
     func tempt(_ process: SimulatedProcess, _ moments: Moments) {
         guard isTroubled else { return }
@@ -81,6 +97,7 @@ extension World {
     /// A member has just become leader: a good moment to lose it, or everybody else, or to ask it for anything.
     private func temptLeader(_ process: SimulatedProcess) {
         if rivalry != nil { return goOnWithRivalry(process) }
+        if overtaking != nil { return goOnOvertaking(process) }
         let soon = faultDice.chance(0.5) ? 0 : faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
         if faultDice.chance(0.2) {
             switch plan.faults.filter({ $0 == .crash || $0 == .powerCut || $0 == .partition }).randomElement(

@@ -128,6 +128,7 @@ extension World {
     }
 
     func deliver(_ message: Message, to machine: Int) {
+        if overtaking != nil { overtake(at: message) }
         guard let process = machines[machine].process, process.identity.memberID == message.to else { return }
         // What is under way when a link is cut does not arrive either.
         if let sender = self.machine(of: message.from), network.links[sender][machine].isCut { return }

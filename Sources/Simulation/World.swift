@@ -56,6 +56,7 @@ package final class World: @unchecked Sendable {
     var steward = Steward()
     /// Who was removed by a leader that nobody heard, until the next one is there.
     var rivalry: (leader: Int, removed: NodeID)?
+    var overtaking: Overtaking?
     /// There are others to get a lost state from.
     var mayRepair: Bool
     /// `Raft.logEpoch` of each machine's last process.

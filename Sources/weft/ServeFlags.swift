@@ -54,6 +54,23 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Milliseconds until changes in memory are written to kv.db. (default: 5000)")
     var checkpointInterval: String?
 
+    @Option(help: "periodic or revision: what --auto-compaction-retention counts. (default: periodic)")
+    var autoCompactionMode: String?
+
+    @Option(
+        help:
+            "History that is kept when compacting by itself: hours or a time such as 30m, or so many revisions; 0 is never. (default: 0)"
+    )
+    var autoCompactionRetention: String?
+
+    @Option(help: "Bytes of keys, values and history at which puts are refused; negative is never. (default: 2147483648)")
+    var quotaBackendBytes: String?
+
+    @Option(
+        name: [.customLong("watch-progress-notify-interval"), .customLong("experimental-watch-progress-notify-interval")],
+        help: "How often watches that ask for it hear that nothing happened. (default: 10m)")
+    var watchProgressNotifyInterval: String?
+
     @Option(help: "Most operations in a txn. (default: 128)")
     var maxTxnOps: String?
 
@@ -73,7 +90,9 @@ struct ServeFlags: ParsableArguments {
             ("heartbeat-interval", heartbeatInterval), ("election-timeout", electionTimeout),
             ("lease-reads", leaseReads), ("snapshot-count", snapshotCount),
             ("snapshot-catchup-entries", snapshotCatchupEntries),
-            ("checkpoint-interval", checkpointInterval), ("max-txn-ops", maxTxnOps),
+            ("checkpoint-interval", checkpointInterval), ("auto-compaction-mode", autoCompactionMode),
+            ("auto-compaction-retention", autoCompactionRetention), ("quota-backend-bytes", quotaBackendBytes),
+            ("watch-progress-notify-interval", watchProgressNotifyInterval), ("max-txn-ops", maxTxnOps),
             ("max-request-bytes", maxRequestBytes), ("log-level", logLevel),
         ]
         return all.compactMap { key, value in value.map { (key, $0) } }
@@ -83,17 +102,17 @@ struct ServeFlags: ParsableArguments {
 /// Flags of etcd that mean nothing here: they are taken, so that a unit file written for etcd starts weft, and reported.
 enum IgnoredFlags {
     static let names: Set<String> = [
-        "auto-compaction-mode", "auto-compaction-retention", "backend-batch-interval", "backend-batch-limit",
+        "backend-batch-interval", "backend-batch-limit",
         "bcrypt-cost", "compact-hash-check-enabled", "compact-hash-check-time",
         "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "cors", "downgrade-check-time",
         "enable-grpc-gateway",
         "enable-pprof", "enable-v2", "experimental-compact-hash-check-enabled", "experimental-corrupt-check-time",
-        "experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval", "grpc-keepalive-interval",
+        "experimental-initial-corrupt-check", "grpc-keepalive-interval",
         "grpc-keepalive-min-time", "grpc-keepalive-timeout", "initial-election-tick-advance", "listen-metrics-urls",
         "log-format", "log-outputs", "logger",
         "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals", "metrics", "pre-vote",
-        "quota-backend-bytes", "socket-reuse-address", "socket-reuse-port", "strict-reconfig-check", "v2-deprecation",
-        "wal-dir", "warning-apply-duration", "warning-unary-request-duration", "watch-progress-notify-interval",
+        "socket-reuse-address", "socket-reuse-port", "strict-reconfig-check", "v2-deprecation",
+        "wal-dir", "warning-apply-duration", "warning-unary-request-duration",
     ]
 
     /// Those of them that take no value unless it stands after an equals sign.

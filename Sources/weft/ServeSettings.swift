@@ -20,6 +20,8 @@ struct ServeSettings {
     /// Keys that were set somewhere; the others have their defaults.
     private(set) var isSet: Set<String> = []
     private var initialCluster: String?
+    private var compactionMode = "periodic"
+    private var compactionRetention = "0"
 
     init(_ flags: ServeFlags) throws {
         var values: [String: (value: String, source: String)] = [:]
@@ -72,8 +74,8 @@ struct ServeSettings {
         "name", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
         "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
         "heartbeat-interval", "election-timeout", "lease-reads", "snapshot-count", "snapshot-catchup-entries",
-        "checkpoint-interval",
-        "max-txn-ops",
+        "checkpoint-interval", "auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes",
+        "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
         "max-request-bytes", "log-level", "config-file",
     ]
 
@@ -114,6 +116,20 @@ struct ServeSettings {
             server.replication.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))
         case "checkpoint-interval":
             server.replication.memtableMillisecondsMax = UInt64(try number(value, 100...3_600_000))
+        case "auto-compaction-mode":
+            guard ["periodic", "revision"].contains(value) else {
+                throw Problem(.usage, "\(value) is neither periodic nor revision")
+            }
+            compactionMode = value
+        case "auto-compaction-retention": compactionRetention = value
+        case "quota-backend-bytes":
+            guard let bytes = Int64(value) else { throw Problem(.usage, "\"\(value)\" is no number of bytes") }
+            if bytes != 0 { server.replication.quotaBytes = bytes > 0 ? bytes : .max }
+        case "watch-progress-notify-interval", "experimental-watch-progress-notify-interval":
+            guard let interval = Durations.nanoseconds(value), interval >= 100_000_000 else {
+                throw Problem(.usage, "\"\(value)\" is no time of at least 100ms, such as 10m")
+            }
+            server.watchProgressNanoseconds = interval
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
         case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(16 << 20))
         case "log-level":
@@ -147,7 +163,23 @@ struct ServeSettings {
         }
     }
 
+    private func autoCompaction() throws -> AutoCompaction {
+        let text = compactionRetention
+        if let number = Int64(text), (0...1_000_000_000_000).contains(number) {
+            if number == 0 { return .off }
+            return compactionMode == "revision" ? .revision(retained: number) : .periodic(seconds: UInt64(number) * 3600)
+        }
+        guard compactionMode == "periodic", let period = Durations.nanoseconds(text), period >= 1_000_000_000 else {
+            throw Problem(
+                .usage,
+                "--auto-compaction-retention: \"\(text)\" is neither a number nor a time of at least 1s, such as 30m, that --auto-compaction-mode periodic takes"
+            )
+        }
+        return .periodic(seconds: period / 1_000_000_000)
+    }
+
     private mutating func complete() throws {
+        server.replication.autoCompaction = try autoCompaction()
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
         try deriveAdvertised()

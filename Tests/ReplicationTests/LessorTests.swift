@@ -59,6 +59,29 @@ import Testing
         #expect((10.0...12.2).contains(ended[1] ?? 0))
     }
 
+    @Test("A leader writes down how much is left in steps, and nothing of leases that are renewed")
+    func aging() {
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        begin(&lessor, lease(1, ttl: 1000), at: 0)
+        begin(&lessor, lease(2, ttl: 1000), at: 0)
+        var left: [Int64] = []
+        for tick: UInt64 in 0...3000 {
+            let now = tick * 100_000_000
+            if tick.isMultiple(of: 300) { begin(&lessor, lease(2, ttl: 1000, generation: Int64(tick) + 2), at: now) }
+            for case .leaseAge(let marks) in lessor.tick(now: now, leading: 5) {
+                #expect(marks.map(\.id) == [1])
+                for mark in marks {
+                    left.append(mark.remaining)
+                    var aged = lease(1, ttl: 1000)
+                    aged.remaining = mark.remaining
+                    table.put(aged)
+                    lessor.handle([.aged(aged)], now: now)
+                }
+            }
+        }
+        #expect(left.count == 2 && (898...900).contains(left[0]) && (796...800).contains(left[1]))
+    }
+
     @Test("An age that a leader wrote down counts after a restart")
     func ages() {
         var aged = lease(1, ttl: 100)
