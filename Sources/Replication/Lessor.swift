@@ -98,7 +98,8 @@ struct Lessor {
             for id in ids { look(at: id, now: now, &due) }
         }
         guard let term else { return [] }
-        return Self.batches(due.ended).map { .leaseExpire(term: term, $0) } + Self.batches(due.aged).map(Command.leaseAge)
+        return Self.batches(due.ended).map { .leaseExpire(term: term, $0) }
+            + Self.batches(due.aged).map(Command.leaseAge)
     }
 
     private struct Due {

@@ -70,11 +70,14 @@ extension World {
     func checkBelief(_ process: SimulatedProcess, _ log: LogStore) {
         let seen = process.seen
         let base = log.loaded().baseIndex
-        guard seen.durableIndex > base, seen.durableIndex > seen.baseIndex, log.term(at: seen.durableIndex) != seen.durableTerm else { return }
+        guard seen.durableIndex > base, seen.durableIndex > seen.baseIndex,
+            log.term(at: seen.durableIndex) != seen.durableTerm
+        else { return }
         fail(
             Violation(
                 check: "what counts as durable is on the disk",
-                detail: "m\(process.machine) believes in entry \(seen.durableIndex) of term \(seen.durableTerm), its disk "
+                detail:
+                    "m\(process.machine) believes in entry \(seen.durableIndex) of term \(seen.durableTerm), its disk "
                     + "ends at \(log.loaded().lastIndex)"))
     }
 

@@ -21,6 +21,7 @@ extension World {
             (leader.replica?.raft.configuration.voters.count ?? 0) > 2
         else { return }
         overtaking = Overtaking(stage: .first(machine: leader.machine))
+        say("m\(leader.machine) is to be overtaken")
         cutOffOnly(leader.machine)
         add(.ask(leader, writes: true), after: 0)
         add(.lift(.overtaking), after: 40 * Self.second)
@@ -33,9 +34,11 @@ extension World {
         switch overtaking?.stage {
         case .first(let machine)? where machine != process.machine:
             overtaking?.stage = .second(machine: process.machine)
+            say("m\(process.machine) overtakes")
             cutOffOnly(process.machine)
         case .second(let machine)? where machine != process.machine:
             overtaking?.stage = .third(machine: process.machine)
+            say("m\(process.machine) takes the lead back")
         default: break
         }
     }
@@ -44,16 +47,22 @@ extension World {
     func overtake(at message: Message) {
         guard isTroubled else { return }
         switch (overtaking?.stage, message.body) {
-        case (.first(let machine)?, .vote):
-            // It may still win; whom it leads then will not hear of it.
-            guard let candidate = self.machine(of: message.from), candidate != machine else { return }
-            for other in machines.indices where other != candidate { network.links[candidate][other].isCut = true }
+        case (.first(let machine)?, .voteReply(granted: true)):
+            // It may win; whom it leads then shall not hear of it.
+            guard let candidate = self.machine(of: message.to), candidate != machine else { return }
+            silence(candidate)
         case (.third(let machine)?, .appendReply(.matched(let index), _)):
             guard let raft = machines[machine].process?.replica?.raft, raft.id == message.to, index > raft.commit,
                 index < raft.log.lastIndex
             else { return }
-            cutOffOnly(machine)
+            silence(machine)
+            if let process = machines[machine].process { add(.cutOff(process), after: Self.second / 1000) }
         default: break
         }
+    }
+
+    /// Nobody hears it any more, but it hears the others.
+    private func silence(_ number: Int) {
+        for other in machines.indices where other != number { network.links[number][other].isCut = true }
     }
 }

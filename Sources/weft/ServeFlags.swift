@@ -63,11 +63,14 @@ struct ServeFlags: ParsableArguments {
     )
     var autoCompactionRetention: String?
 
-    @Option(help: "Bytes of keys, values and history at which puts are refused; negative is never. (default: 2147483648)")
+    @Option(
+        help: "Bytes of keys, values and history at which puts are refused; negative is never. (default: 2147483648)")
     var quotaBackendBytes: String?
 
     @Option(
-        name: [.customLong("watch-progress-notify-interval"), .customLong("experimental-watch-progress-notify-interval")],
+        name: [
+            .customLong("watch-progress-notify-interval"), .customLong("experimental-watch-progress-notify-interval"),
+        ],
         help: "How often watches that ask for it hear that nothing happened. (default: 10m)")
     var watchProgressNotifyInterval: String?
 

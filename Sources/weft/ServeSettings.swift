@@ -167,7 +167,8 @@ struct ServeSettings {
         let text = compactionRetention
         if let number = Int64(text), (0...1_000_000_000_000).contains(number) {
             if number == 0 { return .off }
-            return compactionMode == "revision" ? .revision(retained: number) : .periodic(seconds: UInt64(number) * 3600)
+            return compactionMode == "revision"
+                ? .revision(retained: number) : .periodic(seconds: UInt64(number) * 3600)
         }
         guard compactionMode == "periodic", let period = Durations.nanoseconds(text), period >= 1_000_000_000 else {
             throw Problem(
