@@ -20,6 +20,7 @@ struct APIError: Error, Equatable, Sendable {
         case unimplemented = 12
         case `internal` = 13
         case unavailable = 14
+        case dataLoss = 15
     }
 
     var code: Code
@@ -66,6 +67,8 @@ struct APIError: Error, Equatable, Sendable {
                 .resourceExhausted, "weft: the answer would be over 256 MiB; ask for less with limit or keys_only")
         case .answerTooLargeButDone:
             self.init(.resourceExhausted, "weft: the request was carried out, but its answer would be over 256 MiB")
+        case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
+        case .corrupt: self.init(.dataLoss, "etcdserver: corrupt cluster")
         case .unreadable:
             self.init(.internal, "weft: this member's version does not know the command; upgrade all members")
         }
@@ -98,7 +101,7 @@ struct APIError: Error, Equatable, Sendable {
         case .unimplemented: .notImplemented
         case .unavailable: .serviceUnavailable
         case .cancelled: .init(statusCode: 499, reasonPhrase: "Client Closed Request")
-        case .unknown, .internal: .internalServerError
+        case .unknown, .internal, .dataLoss: .internalServerError
         }
     }
 }

@@ -69,14 +69,18 @@ extension GRPCService {
         switch method {
         case "Status": try await unary(call, status)
         case "Alarm":
-            try await unary(call) { (_: Etcdserverpb_AlarmRequest) async throws(APIError) in
+            try await unary(call) { (request: Etcdserverpb_AlarmRequest) async throws(APIError) in
+                let kind = UInt8(exactly: request.alarm.rawValue).flatMap(Alarm.Kind.init)
+                let alarms = try await member.alarms(request.action.rawValue, request.memberID, kind)
                 var answer = Etcdserverpb_AlarmResponse()
                 answer.header = header()
+                answer.alarms = alarms.map(Etcdserverpb_AlarmMember.init)
                 return answer
             }
         case "Defragment":
             try await unary(call) { (_: Etcdserverpb_DefragmentRequest) async throws(APIError) in
-                Etcdserverpb_DefragmentResponse()
+                member.defragment()
+                return Etcdserverpb_DefragmentResponse()
             }
         case "Hash":
             try await unary(call) { (_: Etcdserverpb_HashRequest) async throws(APIError) in
@@ -94,7 +98,12 @@ extension GRPCService {
                 answer.header = header()
                 return answer
             }
-        case "Snapshot", "Downgrade": throw APIError(.unimplemented, "weft: \(method) is not implemented yet")
+        case "Downgrade":
+            try await unary(call) {
+                (request: Etcdserverpb_DowngradeRequest) async throws(APIError) -> Etcdserverpb_DowngradeResponse in
+                throw member.refuseDowngrade(request.action.rawValue, to: request.version)
+            }
+        case "Snapshot": throw APIError(.unimplemented, "weft: \(method) is not implemented yet")
         default: false
         }
     }
@@ -164,6 +173,14 @@ extension GRPCService {
         var answer = Grpc_Health_V1_HealthCheckResponse()
         answer.status = member.status.leader == nil ? .notServing : .serving
         return answer
+    }
+}
+
+extension Etcdserverpb_AlarmMember {
+    fileprivate init(_ alarm: Alarm) {
+        self.init()
+        memberID = alarm.memberID
+        self.alarm = Etcdserverpb_AlarmType(rawValue: Int(alarm.kind.rawValue)) ?? .none
     }
 }
 

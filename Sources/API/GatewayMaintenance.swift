@@ -7,8 +7,28 @@ internal import Server
 extension Gateway {
     func answerMaintenance(_ path: Substring, _ body: [UInt8]) async throws(APIError) -> JSONWriter? {
         switch path {
-        case "/v3/maintenance/alarm": return answer(header()) { _ in }
+        case "/v3/maintenance/alarm":
+            let request = try GatewayObject(body: body)
+            let unknown = APIError(.invalidArgument, "weft: unknown alarm or action")
+            let action = try request.choice("action", ["GET", "ACTIVATE", "DEACTIVATE"], otherwise: unknown)
+            let kind = try request.choice("alarm", Alarm.Kind.names, otherwise: unknown)
+            let alarms = try await member.alarms(
+                Int(action), try request.unsigned("memberID"), Alarm.Kind(rawValue: kind))
+            return answer(header()) { json in
+                json.field("alarms", alarms) { json, alarm in
+                    json.object { json in
+                        json.field("memberID", alarm.memberID)
+                        json.field("alarm", alarm.kind.name)
+                    }
+                }
+            }
+        case "/v3/maintenance/downgrade":
+            let request = try GatewayObject(body: body)
+            let unknown = APIError(.invalidArgument, "etcdserver: unknown downgrade action")
+            let action = try request.choice("action", ["VALIDATE", "ENABLE", "CANCEL"], otherwise: unknown)
+            throw member.refuseDowngrade(Int(action), to: try request.text("version") ?? "")
         case "/v3/maintenance/defragment":
+            member.defragment()
             var json = JSONWriter()
             json.object { _ in }
             return json

@@ -40,6 +40,12 @@ extension Command {
         case .leaseAge(let marks):
             writer.byte(10)
             Self.encode(marks, &writer)
+        case .raiseAlarm(let alarm):
+            writer.byte(11)
+            alarm.encode(into: &writer)
+        case .lowerAlarm(let kind, let memberID):
+            writer.byte(12)
+            Alarm(memberID: memberID, kind: kind).encode(into: &writer)
         }
     }
 
@@ -77,6 +83,10 @@ extension Command {
             let term = try reader.varint()
             self = .leaseExpire(term: term, try Self.marks(&reader))
         case 10: self = .leaseAge(try Self.marks(&reader))
+        case 11: self = .raiseAlarm(try Alarm(from: &reader))
+        case 12:
+            let alarm = try Alarm(from: &reader)
+            self = .lowerAlarm(alarm.kind, memberID: alarm.memberID)
         case let kind: throw .invalid("command \(kind)")
         }
         try reader.expectEnd()

@@ -34,7 +34,8 @@ package final class KeyValueStore {
     package func view() -> View {
         View(
             tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
-            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, leases: leases)
+            appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, alarms: meta.alarms,
+            leases: leases)
     }
 
     /// About what the changes not yet in the file take in memory.
@@ -74,6 +75,7 @@ package final class KeyValueStore {
         applyNothing(index: index, term: term)
         meta.configuration = configuration
         meta.attributes.removeAll { !memberIDs.contains($0.id) }
+        meta.alarms.removeAll { removed.contains($0.memberID) }
         meta.removedMembers = (meta.removedMembers + removed).sorted()
     }
 
@@ -85,6 +87,7 @@ package final class KeyValueStore {
         applyNothing(index: index, term: term)
         var reader = payload
         guard let command = try? Command(from: &reader) else { return .failure(.unreadable) }
+        if let refusal = command.refusal(under: meta.alarms) { return .failure(refusal) }
         switch command {
         case .put(let put): return try applyPut(put)
         case .deleteRange(let request):
@@ -117,6 +120,8 @@ package final class KeyValueStore {
             meta.attributes.append((memberID, attributes))
             meta.attributes.sort { $0.id < $1.id }
             return .success(.published)
+        case .raiseAlarm(let alarm): return .success(.alarm(meta.raise(alarm)))
+        case .lowerAlarm(let kind, let memberID): return .success(.alarm(meta.lower(kind, of: memberID)))
         }
     }
 

@@ -170,6 +170,8 @@ package enum Command: Equatable, Sendable {
     /// How much is left of them.
     case leaseAge([Lease.Mark])
     case publish(memberID: UInt64, MemberAttributes)
+    case raiseAlarm(Alarm)
+    case lowerAlarm(Alarm.Kind, memberID: UInt64)
 }
 
 /// What a command did.
@@ -178,6 +180,8 @@ package enum CommandResult: Equatable, Sendable {
     case deleteRange(deleted: Int64, previous: [KeyValue])
     case txn(TxnResult)
     case lease(Lease)
+    /// The alarm that was raised or lowered, if there was one.
+    case alarm(Alarm?)
     /// A member's attributes changed.
     case published
     case done
@@ -200,6 +204,10 @@ package enum MVCCError: Error, Equatable, Sendable {
     case answerTooLarge
     /// The same, but what the request wrote is written.
     case answerTooLargeButDone
+    /// An alarm is raised: too much is stored.
+    case noSpace
+    /// An alarm is raised: the members' states differ.
+    case corrupt
     /// A command that this version cannot read.
     case unreadable
 }

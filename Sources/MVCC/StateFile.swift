@@ -84,6 +84,14 @@ enum StateFile {
         return (leases, attachments)
     }
 
+    /// Bytes of the file, and of it those in use.
+    static func sizes(_ connection: borrowing Connection) throws(SQLiteError) -> (total: Int64, inUse: Int64) {
+        let page = try connection.integer("PRAGMA page_size") ?? 0
+        let pages = try connection.integer("PRAGMA page_count") ?? 0
+        let free = try connection.integer("PRAGMA freelist_count") ?? 0
+        return (page * pages, page * (pages - free))
+    }
+
     static func readMeta(_ connection: borrowing Connection) throws(SQLiteError) -> StateMeta {
         var statement = try connection.prepare("SELECT body,sum FROM meta WHERE id=0")
         guard try statement.step() else { throw damage("it has no meta row", connection.path) }

@@ -24,6 +24,9 @@ package struct StateMeta: Equatable, Sendable {
     /// Ids that were members once and may never be again, ascending.
     package var removedMembers: [UInt64] = []
 
+    /// By ascending member id.
+    package var alarms: [Alarm] = []
+
     package init(clusterID: UInt64) {
         self.clusterID = clusterID
     }
@@ -34,7 +37,8 @@ package struct StateMeta: Equatable, Sendable {
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 256)
-        writer.byte(1)
+        // Format 2 has alarms at its end; without any, earlier versions can read it.
+        writer.byte(alarms.isEmpty ? 1 : 2)
         writer.fixed(clusterID)
         writer.varint(appliedIndex)
         writer.varint(appliedTerm)
@@ -48,12 +52,16 @@ package struct StateMeta: Equatable, Sendable {
         }
         writer.varint(UInt64(removedMembers.count))
         for id in removedMembers { writer.fixed(id) }
+        guard !alarms.isEmpty else { return writer.bytes }
+        writer.varint(UInt64(alarms.count))
+        for alarm in alarms { alarm.encode(into: &writer) }
         return writer.bytes
     }
 
     package init(decoding bytes: [UInt8]) throws(DecodingFault) {
         var reader = ByteReader(bytes)
-        guard try reader.byte() == 1 else { throw .invalid("state format") }
+        let format = try reader.byte()
+        guard format == 1 || format == 2 else { throw .invalid("state format") }
         clusterID = try reader.fixed()
         appliedIndex = try reader.varint()
         appliedTerm = try reader.varint()
@@ -68,6 +76,9 @@ package struct StateMeta: Equatable, Sendable {
             attributes.append((try reader.fixed(), try MemberAttributes(from: &reader)))
         }
         for _ in 0..<(try reader.count(itemBytesMin: 8)) { removedMembers.append(try reader.fixed()) }
+        if format == 2 {
+            for _ in 0..<(try reader.count(itemBytesMin: 10)) { alarms.append(try Alarm(from: &reader)) }
+        }
         try reader.expectEnd()
     }
 

@@ -61,10 +61,7 @@ package final class StateReader {
 
     /// Bytes of the file, and of it those in use.
     package func sizes() throws(SQLiteError) -> (total: Int64, inUse: Int64) {
-        let page = try connection.integer("PRAGMA page_size") ?? 0
-        let pages = try connection.integer("PRAGMA page_count") ?? 0
-        let free = try connection.integer("PRAGMA freelist_count") ?? 0
-        return (page * pages, page * (pages - free))
+        try StateFile.sizes(connection)
     }
 
     /// Runs `body` on one snapshot of the file.

@@ -30,7 +30,7 @@ package final class StateWriter {
     /// Opens `kv.db`, or makes an empty one with `initial` as its meta row.
     package init(path: String, initial: StateMeta?) throws(SQLiteError) {
         connection = try Connection(path: path, access: .readWrite, withPageSums: true)
-        if initial != nil { try connection.execute("PRAGMA page_size=8192") }
+        if initial != nil { try Self.layOut(connection) }
         try connection.setPragma("journal_mode", "WAL")
         try connection.setPragma("synchronous", "NORMAL", expecting: "1")
         try connection.execute("PRAGMA mmap_size=0")
@@ -63,6 +63,11 @@ package final class StateWriter {
         guard try connection.integer("PRAGMA user_version") == 2 else {
             throw StateFile.damage("its format is neither 1 nor 2", connection.path)
         }
+    }
+
+    /// Before anything is in it.
+    private static func layOut(_ connection: borrowing Connection) throws(SQLiteError) {
+        try connection.execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL")
     }
 
     private static func create(in connection: borrowing Connection, _ initial: StateMeta) throws(SQLiteError) {
@@ -117,7 +122,7 @@ package final class StateWriter {
         bare.attributes = meta.attributes
         bare.removedMembers = meta.removedMembers
         let connection = try Connection(path: path, access: .readWrite)
-        try connection.execute("PRAGMA page_size=8192")
+        try layOut(connection)
         try create(in: connection, bare)
     }
 
@@ -145,6 +150,18 @@ package final class StateWriter {
         guard try connection.checkpoint() else { return false }
         try PageSums.save(connection.path)
         return true
+    }
+
+    /// Bytes of the file, and of it those in use.
+    package func sizes() throws(SQLiteError) -> (total: Int64, inUse: Int64) {
+        try StateFile.sizes(connection)
+    }
+
+    /// Gives some of the file's free pages back, `pagesMax` at most.
+    package func shrink(pagesMax: Int) throws(SQLiteError) {
+        try connection.execute("PRAGMA incremental_vacuum(\(pagesMax))")
+        slices += 1
+        if slices % Self.slicesPerCheckpoint == 0 { _ = try checkpoint() }
     }
 
     private func insert(_ change: Memtable.Change) throws(SQLiteError) {

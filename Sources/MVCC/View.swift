@@ -22,6 +22,7 @@ package struct View: Sendable {
     package let appliedTerm: UInt64
     /// `StateMeta.hash`
     package let hash: UInt64
+    package let alarms: [Alarm]
     /// As they are now, perhaps later than the rest of this.
     package let leases: LeaseTable
 

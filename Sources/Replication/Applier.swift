@@ -22,6 +22,9 @@ package final class Applier<Shell: ReplicationShell> {
     private var frozenIndex: Index
     private var lessor: Lessor
     private var compactor: AutoCompactor
+    private var quota: QuotaKeeper
+    /// In use of `kv.db`.
+    private var fileBytes: Int64 = 0
     /// What watchers were told of last.
     private var compactRevision: Int64 = 0
     /// The revision that the newest frozen memtable completes.
@@ -36,6 +39,7 @@ package final class Applier<Shell: ReplicationShell> {
         isWitness = store.meta.members.isWitness(shell.identity.memberID)
         lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
         compactor = AutoCompactor(shell.settings.autoCompaction, now: shell.now)
+        quota = QuotaKeeper(memberID: shell.identity.memberID, quotaBytes: shell.settings.quotaBytes)
     }
 
     private var store: KeyValueStore {
@@ -49,6 +53,7 @@ package final class Applier<Shell: ReplicationShell> {
         case .entries(let entries): try apply(entries)
         case .reads(let reads, let index): proceed(reads, at: index)
         case .written: noteWritten()
+        case .measured(let bytes): fileBytes = bytes
         case .tick(let term):
             freezeIfOld()
             keepTime(leading: term)
@@ -182,6 +187,19 @@ package final class Applier<Shell: ReplicationShell> {
             now: shell.now, isLeading: term != nil, revision: store.meta.revision,
             compactRevision: store.meta.compactRevision)
         if let old { propose(.compact(revision: old)) }
+        let bytes = fileBytes + Int64(store.pendingBytes)
+        shell.publish(storedBytes: bytes)
+        guard !isWitness, let command = quota.tick(now: shell.now, bytes: bytes, alarms: store.meta.alarms) else {
+            return
+        }
+        if case .raiseAlarm = command {
+            shell.logger.error(
+                "\(bytes) bytes are stored, over the quota of \(shell.settings.quotaBytes): puts are refused until keys are deleted and history is compacted"
+            )
+        } else {
+            shell.logger.info("\(bytes) bytes are stored, under the quota again: puts are taken")
+        }
+        propose(command)
     }
 
     private func propose(_ command: Command) {

@@ -7,17 +7,30 @@ package import Storage
 /// What it throws is final.
 package final class Checkpointer<Shell: ReplicationShell> {
     private static var pruneRowsMax: Int { 1000 }
+    private static var shrinkPagesMax: Int { 200 }
+    /// Free bytes that are worth giving back: beyond half of what is in use, until a quarter is left.
+    private static var spareBytesMin: Int64 { 16 << 20 }
 
     private let shell: Shell
     private let pruneMark: PruneMark
     /// Nil while the file is being replaced.
     private var writer: StateWriter?
     private var pruneTo: Int64 = 0
+    /// Free pages are given back until no more bytes than this are free.
+    private var shrinkTo: Int64?
 
     package init(shell: Shell, writer: StateWriter, pruneMark: PruneMark) {
         self.shell = shell
         self.writer = writer
         self.pruneMark = pruneMark
+        measure()
+    }
+
+    /// Notes how much of the file is in use, and if there is too much that is not.
+    private func measure() {
+        guard let sizes = try? writer?.sizes() else { return }
+        shell.post(.measured(sizes.inUse))
+        if sizes.total - sizes.inUse > sizes.inUse / 2 + Self.spareBytesMin { shrinkTo = sizes.inUse / 4 }
     }
 
     private func openWriter() -> StateWriter {
@@ -45,6 +58,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
         shell.metrics.backendCommit.record(nanoseconds: shell.now - start)
         // Held back by a reader of an old state: the log stays until a later checkpoint gets through.
         if isWhole { shell.post(.checkpointed(frozen.meta.appliedIndex)) }
+        measure()
         try beginPruning(frozen.meta.compactRevision)
     }
 
@@ -63,8 +77,16 @@ package final class Checkpointer<Shell: ReplicationShell> {
 
     // MARK: - Compaction
 
-    /// If rows are left to remove.
-    package var isPruning: Bool { pruneTo > 0 }
+    /// If there are rows to remove, or pages to give back.
+    package var isTidying: Bool { pruneTo > 0 || shrinkTo != nil }
+
+    /// Gives back all free pages, in slices.
+    package func defragment() { shrinkTo = 0 }
+
+    /// Does a slice. Without space it can wait for the next checkpoint.
+    package func tidy() throws(StorageError) {
+        if pruneTo > 0 { try prune() } else if let shrinkTo { try shrink(to: shrinkTo) }
+    }
 
     private func beginPruning(_ revision: Int64) throws(StorageError) {
         let writer = openWriter()
@@ -77,14 +99,31 @@ package final class Checkpointer<Shell: ReplicationShell> {
         pruneMark.raise(to: pruneTo)
     }
 
-    /// Removes a slice. Without space it can wait for the next checkpoint.
-    package func prune() throws(StorageError) {
-        guard pruneTo > 0, let writer else { return }
+    private func prune() throws(StorageError) {
+        guard let writer else { return }
         do throws(SQLiteError) {
-            if try !writer.prune(below: pruneTo, rowsMax: Self.pruneRowsMax) { pruneTo = 0 }
+            if try !writer.prune(below: pruneTo, rowsMax: Self.pruneRowsMax) {
+                pruneTo = 0
+                measure()
+            }
         } catch {
             guard error.isFull else { throw StorageError(error, path: shell.directory.statePath) }
             pruneTo = 0
+        }
+    }
+
+    private func shrink(to spare: Int64) throws(StorageError) {
+        guard let writer else { return }
+        do throws(SQLiteError) {
+            let before = try writer.sizes()
+            if before.total - before.inUse > spare { try writer.shrink(pagesMax: Self.shrinkPagesMax) }
+            // A file of an earlier version does not give anything back.
+            guard try writer.sizes().total == before.total else { return }
+            shrinkTo = nil
+            _ = try writer.checkpoint()
+        } catch {
+            guard error.isFull else { throw StorageError(error, path: shell.directory.statePath) }
+            shrinkTo = nil
         }
     }
 
@@ -94,6 +133,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
     /// the new one: the old file is closed with its write-ahead log emptied before the image takes its name.
     package func replaceState(by path: String) throws(StorageError) {
         pruneTo = 0
+        shrinkTo = nil
         let statePath = shell.directory.statePath
         try empty()
         writer = nil
@@ -104,6 +144,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
         }
         try File.rename(path, to: statePath)
         writer = try storage(statePath) { () throws(SQLiteError) in try StateWriter(path: statePath, initial: nil) }
+        measure()
     }
 
     /// Moves all of the write-ahead log into the file, so that it is whole by itself. A snapshot being made may still

@@ -43,6 +43,8 @@ package enum ApplyWork: Sendable {
     case reads([PendingRead], at: Index)
     /// The frozen memtable is in `kv.db`.
     case written
+    /// So many bytes of `kv.db` are in use.
+    case measured(Int64)
     /// Time has passed; the term that this member leads, if it does.
     case tick(leading: Term?)
     case install(SnapshotMark, path: String)
@@ -92,6 +94,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     /// If changes come faster than they can be written to `kv.db`.
     var isBehind: Bool { get }
     func publish(_ view: View, pendingBytes: Int)
+    /// So many bytes of keys, values and history are stored here.
+    func publish(storedBytes: Int64)
     func publish(_ status: RaftStatus)
     /// Ends the member: what its disk holds is not what it must hold. The next start repairs it.
     func fail(_ error: StorageError)

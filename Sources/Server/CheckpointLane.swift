@@ -7,6 +7,7 @@ internal import Storage
 final class CheckpointLane: Sendable {
     enum Work: Sendable {
         case write(KeyValueStore.Frozen)
+        case defragment
         /// Says when the new file is open, and keeps readers away until it hears that the new state is published.
         case replaceState(by: String, opened: Rendezvous<Void>, published: Rendezvous<Void>)
         case stop(Rendezvous<Void>)
@@ -23,9 +24,10 @@ final class CheckpointLane: Sendable {
         let checkpointer = Checkpointer(shell: core, writer: handover.take(), pruneMark: core.pruneMark)
         core.orFail { () throws(StorageError) in
             while true {
-                let work = mailbox.take(until: checkpointer.isPruning ? 0 : nil)
+                let work = mailbox.take(until: checkpointer.isTidying ? 0 : nil)
                 for item in work {
                     switch item {
+                    case .defragment: checkpointer.defragment()
                     case .write(let frozen): try checkpointer.write(frozen)
                     case .replaceState(let path, let opened, let published):
                         core.readers.whileClosed {
@@ -38,7 +40,7 @@ final class CheckpointLane: Sendable {
                         return
                     }
                 }
-                if work.isEmpty { try checkpointer.prune() }
+                if work.isEmpty { try checkpointer.tidy() }
             }
         }
     }

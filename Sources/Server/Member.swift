@@ -40,8 +40,10 @@ package final class RunningMember: Sendable {
         let payload = CommandEnvelope.encode(command, requestID: id)
         guard payload.count <= core.serverSettings.requestBytesMax + 4096 else { throw .requestTooLarge }
         guard !isWitness || command.isPublish else { throw .witness }
-        guard !core.isDiskFull else { throw .noSpace }
+        // Who has room takes what makes some; the others may be in good health.
+        guard !core.isDiskFull || !command.addsKeys else { throw .noSpace }
         guard !core.isBehind else { throw .tooManyRequests }
+        try await admit(command)
         let proposal = Proposal(id: id, kind: .command, payload: payload)
         return try await finish(id, bytes: payload.count) { [core, deadline] in
             core.consensus.post(.propose(proposal, deadline: deadline))
@@ -85,6 +87,7 @@ package final class RunningMember: Sendable {
     ) async throws(ServerError) -> T {
         guard !core.isStopping else { throw .stopping }
         guard !isWitness else { throw .witness }
+        guard !alarms.contains(.corrupt) else { throw .refused(.corrupt) }
         let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
         defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
         guard underWay <= core.serverSettings.requestsMax else { throw .tooManyRequests }

@@ -24,6 +24,8 @@ final class MemberCore: Sendable {
     let snapshotStore: SnapshotStore
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
+    /// Bytes of keys, values and history stored here.
+    let storedBytes = Atomic<Int64>(0)
 
     private struct Published {
         var view: View?
@@ -141,6 +143,8 @@ final class MemberCore: Sendable {
         }
         withExtendedLifetime(old) {}
     }
+
+    func publish(storedBytes: Int64) { self.storedBytes.store(storedBytes, ordering: .relaxed) }
 
     var view: View {
         published.withLock { published in

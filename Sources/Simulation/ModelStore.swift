@@ -18,6 +18,8 @@ struct ModelStore {
         var generation: Int64 = 1
     }
 
+    /// Members that have too much stored.
+    private(set) var alarms: Set<UInt64> = []
     private(set) var revision: Int64 = 1
     private(set) var compactRevision: Int64 = 0
     private var histories: [[UInt8]: [Version]] = [:]
@@ -60,6 +62,7 @@ struct ModelStore {
 
     /// What a txn of the simulator's clients is answered: if its comparison held.
     mutating func apply(_ command: Command, term: UInt64) -> Bool {
+        if !alarms.isEmpty, command.addsKeys { return false }
         switch command {
         case .put(let put):
             guard isKnown(put.lease) else { return false }
@@ -94,9 +97,16 @@ struct ModelStore {
             guard leaderTerm == term else { return false }
             for mark in marks where leases[mark.id]?.generation == mark.generation { _ = end(mark.id) }
             return true
+        case .raiseAlarm(let alarm):
+            alarms.insert(alarm.memberID)
+            return true
+        case .lowerAlarm(_, let memberID): return alarms.remove(memberID) != nil
         case .leaseAge, .publish: return true
         }
     }
+
+    /// The alarms of those who are removed go with them.
+    mutating func keepAlarms(of members: [UInt64]) { alarms.formIntersection(members) }
 
     private func isKnown(_ lease: Int64) -> Bool { lease == 0 || leases[lease] != nil }
 

@@ -141,7 +141,13 @@ struct Oracle {
             throw Violation(
                 check: "state machine safety", detail: "\(id) applies entry \(entry.index) after \(lastIndex)")
         }
-        if entry.kind == .command { try apply(entry, now: now) }
+        switch entry.kind {
+        case .command: try apply(entry, now: now)
+        case .configuration:
+            let change = try? ConfigurationEntry(decoding: entry.payload)
+            if let change { model.keepAlarms(of: change.configuration.everybody.map(\.id)) }
+        case .empty: break
+        }
         committed.append(
             Committed(term: entry.term, checksum: entry.checksum, hash: nil, revision: model.revision))
     }

@@ -69,6 +69,7 @@ package struct Plan: Sendable {
         raft.usesLeases = dice.chance(0.7) && !faults.contains(.freeze)
         replication.leaseAgingSecondsMin = Int64(dice.pick([1, 60]))
         replication.autoCompaction = dice.pick([.off, .off, .periodic(seconds: 30), .revision(retained: 20)])
+        replication.quotaBytes = dice.pick([100_000, 130_000, 2 << 30, 2 << 30])
         replication.electionMilliseconds = raft.electionTicks * replication.heartbeatMilliseconds
         faults.removeAll { without.contains($0.rawValue) }
     }

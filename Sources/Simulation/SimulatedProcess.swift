@@ -52,7 +52,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// A file was damaged and begun anew.
     let wasRepaired: Bool
 
-    enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, prune }
+    enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, tidy }
 
     /// Starts on what the machine's disk holds.
     init(
@@ -141,11 +141,11 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         case .apply: runApply()
         case .checkpoint: runCheckpoint()
         case .chores: onDisk { () throws(StorageError) in try logWriter?.doChores() }
-        case .prune: onDisk { () throws(StorageError) in try checkpointer?.prune() }
+        case .tidy: onDisk { () throws(StorageError) in try checkpointer?.tidy() }
         }
         guard isAlive else { return }
         if logWriter?.hasChores == true { schedule(.chores, after: 20_000_000) }
-        if checkpointer?.isPruning == true { schedule(.prune, after: 1_000_000) }
+        if checkpointer?.isTidying == true { schedule(.tidy, after: 1_000_000) }
     }
 
     func tick() {
@@ -376,6 +376,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         }
     }
 
+    func publish(storedBytes: Int64) {}
     func publish(_ status: RaftStatus) {}
     func follow(_ configuration: Configuration) {}
 

@@ -152,6 +152,16 @@ extension World {
         wd_arm_crash(Int32(machine), Int64(faultDice.between(1, 40)), faultDice.chance(0.5) ? 1 : 0)
     }
 
+    /// A machine is about to write an image of its state, for another to take its place by.
+    func temptImage(of machine: Int) {
+        guard isTroubled, plan.faults.contains(.misdirectedWrite), faultDice.chance(0.3), mayDamage(machine) else {
+            return
+        }
+        harm(machine)
+        wd_arm_misdirect(Int32(machine), Int64(faultDice.between(1, 12)))
+        say("an image that m\(machine) makes is damaged")
+    }
+
     /// A process builds on what its disk refused to one before.
     func temptRestarted(_ process: SimulatedProcess) {
         guard machines[process.machine].diedOfDisk else { return }

@@ -157,6 +157,7 @@ extension World {
 
     func makeSnapshot(_ process: SimulatedProcess, for peer: NodeID) {
         do throws(StorageError) {
+            temptImage(of: process.machine)
             let image = try process.outgoing.begin(
                 for: peer, isWitness: process.replica?.raft.configuration.isWitness(peer) ?? false,
                 of: process.directory, appliedIndex: process.view?.appliedIndex ?? 0,

@@ -1,0 +1,90 @@
+internal import Bytes
+
+/// Something that a member cannot go on with, told to all: etcd's alarms.
+package struct Alarm: Equatable, Sendable {
+    package enum Kind: UInt8, CaseIterable, Sendable {
+        /// Puts are refused.
+        case noSpace = 1
+        /// Everything is.
+        case corrupt = 2
+    }
+
+    package let memberID: UInt64
+    package let kind: Kind
+    /// Raised by the member itself, which lowers it when the reason is gone.
+    package let isAutomatic: Bool
+
+    package init(memberID: UInt64, kind: Kind, isAutomatic: Bool = false) {
+        self.memberID = memberID
+        self.kind = kind
+        self.isAutomatic = isAutomatic
+    }
+}
+
+extension Alarm {
+    func encode(into writer: inout ByteWriter) {
+        writer.fixed(memberID)
+        writer.byte(kind.rawValue)
+        writer.bool(isAutomatic)
+    }
+
+    init(from reader: inout ByteReader) throws(DecodingFault) {
+        let memberID: UInt64 = try reader.fixed()
+        guard let kind = Kind(rawValue: try reader.byte()) else { throw .invalid("alarm") }
+        self.init(memberID: memberID, kind: kind, isAutomatic: try reader.bool())
+    }
+}
+
+extension StateMeta {
+    /// Answers the alarm that is raised now.
+    mutating func raise(_ alarm: Alarm) -> Alarm {
+        if let known = alarms.first(where: { $0.memberID == alarm.memberID && $0.kind == alarm.kind }) { return known }
+        alarms.append(alarm)
+        alarms.sort { ($0.memberID, $0.kind.rawValue) < ($1.memberID, $1.kind.rawValue) }
+        return alarm
+    }
+
+    /// Answers the alarm that was raised, if it was.
+    mutating func lower(_ kind: Alarm.Kind, of memberID: UInt64) -> Alarm? {
+        let place = alarms.firstIndex { $0.memberID == memberID && $0.kind == kind }
+        return place.map { alarms.remove(at: $0) }
+    }
+}
+
+extension Array where Element == Alarm {
+    package func contains(_ kind: Alarm.Kind) -> Bool { contains { $0.kind == kind } }
+}
+
+extension Command {
+    /// Why it is refused while these alarms are raised. Who can make room always may.
+    package func refusal(under alarms: [Alarm]) -> MVCCError? {
+        guard !alarms.isEmpty else { return nil }
+        switch self {
+        case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm: return nil
+        case .put, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
+            if alarms.contains(.corrupt) { return .corrupt }
+            return addsKeys && alarms.contains(.noSpace) ? .noSpace : nil
+        }
+    }
+
+    /// If it may leave more behind than there was.
+    package var addsKeys: Bool {
+        switch self {
+        case .put: true
+        case .txn(let txn): txn.addsKeys
+        default: false
+        }
+    }
+}
+
+extension TxnRequest {
+    fileprivate var addsKeys: Bool {
+        (success + failure).contains { operation in
+            switch operation {
+            case .put: true
+            case .range, .deleteRange: false
+            case .txn(let inner): inner.addsKeys
+            }
+        }
+    }
+}
