@@ -91,7 +91,7 @@ let package = Package(
         tests("RaftTests", ["Bytes", "Raft"], resources: ["Interactions"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
         tests("MVCCTests", ["Bytes", "MVCC", "SQLite"]),
-        tests("ReplicationTests", ["MVCC", "Replication"]),
+        tests("ReplicationTests", ["MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
         tests("TransportTests", ["Bytes", "Raft", "Transport"]),
         tests("HTTPServerTests", ["CNGHTTP2", "HTTPServer", nioCore, nioPosix, nioHTTP1]),
         tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),

@@ -135,7 +135,7 @@ private final class Opening {
     func state(initial: StateMeta?) throws(StorageError) -> (StateWriter, KeyValueStore) {
         let path = directory.statePath
         guard initial != nil || File.exists(path) else { throw .damaged(path: path, reason: "it is missing") }
-        let (writer, store) = try storage(path) { () throws(SQLiteError) in
+        let (writer, store) = try storage(opening: path) { () throws(SQLiteError) in
             (try StateWriter(path: path, initial: initial), try MemberDisk.openStore(path, pruneMark))
         }
         guard store.meta.clusterID == clusterID else {

@@ -45,6 +45,16 @@ extension StorageError {
     }
 }
 
+/// Runs `body`, which opens the database at `path`: statements that do not fit its tables are a sign of damage there.
+package func storage<T>(opening path: String, _ body: () throws(SQLiteError) -> T) throws(StorageError) -> T {
+    do throws(SQLiteError) {
+        return try body()
+    } catch {
+        if error.isMisfit { throw .damaged(path: path, reason: error.message) }
+        throw StorageError(error, path: path)
+    }
+}
+
 /// Runs `body`, turning what SQLite throws into this room's error.
 package func storage<T>(_ path: String, _ body: () throws(SQLiteError) -> T) throws(StorageError) -> T {
     do {
