@@ -3,19 +3,20 @@ internal import SQLite
 
 /// What was changed, in order: for watches that begin in the past.
 extension View {
-    /// Changes of `range` from revision `from` on that are in the file, in order, whole revisions only.
+    /// Changes from revision `from` on that are in the file, in order, whole revisions only.
     ///
     /// - Parameters:
     ///   - through: where to stop; everything up to it must have been written to the file.
     ///   - bytesMax: about how much to answer; at least one revision.
     /// - Returns: the changes, and the last revision that was looked at.
     package func history(
-        of range: KeyRange, from: Int64, through: Int64, bytesMax: Int, _ reader: StateReader
+        from: Int64, through: Int64, bytesMax: Int, _ reader: StateReader
     ) throws(ReadFailure) -> (changes: [KeyValue], through: Int64) {
         try reader.inSnapshot { () throws(ReadFailure) in
-            guard from >= pruneMark.value else { throw .request(.compacted) }
+            // The mark is of what this process removed; another state that took the place of its own may lack more.
+            guard from >= max(pruneMark.value, compactRevision) else { throw .request(.compacted) }
             do throws(SQLiteError) {
-                return try reader.changes(of: range, from: from, through: through, bytesMax: bytesMax)
+                return try reader.changes(from: from, through: through, bytesMax: bytesMax)
             } catch {
                 throw .disk(error)
             }
@@ -46,7 +47,7 @@ extension StateReader {
     private var rowsMax: Int { 20_000 }
 
     func changes(
-        of range: KeyRange, from: Int64, through: Int64, bytesMax: Int
+        from: Int64, through: Int64, bytesMax: Int
     ) throws(SQLiteError) -> (changes: [KeyValue], through: Int64) {
         var found: [KeyValue] = []
         var bytes = 0
@@ -61,10 +62,8 @@ extension StateReader {
             if pair.modRevision != last, bytes >= bytesMax || rows >= rowsMax { return false }
             rows += 1
             last = pair.modRevision
-            if range.contains(pair.key) {
-                found.append(pair)
-                bytes += pair.key.count + pair.value.count + 64
-            }
+            found.append(pair)
+            bytes += pair.key.count + pair.value.count + 64
             return true
         } atEnd: {
             last = through

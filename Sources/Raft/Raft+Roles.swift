@@ -11,6 +11,7 @@ extension Raft {
         stepDown()
         role = .follower
         leader = newLeader
+        if newLeader != nil { isNeeded = false }
         resetElectionTimer()
     }
 
@@ -108,10 +109,12 @@ extension Raft {
     }
 
     /// A voter may, and one whose removal is in its log but not known to be committed: with two members its log can be
-    /// the longer one, so that the other could never be elected without it (D 4.2.2).
+    /// the longer one, so that the other could never be elected without it (D 4.2.2). So may one that has no vote by its own
+    /// log but one by a candidate's that lacks entries it has: nobody else could be elected (seed 81000657).
     private var mayCampaign: Bool {
         if isRecovering, !makes(.votesWithLostLog) { return false }
         if isVoter { return true }
+        if isNeeded, configuration[id] != nil { return true }
         guard configurationIndex > commit else { return false }
         return configurationsBefore.last?.configuration.isVoter(id) ?? false
     }
@@ -177,6 +180,7 @@ extension Raft {
         let isBound = isBoundByPromise && !isTransfer && (vote != message.from || isRehearsal)
         let mayVote = installing == nil && (!isRecovering || makes(.votesWithLostLog))
         let granted = isFree && !isBound && mayVote && isUpToDate
+        if !isUpToDate { isNeeded = true }
         if isRehearsal {
             // A granted rehearsal answers in the asked term, a refused one in the own, so that a laggard learns it.
             sendWhenDurable(.preVoteReply(granted: granted), to: message.from, term: granted ? message.term : term)

@@ -90,6 +90,8 @@ package struct Raft: Sendable {
     var electionTimeoutTicks = 0
     /// Answers of the running election, by ascending voter.
     var votes: [(id: NodeID, granted: Bool)] = []
+    /// Somebody asked for its vote and could not have it for want of entries that are here.
+    var isNeeded = false
     var leadership: Leadership?
     /// Hands out nothing more to be applied: the shell is behind with what it has.
     package var isApplyPaused = false

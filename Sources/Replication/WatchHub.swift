@@ -1,15 +1,5 @@
 package import MVCC
 
-/// A read of the history that a watch needs: `finish` is to be called with what was found, where the hub lives.
-package struct HistoryRead: Sendable {
-    package let watcher: Watcher
-    package let range: KeyRange
-    package let from: Int64
-    package let through: Int64
-
-    package static let bytesMax = 1 << 20
-}
-
 /// One watch. Owned by the hub.
 package final class Watcher: @unchecked Sendable {
     let id: Int64
@@ -19,8 +9,8 @@ package final class Watcher: @unchecked Sendable {
     var cursor: Int64
     /// It hears of changes as they come.
     var isSynced = false
-    /// Its history is being read.
-    var isReading = false
+    /// It waits for a pass over the history.
+    var isWaiting = false
     var isCanceled = false
     /// What it hears of in the revision under way.
     var batch: [KeyValue] = []
@@ -41,29 +31,37 @@ package final class Watcher: @unchecked Sendable {
 /// that has heard of everything is *synced*: it is found by its key when something changes. One whose stream has no room
 /// is not; it goes on from its cursor when there is room, from the ring of the newest changes or from `kv.db`.
 package struct WatchHub {
-    private struct StreamRecord {
+    struct StreamRecord {
         let stream: WatchStream
         var watchers: [Int64: Watcher] = [:]
         var nextID: Int64 = 0
         /// The client asked how far its watches are.
         var owesProgress = false
+
+        /// An id for a watch that did not bring one.
+        mutating func takeID() -> Int64 {
+            while watchers[nextID] != nil { nextID += 1 }
+            defer { nextID += 1 }
+            return nextID
+        }
     }
 
-    private struct Group {
+    struct Group {
         let range: KeyRange
         var watchers: [ObjectIdentifier: Watcher] = [:]
     }
 
     private static let portionBytes = 1 << 20
-    private var ring: WatchRing
+    private(set) var ring: WatchRing
     private let ringBytesMax: Int
-    private var compactRevision: Int64
-    private var streams: [ObjectIdentifier: StreamRecord] = [:]
+    var compactRevision: Int64
+    private(set) var streams: [ObjectIdentifier: StreamRecord] = [:]
     private var byKey: [[UInt8]: Group] = [:]
     /// By start and end: the same prefix is often watched by many.
     private var byRange: [[[UInt8]]: Group] = [:]
+    var pass = HistoryPass()
     private let progressNanoseconds: UInt64
-    private let read: (HistoryRead) -> Void
+    let read: (HistoryRead) -> Void
     package private(set) var watcherCount = 0
 
     /// - Parameters:
@@ -105,18 +103,7 @@ package struct WatchHub {
     }
 
     private mutating func deliver(_ changes: [KeyValue], revision: Int64, now: UInt64) {
-        var touched: [Watcher] = []
-        func note(_ group: Group, _ change: KeyValue) {
-            for watcher in group.watchers.values where watcher.isSynced && revision >= watcher.request.startRevision {
-                guard watcher.request.lets(change) else { continue }
-                if watcher.batch.isEmpty { touched.append(watcher) }
-                watcher.batch.append(change)
-            }
-        }
-        for change in changes {
-            if let group = byKey[change.key] { note(group, change) }
-            for group in byRange.values where group.range.contains(change.key) { note(group, change) }
-        }
+        let touched = gather(changes) { watcher, _ in watcher.isSynced && revision >= watcher.request.startRevision }
         for watcher in touched {
             let output = WatchOutput.changes(id: watcher.id, watcher.batch, revision: revision, watcher.request)
             watcher.batch = []
@@ -126,6 +113,22 @@ package struct WatchHub {
                 watcher.cursor = revision
             }
         }
+    }
+
+    /// Puts changes into the batches of those who watch their keys, if `wants` says so; answers whose batches have something.
+    func gather(_ changes: [KeyValue], _ wants: (Watcher, KeyValue) -> Bool) -> [Watcher] {
+        var touched: [Watcher] = []
+        func note(_ group: Group, _ change: KeyValue) {
+            for watcher in group.watchers.values where wants(watcher, change) && watcher.request.lets(change) {
+                if watcher.batch.isEmpty { touched.append(watcher) }
+                watcher.batch.append(change)
+            }
+        }
+        for change in changes {
+            if let group = byKey[change.key] { note(group, change) }
+            for group in byRange.values where group.range.contains(change.key) { note(group, change) }
+        }
+        return touched
     }
 
     package mutating func noteWritten(through revision: Int64) { ring.noteWritten(through: revision) }
@@ -150,30 +153,23 @@ package struct WatchHub {
 
     package mutating func create(_ request: WatchRequest, on stream: WatchStream, now: UInt64) {
         let key = ObjectIdentifier(stream)
-        var record = streams[key] ?? StreamRecord(stream: stream)
-        if let reason = Self.refusal(of: request, record.watchers) {
+        if streams[key] == nil { streams[key] = StreamRecord(stream: stream) }
+        if let reason = Self.refusal(of: request, streams[key]) {
             _ = stream.offer(.refused(reason: reason, revision: ring.last), mustFit: true)
-            streams[key] = record
             return
         }
-        var id = request.id
-        if id == 0 {
-            while record.watchers[record.nextID] != nil { record.nextID += 1 }
-            id = record.nextID
-            record.nextID += 1
-        }
+        let id = request.id != 0 ? request.id : streams[key]?.takeID() ?? 0
         let start = request.startRevision > 0 ? request.startRevision : ring.last + 1
         let watcher = Watcher(id: id, request, stream, cursor: start, now: now)
-        record.watchers[id] = watcher
-        streams[key] = record
+        streams[key]?.watchers[id] = watcher
         watcherCount += 1
         index(watcher)
         _ = stream.offer(.created(id: id, revision: ring.last), mustFit: true)
         catchUp(watcher)
     }
 
-    private static func refusal(of request: WatchRequest, _ watchers: [Int64: Watcher]) -> String? {
-        if request.id != 0, watchers[request.id] != nil {
+    private static func refusal(of request: WatchRequest, _ record: StreamRecord?) -> String? {
+        if request.id != 0, record?.watchers[request.id] != nil {
             return "mvcc: duplicate watch ID provided on the WatchStream"
         }
         if case .before(let end) = request.range.end, !precedes(request.range.start, end) {
@@ -204,7 +200,7 @@ package struct WatchHub {
     package mutating func resume(_ stream: WatchStream) {
         guard let record = streams[ObjectIdentifier(stream)] else { return }
         // From the one that lags most: nobody starves.
-        let lagging = record.watchers.values.filter { !$0.isSynced && !$0.isReading }
+        let lagging = record.watchers.values.filter { !$0.isSynced && !$0.isWaiting }
         for watcher in lagging.sorted(by: { ($0.cursor, $0.id) < ($1.cursor, $1.id) }) { catchUp(watcher) }
         payProgress(stream)
     }
@@ -230,7 +226,7 @@ package struct WatchHub {
         }
     }
 
-    private mutating func payProgress(_ stream: WatchStream) {
+    mutating func payProgress(_ stream: WatchStream) {
         let key = ObjectIdentifier(stream)
         guard let record = streams[key], record.owesProgress, record.watchers.values.allSatisfy(\.isSynced) else {
             return
@@ -256,6 +252,7 @@ package struct WatchHub {
     private mutating func drop(_ watcher: Watcher) {
         watcherCount -= 1
         watcher.isCanceled = true
+        pass.remove(watcher)
         let range = watcher.request.range
         let name = ObjectIdentifier(watcher)
         if range.end == .single {
@@ -268,7 +265,7 @@ package struct WatchHub {
         }
     }
 
-    private mutating func remove(_ watcher: Watcher) {
+    mutating func remove(_ watcher: Watcher) {
         streams[ObjectIdentifier(watcher.stream)]?.watchers[watcher.id] = nil
         drop(watcher)
     }
@@ -276,17 +273,12 @@ package struct WatchHub {
     // MARK: - Catching up
 
     /// Lets a watch hear of what it missed, as far as there is room.
-    private mutating func catchUp(_ watcher: Watcher) {
-        guard !watcher.isSynced, !watcher.isReading, !watcher.isCanceled else { return }
+    mutating func catchUp(_ watcher: Watcher) {
+        guard !watcher.isSynced, !watcher.isWaiting, !watcher.isCanceled else { return }
         while watcher.cursor <= ring.last {
             guard watcher.cursor >= compactRevision else { return cancelCompacted(watcher) }
             guard watcher.stream.hasRoom || !watcher.stream.awaitRoom() else { return }
-            guard watcher.cursor >= ring.first else {
-                watcher.isReading = true
-                return read(
-                    HistoryRead(
-                        watcher: watcher, range: watcher.request.range, from: watcher.cursor, through: ring.first - 1))
-            }
+            guard watcher.cursor >= ring.first else { return awaitPass(watcher) }
             say(watcher, fromRing(watcher))
         }
         watcher.isSynced = true
@@ -296,7 +288,8 @@ package struct WatchHub {
         var found: [KeyValue] = []
         var bytes = 0
         while watcher.cursor <= ring.last, bytes < Self.portionBytes {
-            for change in ring[watcher.cursor] where watcher.request.range.contains(change.key) {
+            for change in ring[watcher.cursor]
+            where watcher.request.range.contains(change.key) && watcher.request.lets(change) {
                 found.append(change)
                 bytes += change.key.count + change.value.count
             }
@@ -305,36 +298,15 @@ package struct WatchHub {
         return found
     }
 
-    private func say(_ watcher: Watcher, _ changes: [KeyValue]) {
-        let wanted = changes.filter(watcher.request.lets)
-        guard !wanted.isEmpty else { return }
+    func say(_ watcher: Watcher, _ changes: [KeyValue]) {
+        guard !changes.isEmpty else { return }
         _ = watcher.stream.offer(
-            .changes(id: watcher.id, wanted, revision: ring.last, watcher.request), mustFit: true)
+            .changes(id: watcher.id, changes, revision: ring.last, watcher.request), mustFit: true)
     }
 
-    private mutating func cancelCompacted(_ watcher: Watcher) {
+    mutating func cancelCompacted(_ watcher: Watcher) {
         remove(watcher)
         _ = watcher.stream.offer(
             .canceled(id: watcher.id, revision: 0, compactRevision: compactRevision), mustFit: true)
-    }
-
-    /// A history read failed: its stream ends, and its client begins it again.
-    package mutating func fail(_ read: HistoryRead) {
-        end(.stopping) { $0 === read.watcher.stream }
-    }
-
-    /// What a history read found; nil when it is compacted away meanwhile.
-    package mutating func take(_ found: (changes: [KeyValue], through: Int64)?, for read: HistoryRead) {
-        let watcher = read.watcher
-        watcher.isReading = false
-        guard !watcher.isCanceled else { return }
-        guard let found else {
-            compactRevision = max(compactRevision, read.from + 1)
-            return cancelCompacted(watcher)
-        }
-        say(watcher, found.changes)
-        watcher.cursor = found.through + 1
-        catchUp(watcher)
-        payProgress(watcher.stream)
     }
 }

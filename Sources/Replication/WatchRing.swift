@@ -38,9 +38,12 @@ struct WatchRing {
     }
 
     private mutating func trim() {
-        while bytes > bytesMax, first <= written, let oldest = revisions.popFirst() {
+        while bytes > bytesMax, first <= written, let oldest = revisions.first {
             bytes -= oldest.bytes
             first += 1
+            // A slice keeps what it leaves out until its storage moves.
+            revisions[revisions.startIndex].changes = []
+            revisions.removeFirst()
         }
     }
 

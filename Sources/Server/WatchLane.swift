@@ -76,9 +76,9 @@ final class WatchLane: Sendable {
         case .close(let stream): hub.close(stream)
         case .history(let read, .success(let found)): hub.take(found, for: read)
         case .history(let read, .failure(.request)): hub.take(nil, for: read)
-        case .history(let read, .failure(.disk(let error))):
+        case .history(_, .failure(.disk(let error))):
             core.logger.error("a watch cannot read the history: \(error)")
-            hub.fail(read)
+            hub.failPass()
         case .stop: break
         }
     }
@@ -90,7 +90,7 @@ final class WatchLane: Sendable {
             let reader = try reader.get()
             return Result { () throws(ReadFailure) in
                 try view.history(
-                    of: read.range, from: read.from, through: read.through, bytesMax: HistoryRead.bytesMax, reader)
+                    from: read.from, through: read.through, bytesMax: HistoryRead.bytesMax, reader)
             }
         } catch {
             return .failure(.disk(error))

@@ -334,7 +334,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         onDisk { () throws(StorageError) in
             let reader = try self.openReader()
             let found = Result { () throws(ReadFailure) in
-                try view.history(of: read.range, from: read.from, through: read.through, bytesMax: 500, reader)
+                try view.history(from: read.from, through: read.through, bytesMax: 500, reader)
             }
             switch found {
             case .success(let found): hub?.take(found, for: read)

@@ -34,6 +34,25 @@ import Testing
         #expect(texts == ["0", "1", "2", "after"])
     }
 
+    @Test("A learner whose log is better than a candidate's that counts on its vote is elected itself (seed 81000657)")
+    func neededLearner() {
+        let members = [1, 2].map { Member(id: $0, role: .voter, peerURLs: []) }
+        let configuration = Configuration(members + [Member(id: 3, role: .learner, peerURLs: [])])
+        let log = Log(baseIndex: 1, baseTerm: 1, runs: [Log.TermRun(firstIndex: 2, term: 5)], lastIndex: 2, tail: [])
+        var raft = Raft(
+            id: 3, settings: Raft.Settings(), hardState: HardState(term: 5, vote: nil, commit: 1), log: log,
+            configuration: configuration, applied: 2, seed: 1)
+        func waits(_ raft: inout Raft) -> Bool {
+            for _ in 0..<100 { raft.receive(.tick) }
+            let asked = raft.takeReady().messages.contains { if case .preVote = $0.body { true } else { false } }
+            return !asked
+        }
+        #expect(waits(&raft))
+        raft.receive(
+            .message(Message(from: 2, to: 3, term: 6, body: .preVote(lastIndex: 2, lastTerm: 4))))
+        #expect(!waits(&raft))
+    }
+
     @Test("A snapshot brings the configuration of its index, whatever the member had before")
     func snapshotBringsItsConfiguration() {
         let network = elected()

@@ -35,7 +35,7 @@ import Testing
         func answerReads() {
             while let read = reads.popLast() {
                 let found = changes.filter {
-                    $0.modRevision >= read.from && $0.modRevision <= read.through && read.range.contains($0.key)
+                    $0.modRevision >= read.from && $0.modRevision <= read.through
                 }
                 hub.take(read.from < compacted ? nil : (found, read.through), for: read)
             }

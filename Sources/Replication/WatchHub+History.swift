@@ -1,0 +1,88 @@
+package import MVCC
+
+/// A read of the history: all changes from one revision on, as many as fit.
+package struct HistoryRead: Sendable {
+    package let from: Int64
+    package let through: Int64
+
+    package static let bytesMax = 1 << 20
+}
+
+/// Watches that lag so far that only `kv.db` has what they miss. One pass at a time reads it for all of them, so that a
+/// thousand that come back at once read it no more often than one, and leave the readers to others.
+struct HistoryPass {
+    private(set) var waiting: [ObjectIdentifier: Watcher] = [:]
+    var isUnderWay = false
+    /// Where the next pass goes on. It begins anew behind the last watch, so that nobody waits for those who keep coming.
+    var position: Int64 = 0
+
+    mutating func add(_ watcher: Watcher) {
+        watcher.isWaiting = true
+        waiting[ObjectIdentifier(watcher)] = watcher
+    }
+
+    mutating func remove(_ watcher: Watcher) {
+        guard watcher.isWaiting else { return }
+        watcher.isWaiting = false
+        waiting[ObjectIdentifier(watcher)] = nil
+    }
+
+    /// Where to read from; nil when nobody waits.
+    var start: Int64? {
+        let cursors = waiting.values.map(\.cursor)
+        return cursors.filter { $0 >= position }.min() ?? cursors.min()
+    }
+
+    func watchers(where isMeant: (Watcher) -> Bool) -> [Watcher] {
+        waiting.values.filter(isMeant).sorted { ($0.cursor, $0.id) < ($1.cursor, $1.id) }
+    }
+}
+
+extension WatchHub {
+    mutating func awaitPass(_ watcher: Watcher) {
+        pass.add(watcher)
+        beginPass()
+    }
+
+    private mutating func beginPass() {
+        guard !pass.isUnderWay else { return }
+        let compacted = compactRevision
+        for watcher in pass.watchers(where: { $0.cursor < compacted }) { cancelCompacted(watcher) }
+        guard let from = pass.start else { return }
+        pass.isUnderWay = true
+        read(HistoryRead(from: from, through: max(from, ring.first - 1)))
+    }
+
+    /// What a pass found: all changes from `read.from` through a revision; nil when they are compacted away meanwhile.
+    package mutating func take(_ found: (changes: [KeyValue], through: Int64)?, for read: HistoryRead) {
+        pass.isUnderWay = false
+        guard let found else {
+            compactRevision = max(compactRevision, read.from + 1)
+            return beginPass()
+        }
+        let concerned = pass.watchers { $0.cursor >= read.from && $0.cursor <= found.through }
+        _ = gather(found.changes) { watcher, change in
+            watcher.isWaiting && watcher.cursor >= read.from && watcher.cursor <= change.modRevision
+        }
+        pass.position = found.through + 1
+        for watcher in concerned {
+            pass.remove(watcher)
+            let batch = watcher.batch
+            watcher.batch = []
+            // Those before it may have filled their stream. Then it hears of all this later.
+            guard watcher.stream.hasRoom || !watcher.stream.awaitRoom() else { continue }
+            say(watcher, batch)
+            watcher.cursor = found.through + 1
+            catchUp(watcher)
+            payProgress(watcher.stream)
+        }
+        beginPass()
+    }
+
+    /// A pass failed: the streams that wait for it end, and their clients begin them again.
+    package mutating func failPass() {
+        pass.isUnderWay = false
+        let streams = Set(pass.waiting.values.map { ObjectIdentifier($0.stream) })
+        end(.stopping) { streams.contains(ObjectIdentifier($0)) }
+    }
+}
