@@ -44,6 +44,8 @@ struct APIError: Error, Equatable, Sendable {
         case .witness:
             self.init(.unavailable, "weft: this member is a witness and holds no keys; ask another member")
         case .stopping: self.init(.unavailable, "etcdserver: server stopped")
+        case .transferTimeout:
+            self.init(.unavailable, "etcdserver: request timed out, leader transfer took too long")
         case .badTransferTarget: self.init(.failedPrecondition, "etcdserver: bad leader transferee")
         case .disk(let reason): self.init(.internal, "weft: this member cannot read its disk: \(reason)")
         }

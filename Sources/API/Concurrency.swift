@@ -11,6 +11,8 @@ struct Concurrency: Sendable {
         var key: [UInt8]
         var revision: Int64
         var lease: Int64
+        /// The revision of the last write of it by whoever asked for it.
+        var written: Int64 = 0
     }
 
     let member: RunningMember
@@ -25,23 +27,26 @@ struct Concurrency: Sendable {
     func claim(_ name: [UInt8], lease: Int64, value: [UInt8]) async throws(APIError) -> (Claim, Applied) {
         let lease = lease != 0 ? lease : try await grant()
         let key = Self.prefix(name) + Array(String(UInt64(bitPattern: lease), radix: 16).utf8)
-        var (claim, isNew) = try await enter(key, lease: lease, value: value)
+        let (claim, isNew) = try await enter(key, lease: lease, value: value)
+        // One that was here before and need not wait is its owner's, whoever goes away now.
+        var isOwn = isNew
         do throws(APIError) {
-            try await awaitTurn(claim, of: name)
+            try await awaitTurn(claim, of: name) { isOwn = true }
             // While it waited the lease may have ended.
             let found = try await pairs(KeyRange(start: key, end: .single), limit: 1)
             guard let own = found.result.pairs.first, own.createRevision == claim.revision else {
-                throw APIError(.unavailable, "etcdserver: session expired")
+                throw Self.sessionExpired
             }
-            if !isNew, own.value != value { claim = try await proclaim(claim, value: value).0 }
-            isNew = false
+            guard !Task.isCancelled else { throw APIError(.cancelled, "context canceled") }
             let now = Applied(result: .done, revision: found.result.revision, term: found.term)
             return (claim, now)
         } catch {
-            if isNew { await withdraw(claim) }
+            if isOwn { await withdraw(claim) }
             throw error
         }
     }
+
+    private static let sessionExpired = APIError(.unknown, "mutex: session is expired")
 
     private func grant() async throws(APIError) -> Int64 {
         try await member.kv { member throws(ServerError) in try await member.grantLease(id: 0, ttl: Self.ownTTL).0.id }
@@ -55,18 +60,22 @@ struct Concurrency: Sendable {
         put.lease = lease
         let txn = TxnRequest(
             compares: [Compare(range: range, relation: .equal, operand: .create(0))], success: [.put(put)],
-            failure: [.range(RangeRequest(range: range))])
+            failure: [.put(put), .range(RangeRequest(range: range))])
         let applied = try await member.kv { member throws(ServerError) in try await member.txn(txn) }
         guard case .txn(let result) = applied.result else { preconditionFailure("a txn without a result") }
-        if result.succeeded { return (Claim(key: key, revision: applied.revision, lease: lease), true) }
-        guard case .range(let found)? = result.responses.first, let own = found.pairs.first else {
-            throw APIError(.unavailable, "etcdserver: session expired")
+        var claim = Claim(key: key, revision: applied.revision, lease: lease, written: applied.revision)
+        if case .range(let found)? = result.responses.last, let own = found.pairs.first {
+            // Asked for again, perhaps because the first answer was lost. It is written anew: from now on the claim is this
+            // caller's, and the one before, when it finds that its client is gone, takes nothing back.
+            claim.revision = own.createRevision
         }
-        return (Claim(key: key, revision: own.createRevision, lease: lease), false)
+        return (claim, result.succeeded)
     }
 
-    /// Waits until nobody before `claim` is left.
-    private func awaitTurn(_ claim: Claim, of name: [UInt8]) async throws(APIError) {
+    /// Waits until nobody before `claim` is left; calls `willWait` if it must.
+    private func awaitTurn(
+        _ claim: Claim, of name: [UInt8], willWait: () -> Void
+    ) async throws(APIError) {
         while true {
             var request = RangeRequest(range: KeyRange(prefix: Self.prefix(name)))
             request.sortTarget = .create
@@ -75,6 +84,7 @@ struct Concurrency: Sendable {
             request.limit = 1
             let (result, _) = try await read(request)
             guard let before = result.pairs.first else { return }
+            willWait()
             try await awaitDeletion(of: before.key, after: result.revision)
         }
     }
@@ -109,7 +119,10 @@ struct Concurrency: Sendable {
 
     /// Takes a claim back, also when the caller's task is cancelled already.
     private func withdraw(_ claim: Claim) async {
-        _ = try? await member.propose(.txn(Self.deletion(of: claim)))
+        var deletion = Self.deletion(of: claim)
+        let range = KeyRange(start: claim.key, end: .single)
+        deletion.compares.append(Compare(range: range, relation: .equal, operand: .mod(claim.written)))
+        _ = try? await member.propose(.txn(deletion))
     }
 
     private static func deletion(of claim: Claim) -> TxnRequest {
@@ -130,7 +143,7 @@ struct Concurrency: Sendable {
     // MARK: - Elections
 
     /// Sets the value of an election that is won.
-    func proclaim(_ claim: Claim, value: [UInt8]) async throws(APIError) -> (Claim, Applied) {
+    func proclaim(_ claim: Claim, value: [UInt8]) async throws(APIError) -> Applied {
         var put = PutRequest(key: claim.key, value: value)
         put.lease = claim.lease
         let range = KeyRange(start: claim.key, end: .single)
@@ -141,7 +154,7 @@ struct Concurrency: Sendable {
         guard case .txn(let result) = applied.result, result.succeeded else {
             throw APIError(.unknown, "election: not leader")
         }
-        return (claim, applied)
+        return applied
     }
 
     func resign(_ claim: Claim) async throws(APIError) -> Applied {

@@ -18,8 +18,15 @@ extension GRPCService {
         case "LeaseTimeToLive": return try await unary(call, timeToLive)
         case "LeaseLeases": return try await unary(call, leases)
         case "LeaseKeepAlive":
-            while let request: Etcdserverpb_LeaseKeepAliveRequest = try await receive(call) {
-                try await send(try await keepAlive(request), call)
+            while let first: Etcdserverpb_LeaseKeepAliveRequest = try await receive(call) {
+                // A client with a thousand leases sends them all at once: they share what a renewal costs.
+                var ids = [first.id]
+                while ids.count < Self.keepAlivesMax,
+                    let next: Etcdserverpb_LeaseKeepAliveRequest = try receiveNow(call)
+                {
+                    ids.append(next.id)
+                }
+                for answer in try await keepAlive(ids) { try await send(answer, call) }
             }
             return true
         default: return false
@@ -48,15 +55,17 @@ extension GRPCService {
         return answer
     }
 
-    private func keepAlive(
-        _ request: Etcdserverpb_LeaseKeepAliveRequest
-    ) async throws(APIError) -> Etcdserverpb_LeaseKeepAliveResponse {
-        let renewed = try await member.kv { member throws(ServerError) in try await member.renewLease(request.id) }
-        var answer = Etcdserverpb_LeaseKeepAliveResponse()
-        answer.header = header()
-        answer.id = request.id
-        answer.ttl = renewed?.0.ttl ?? 0
-        return answer
+    private static let keepAlivesMax = 1000
+
+    private func keepAlive(_ ids: [Int64]) async throws(APIError) -> [Etcdserverpb_LeaseKeepAliveResponse] {
+        let renewed = try await member.kv { member throws(ServerError) in try await member.renewLeases(Set(ids)) }
+        return ids.map { id in
+            var answer = Etcdserverpb_LeaseKeepAliveResponse()
+            answer.header = header()
+            answer.id = id
+            answer.ttl = renewed[id] ?? 0
+            return answer
+        }
     }
 
     private func timeToLive(
@@ -122,7 +131,7 @@ extension GRPCService {
             return try await unary(call) { (request: V3electionpb_ProclaimRequest) async throws(APIError) in
                 var answer = V3electionpb_ProclaimResponse()
                 let claim = try Concurrency.Claim(request.hasLeader ? request.leader : nil)
-                answer.header = header(try await concurrency.proclaim(claim, value: Array(request.value)).1)
+                answer.header = header(try await concurrency.proclaim(claim, value: Array(request.value)))
                 return answer
             }
         case "Leader":

@@ -56,7 +56,15 @@ struct GRPCService: Sendable {
     func receive<Request: SwiftProtobuf.Message>(_ call: GRPCCall) async throws(APIError) -> Request? {
         let bytes: [UInt8]?
         do throws(CancellationError) { bytes = try await call.receive() } catch { throw Self.cancelled }
-        guard let bytes else { return nil }
+        return try bytes.map(Self.decode)
+    }
+
+    /// The next request of a stream if it is here already.
+    func receiveNow<Request: SwiftProtobuf.Message>(_ call: GRPCCall) throws(APIError) -> Request? {
+        try call.receiveNow().map(Self.decode)
+    }
+
+    private static func decode<Request: SwiftProtobuf.Message>(_ bytes: [UInt8]) throws(APIError) -> Request {
         do {
             return try Request(serializedBytes: bytes)
         } catch {

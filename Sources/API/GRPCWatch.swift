@@ -29,11 +29,12 @@ extension GRPCService {
     private func ask(_ call: GRPCCall, _ stream: WatchStream) async -> APIError? {
         do throws(APIError) {
             while let request: Etcdserverpb_WatchRequest = try await receive(call) {
-                switch request.requestUnion {
+                guard let asked = request.requestUnion else { continue }
+                await stream.beginRequest()
+                switch asked {
                 case .createRequest(let create): member.watch(try WatchRequest(create), on: stream)
                 case .cancelRequest(let cancel): member.cancelWatch(cancel.watchID, on: stream)
                 case .progressRequest: member.askProgress(of: stream)
-                case nil: break
                 }
             }
             return nil
@@ -90,7 +91,7 @@ extension WatchRequest {
             switch filter {
             case .noput: withoutPuts = true
             case .nodelete: withoutDeletes = true
-            case .UNRECOGNIZED: throw APIError(.invalidArgument, "etcdserver: invalid watch filter")
+            case .UNRECOGNIZED: break
             }
         }
     }

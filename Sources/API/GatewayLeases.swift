@@ -112,7 +112,7 @@ extension Gateway {
     }
 
     private func proclaim(_ request: GatewayObject) async throws(APIError) -> JSONWriter {
-        let (_, applied) = try await concurrency.proclaim(try claim(request), value: try request.bytes("value"))
+        let applied = try await concurrency.proclaim(try claim(request), value: try request.bytes("value"))
         return answer(header(applied)) { _ in }
     }
 

@@ -40,6 +40,9 @@ package final class GRPCCall: Sendable {
         }
     }
 
+    /// The next message if it is here already; nil also on another executor than the call's.
+    package func receiveNow() -> [UInt8]? { stream.isOnLoop ? stream.receiveNow() : nil }
+
     /// Sends a message; waits while the client does not take what was sent before. Throws when the client cancelled or
     /// is gone, the deadline passed, or the task is cancelled.
     package func send(_ message: [UInt8]) async throws(CancellationError) {

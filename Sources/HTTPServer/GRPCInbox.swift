@@ -51,6 +51,10 @@ struct GRPCInbox {
             let from = start + Self.prefixBytes
             message = Array(bytes[from..<from + length])
             start = from + length
+            if start == bytes.count {
+                bytes = []
+                start = 0
+            }
         }
         return isCompressed ? try gunzip(message, bytesMax: messageBytesMax) : message
     }

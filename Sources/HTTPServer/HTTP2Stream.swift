@@ -84,6 +84,8 @@ final class HTTP2Stream: @unchecked Sendable {
         }
     }
 
+    func receiveNow() -> [UInt8]? { isOver || Task.isCancelled ? nil : connection.nextMessage(self) }
+
     func send(message: [UInt8]) async throws(CancellationError) {
         try await awaitRoom()
         connection.send(self, message: message)

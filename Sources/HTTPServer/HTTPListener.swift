@@ -1,3 +1,6 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 package import NIOCore
 internal import NIOPosix
 internal import Synchronization
@@ -23,6 +26,11 @@ package final class HTTPListener: Sendable {
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            // A client whose machine is gone says nothing: after a minute it counts as gone.
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 30)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
             .childChannelOption(.writeBufferWaterMark, value: marks)
             .childChannelInitializer { channel in
                 let count = connections.enter(channel)

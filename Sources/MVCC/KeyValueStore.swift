@@ -203,6 +203,14 @@ package final class KeyValueStore {
         writes.count += 1
     }
 
+    /// Of a key that nested txns write several times in one revision only the last counts, here as in the file.
+    private func keepLastChanges(of revision: Int64) {
+        let start = changes.firstIndex { $0.modRevision == revision } ?? changes.endIndex
+        var seen: Set<[UInt8]> = []
+        let last = changes[start...].reversed().filter { seen.insert($0.key).inserted }
+        changes.replaceSubrange(start..., with: last.reversed())
+    }
+
     /// What was changed since this was asked last, in order.
     package func takeChanges() -> [KeyValue] {
         defer { changes = [] }
@@ -288,6 +296,7 @@ package final class KeyValueStore {
         var writes = Writes(revision: meta.revision, wantsAnswer: wantsAnswer)
         let result = try run(path, &writes)
         finish(writes)
+        if request.isNested { keepLastChanges(of: meta.revision) }
         return writes.budget.isExceeded ? .failure(.answerTooLargeButDone) : .success(.txn(result))
     }
 

@@ -116,6 +116,8 @@ package struct TxnRequest: Equatable, Sendable {
         self.failure = failure
     }
 
+    var isNested: Bool { (success + failure).contains { if case .txn = $0 { true } else { false } } }
+
     /// If neither branch can write, however the compares turn out.
     package var isReadOnly: Bool {
         (success + failure).allSatisfy { operation in

@@ -143,7 +143,9 @@ package final class Checkpointer<Shell: ReplicationShell> {
             shell.awaitReaders()
         }
         try File.rename(path, to: statePath)
-        writer = try storage(opening: statePath) { () throws(SQLiteError) in try StateWriter(path: statePath, initial: nil) }
+        writer = try storage(opening: statePath) { () throws(SQLiteError) in
+            try StateWriter(path: statePath, initial: nil)
+        }
         measure()
     }
 

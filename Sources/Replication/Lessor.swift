@@ -14,7 +14,9 @@ struct Lessor {
 
     private let leases: LeaseTable
     /// Leases to look at, by second; a renewed one is found here at its earlier end and moved on.
-    private var agenda: [UInt64: [Int64]] = [:]
+    private var agenda: [UInt64: Set<Int64>] = [:]
+    /// The second at which each is on the agenda.
+    private var planned: [Int64: UInt64] = [:]
     /// The second of the agenda that comes next.
     private var nextSecond: UInt64
     private var lastTick: UInt64
@@ -40,7 +42,6 @@ struct Lessor {
     }
 
     private mutating func plan() {
-        agenda = [:]
         for id in leases.ids {
             if let time = leases.time(of: id) { note(time.lease, endingAt: time.deadline) }
         }
@@ -54,7 +55,17 @@ struct Lessor {
     private func agingStep(of lease: Lease) -> Int64 { max(agingSecondsMin, lease.ttl / 10) }
 
     private mutating func note(_ id: Int64, at deadline: UInt64) {
-        agenda[max(deadline / Self.second + 1, nextSecond), default: []].append(id)
+        let second = max(deadline / Self.second + 1, nextSecond)
+        strike(id)
+        agenda[second, default: []].insert(id)
+        planned[id] = second
+    }
+
+    /// Takes a lease off the agenda.
+    private mutating func strike(_ id: Int64) {
+        guard let second = planned.removeValue(forKey: id) else { return }
+        agenda[second]?.remove(id)
+        if agenda[second]?.isEmpty == true { agenda[second] = nil }
     }
 
     mutating func handle(_ events: [LeaseEvent], now: UInt64) {
@@ -70,9 +81,8 @@ struct Lessor {
                 guard let known = leases.time(of: lease.id)?.deadline else { continue }
                 let deadline = min(known, Self.end(of: lease, from: now))
                 leases.setDeadline(deadline, of: lease.id)
-                // A little later is no matter; otherwise every step would have it looked at once more.
-                if deadline + Self.second < known { note(lease, endingAt: deadline) }
-            case .ended: break
+                if deadline < known { note(lease, endingAt: deadline) }
+            case .ended(let id): strike(id)
             }
         }
     }
@@ -95,7 +105,8 @@ struct Lessor {
         while nextSecond <= second {
             let ids = agenda.removeValue(forKey: nextSecond) ?? []
             nextSecond += 1
-            for id in ids { look(at: id, now: now, &due) }
+            for id in ids { planned[id] = nil }
+            for id in ids.sorted() { look(at: id, now: now, &due) }
         }
         guard let term else { return [] }
         return Self.batches(due.ended).map { .leaseExpire(term: term, $0) }

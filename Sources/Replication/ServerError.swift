@@ -13,6 +13,8 @@ package enum ServerError: Error, Equatable, Sendable {
     case requestTooLarge
     /// The disk of this member is full.
     case noSpace
+    /// The lead was to be handed over, and was not.
+    case transferTimeout
     case stopping
     case change(ChangeRefusal)
     case badTransferTarget

@@ -50,13 +50,22 @@ package final class WatchStream: Sendable {
         var outputs: [WatchOutput] = []
         var bytes = 0
         var waiter: CheckedContinuation<Void, Never>?
+        /// Requests that the hub has not seen yet.
+        var asked = 0
+        /// Waits to ask for more.
+        var asker: CheckedContinuation<Void, Never>?
         var end: WatchEnd?
         /// Some watch of this stream found no room.
         var isBehind = false
         var isClosed = false
+
+        var isOver: Bool { isClosed || end != nil }
+        var mayBeAsked: Bool { isOver || outputs.count + asked < WatchStream.outputsMax }
     }
 
     private static let bytesMax = 1 << 20
+    /// Answers to requests that may wait, and requests that may wait to be answered.
+    private static let outputsMax = 1000
     private let state = Mutex(State())
     /// Ends when there is no leader for a while.
     package let requiresLeader: Bool
@@ -73,7 +82,7 @@ package final class WatchStream: Sendable {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
-                    guard state.outputs.isEmpty, state.end == nil, !state.isClosed else { return true }
+                    guard state.outputs.isEmpty, !state.isOver else { return true }
                     state.waiter = continuation
                     return false
                 }
@@ -95,8 +104,27 @@ package final class WatchStream: Sendable {
             }
             return ((state.outputs, state.isBehind), state.end)
         }
+        wake { _ in }
         if taken.0.isEmpty, let end { throw end }
         return taken
+    }
+
+    /// To be called before each request to the hub: waits while the client does not take what its earlier ones brought.
+    package func beginRequest() async {
+        await withCheckedContinuation { continuation in
+            let mayAsk = state.withLock { state in
+                guard !state.mayBeAsked else { return true }
+                state.asker = continuation
+                return false
+            }
+            if mayAsk { continuation.resume() }
+        }
+        state.withLock { $0.asked += 1 }
+    }
+
+    /// The hub has seen to a request.
+    func endRequest() {
+        wake { $0.asked = max($0.asked - 1, 0) }
     }
 
     /// The client is gone: nothing more is put in.
@@ -106,7 +134,7 @@ package final class WatchStream: Sendable {
 
     // MARK: - The hub's side
 
-    var isOpen: Bool { state.withLock { !$0.isClosed && $0.end == nil } }
+    var isOpen: Bool { state.withLock { !$0.isOver } }
     var hasRoom: Bool { state.withLock { $0.bytes < Self.bytesMax } }
     var isIdle: Bool { state.withLock { $0.outputs.isEmpty } }
 
@@ -140,14 +168,15 @@ package final class WatchStream: Sendable {
     }
 
     private func wake(_ body: (inout State) -> Void) {
-        let waiter = state.withLock { state in
+        let (waiter, asker) = state.withLock { state in
             body(&state)
-            guard !state.outputs.isEmpty || state.end != nil || state.isClosed else {
-                return nil as CheckedContinuation<Void, Never>?
-            }
-            defer { state.waiter = nil }
-            return state.waiter
+            let isNews = !state.outputs.isEmpty || state.isOver
+            return (
+                isNews ? state.waiter.take() : nil as CheckedContinuation<Void, Never>?,
+                state.mayBeAsked ? state.asker.take() : nil as CheckedContinuation<Void, Never>?
+            )
         }
         waiter?.resume()
+        asker?.resume()
     }
 }

@@ -152,6 +152,7 @@ package struct WatchHub {
     // MARK: - What clients ask
 
     package mutating func create(_ request: WatchRequest, on stream: WatchStream, now: UInt64) {
+        defer { stream.endRequest() }
         let key = ObjectIdentifier(stream)
         if streams[key] == nil { streams[key] = StreamRecord(stream: stream) }
         if let reason = Self.refusal(of: request, streams[key]) {
@@ -179,6 +180,7 @@ package struct WatchHub {
     }
 
     package mutating func cancel(_ id: Int64, on stream: WatchStream) {
+        defer { stream.endRequest() }
         guard let watcher = streams[ObjectIdentifier(stream)]?.watchers[id] else { return }
         remove(watcher)
         _ = stream.offer(.canceled(id: id, revision: ring.last, compactRevision: 0), mustFit: true)
@@ -190,6 +192,7 @@ package struct WatchHub {
     }
 
     package mutating func askProgress(of stream: WatchStream) {
+        defer { stream.endRequest() }
         let key = ObjectIdentifier(stream)
         if streams[key] == nil { streams[key] = StreamRecord(stream: stream) }
         streams[key]?.owesProgress = true

@@ -40,6 +40,25 @@ extension RunningMember {
         }
     }
 
+    /// Begins leases anew, all at once; answers the seconds of those that exist.
+    package func renewLeases(_ ids: Set<Int64>) async throws(ServerError) -> [Int64: Int64] {
+        let renewals = await withTaskGroup(of: (Int64, Result<Int64?, ServerError>).self) { group in
+            for id in ids {
+                group.addTask {
+                    do throws(ServerError) {
+                        return (id, .success(try await self.renewLease(id)?.0.ttl))
+                    } catch {
+                        return (id, .failure(error))
+                    }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        var seconds: [Int64: Int64] = [:]
+        for (id, outcome) in renewals { seconds[id] = try outcome.get() }
+        return seconds
+    }
+
     package func revokeLease(_ id: Int64) async throws(ServerError) -> Applied {
         try await propose(.leaseRevoke(id))
     }

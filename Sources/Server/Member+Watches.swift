@@ -30,7 +30,7 @@ extension RunningMember {
 
     /// What the keys of `changes` were before; nil for those that were not.
     package func previous(of changes: [KeyValue]) async throws(ServerError) -> [KeyValue?] {
-        try await read(serializable: true) { (view, reader) throws(ReadFailure) in
+        try await read(serializable: true, isOwn: true) { (view, reader) throws(ReadFailure) in
             var found: [KeyValue?] = []
             for change in changes {
                 let isNew = change.version == 1

@@ -82,15 +82,17 @@ package final class RunningMember: Sendable {
         }
     }
 
+    /// - Parameter isOwn: it goes on with what was admitted before.
     func read<T: Sendable>(
-        serializable: Bool, _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
+        serializable: Bool, isOwn: Bool = false,
+        _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
     ) async throws(ServerError) -> T {
         guard !core.isStopping else { throw .stopping }
         guard !isWitness else { throw .witness }
         guard !alarms.contains(.corrupt) else { throw .refused(.corrupt) }
         let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
         defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
-        guard underWay <= core.serverSettings.requestsMax else { throw .tooManyRequests }
+        guard underWay <= core.serverSettings.requestsMax || isOwn else { throw .tooManyRequests }
         let result: Result<T, ServerError> = await withCheckedContinuation { continuation in
             let job: @Sendable () -> Void = { [core] in
                 core.readers.submit { reader in
@@ -146,7 +148,7 @@ package final class RunningMember: Sendable {
                     core.consensus.post(.change(requestID: id, change, deadline: limit))
                 }
             } catch .change(let refusal) where refusal == .notReady || refusal == .notLeader {
-                guard monotonicNanoseconds() < limit else { throw .change(refusal) }
+                guard monotonicNanoseconds() < limit, !Task.isCancelled else { throw .change(refusal) }
                 try? await Task.sleep(for: .milliseconds(100))
             }
         }
@@ -154,13 +156,15 @@ package final class RunningMember: Sendable {
 
     /// Hands the lead to another voter.
     package func transferLead(to target: NodeID) async throws(ServerError) {
-        let limit = deadline
         guard core.status.configuration.isVoter(target) else { throw .badTransferTarget }
+        guard core.status.leader != target else { return }
+        guard core.status.role == .leader else { throw .change(.notLeader) }
+        // Asked once: as long as it is under way nothing can be written.
+        core.consensus.post(.raft(.transfer(to: target)))
+        let limit = monotonicNanoseconds() + 2 * UInt64(core.settings.electionMilliseconds) * 1_000_000
         while core.status.leader != target {
-            guard core.status.role == .leader || core.status.leader == nil else { throw .change(.notLeader) }
-            guard monotonicNanoseconds() < limit else { throw .timeout }
-            core.consensus.post(.raft(.transfer(to: target)))
-            try? await Task.sleep(for: .milliseconds(50))
+            guard monotonicNanoseconds() < limit, !Task.isCancelled else { throw .transferTimeout }
+            try? await Task.sleep(for: .milliseconds(10))
         }
     }
 

@@ -50,7 +50,7 @@ import Testing
             "API", "Bytes", "CSimulatedDisk", "Glibc", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile", "SQLite",
             "Storage", "Transport",
         ],
-        "HTTPServer": ["CNGHTTP2", "CZlib", "NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
+        "HTTPServer": ["CNGHTTP2", "CZlib", "Glibc", "NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": [
             "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft", "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
@@ -86,7 +86,8 @@ import Testing
 
     @Test(arguments: sources) func nothingForbiddenIsWritten(_ source: Source) {
         for (number, line) in source.lines.enumerated() {
-            let code = line.components(separatedBy: "//")[0]
+            // Tasks of a group end with it.
+            let code = line.components(separatedBy: "//")[0].replacingOccurrences(of: "addTask {", with: "")
             for forbidden in ["try!", "Task {", "Task.detached", "fatalError()", "as!", "TO" + "DO", "FIX" + "ME"] {
                 #expect(!code.contains(forbidden), "\(source.path):\(number + 1) has \(forbidden)")
             }
