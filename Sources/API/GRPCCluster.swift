@@ -4,6 +4,11 @@ internal import MVCC
 internal import Raft
 internal import Replication
 internal import Server
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Cluster, Maintenance, Auth and health over gRPC.
 extension GRPCService {
@@ -103,7 +108,7 @@ extension GRPCService {
                 (request: Etcdserverpb_DowngradeRequest) async throws(APIError) -> Etcdserverpb_DowngradeResponse in
                 throw member.refuseDowngrade(request.action.rawValue, to: request.version)
             }
-        case "Snapshot": throw APIError(.unimplemented, "weft: \(method) is not implemented yet")
+        case "Snapshot": try await snapshot(call)
         default: false
         }
     }
@@ -125,6 +130,20 @@ extension GRPCService {
         answer.storageVersion = Version.etcdCluster
         answer.downgradeInfo = Etcdserverpb_DowngradeInfo()
         return answer
+    }
+
+    private func snapshot(_ call: GRPCCall) async throws(APIError) -> Bool {
+        guard let _: Etcdserverpb_SnapshotRequest = try await receive(call) else { return true }
+        let backup = try await member.kv { member throws(ServerError) in try await member.backUp() }
+        defer { backup.close() }
+        while let (piece, left) = try await member.kv({ _ throws(ServerError) in try await backup.next() }) {
+            var answer = Etcdserverpb_SnapshotResponse()
+            answer.blob = Data(piece)
+            answer.remainingBytes = UInt64(left)
+            answer.version = Version.etcdCluster
+            try await send(answer, call)
+        }
+        return true
     }
 
     private func hashKV(_ request: Etcdserverpb_HashKVRequest) async throws(APIError) -> Etcdserverpb_HashKVResponse {

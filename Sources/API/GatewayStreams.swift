@@ -31,7 +31,22 @@ extension Gateway {
                         })
                 }
             }
+        case "/v3/maintenance/snapshot": return Self.streaming(snapshot)
         default: return nil
+        }
+    }
+
+    private func snapshot(_ writer: GatewayWriter) async throws(APIError) {
+        let backup = try await member.kv { member throws(ServerError) in try await member.backUp() }
+        defer { backup.close() }
+        while let (piece, left) = try await member.kv({ _ throws(ServerError) in try await backup.next() }) {
+            var json = JSONWriter()
+            json.object { json in
+                json.field("remaining_bytes", UInt64(left))
+                json.field("blob", piece)
+                json.field("version", Version.etcdCluster)
+            }
+            try await writer.send(json)
         }
     }
 

@@ -45,6 +45,24 @@ package struct FabricClient: Sendable {
         throw HTTPClient.Failure(description: failures.joined(separator: "; "))
     }
 
+    /// Sends a request whose answer is taken piece by piece by `sink`.
+    package func stream(
+        _ method: HTTPMethod, _ path: String, body: [UInt8] = [], headers: HTTPHeaders = [:],
+        to sink: @escaping HTTPClient.Sink
+    ) async throws {
+        var failures: [String] = []
+        for endpoint in endpoints {
+            do {
+                let response = try await http.send(method, endpoint, path, headers: headers, body: body, sink: sink)
+                if response.status >= 400 { _ = try Self.answer(response) }
+                return
+            } catch let failure as HTTPClient.Failure where failure.description.hasPrefix("cannot connect") {
+                failures.append(failure.description)
+            }
+        }
+        throw HTTPClient.Failure(description: failures.joined(separator: "; "))
+    }
+
     /// The answer's JSON, or what it says went wrong.
     package static func answer(_ response: HTTPClient.Response) throws -> JSONValue {
         let value: JSONValue

@@ -28,9 +28,15 @@ package struct HTTPClient: Sendable {
         self.group = group
     }
 
+    /// Takes the body of an answer as it comes, in order, on the connection's thread: while it runs nothing more comes.
+    /// What it throws ends the request.
+    package typealias Sink = @Sendable (Response, [UInt8]) throws -> Void
+
     /// Sends a request to `http://host:port` with `path` as it is.
+    /// - Parameter sink: takes the body of an answer that is no error, however long that takes.
     package func send(
-        _ method: HTTPMethod, _ endpoint: Endpoint, _ path: String, headers: HTTPHeaders = [:], body: [UInt8] = []
+        _ method: HTTPMethod, _ endpoint: Endpoint, _ path: String, headers: HTTPHeaders = [:], body: [UInt8] = [],
+        sink: Sink? = nil
     ) async throws -> Response {
         let loop = group.next()
         let promise = loop.makePromise(of: Response.self)
@@ -42,13 +48,17 @@ package struct HTTPClient: Sendable {
             promise.fail(Failure(description: "\(endpoint) did not answer in \(timeout.nanoseconds / 1_000_000_000) s"))
         }
         let request = head
+        // What comes bit by bit may take its time.
+        let taken: Sink? = sink.map { sink in Self.unhurried(sink, timer) }
         ClientBootstrap(group: loop)
             .connectTimeout(.seconds(3))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()
                     try channel.pipeline.syncOperations.addHandler(
-                        Collector(promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax))
+                        Collector(
+                            promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax,
+                            sink: taken))
                 }
             }
             .connect(host: endpoint.host, port: endpoint.port)
@@ -71,6 +81,13 @@ package struct HTTPClient: Sendable {
         return try await promise.futureResult.get()
     }
 
+    private static func unhurried(_ sink: @escaping Sink, _ timer: Scheduled<Void>) -> Sink {
+        { response, bytes in
+            timer.cancel()
+            try sink(response, bytes)
+        }
+    }
+
     private static func text(_ error: any Error) -> String {
         guard let failure = error as? NIOConnectionError else { return "\(error)" }
         if let first = failure.connectionErrors.first { return "\(first.error)" }
@@ -82,12 +99,14 @@ package struct HTTPClient: Sendable {
         private let promise: EventLoopPromise<Response>
         private let endpoint: Endpoint
         private let bodyBytesMax: Int
+        private let sink: Sink?
         private var response: Response?
 
-        init(promise: EventLoopPromise<Response>, endpoint: Endpoint, bodyBytesMax: Int) {
+        init(promise: EventLoopPromise<Response>, endpoint: Endpoint, bodyBytesMax: Int, sink: Sink?) {
             self.promise = promise
             self.endpoint = endpoint
             self.bodyBytesMax = bodyBytesMax
+            self.sink = sink
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -97,6 +116,10 @@ package struct HTTPClient: Sendable {
                     status: Int(head.status.code), headers: head.headers, body: [],
                     localHost: context.channel.localAddress?.ipAddress)
             case .body(let buffer):
+                if let sink, let response, response.status < 400 {
+                    do { try sink(response, Array(buffer.readableBytesView)) } catch { promise.fail(error) }
+                    return
+                }
                 guard (response?.body.count ?? 0) + buffer.readableBytes <= bodyBytesMax else {
                     promise.fail(Failure(description: "\(endpoint) answers more than \(bodyBytesMax) bytes"))
                     return

@@ -103,6 +103,12 @@ enum StateFile {
     }
 }
 
+/// Has an image need no files beside it, however it is opened.
+package func standAlone(_ path: String) throws(SQLiteError) {
+    let connection = try Connection(path: path, access: .readWrite)
+    try connection.setPragma("journal_mode", "DELETE")
+}
+
 /// The state inside an image that a peer sent, checked before it replaces anything.
 package func inspectImage(at path: String) throws(SQLiteError) -> StateMeta {
     let connection = try Connection(path: path, access: .readOnly)

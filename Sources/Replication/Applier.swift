@@ -53,6 +53,7 @@ package final class Applier<Shell: ReplicationShell> {
         case .entries(let entries): try apply(entries)
         case .reads(let reads, let index): proceed(reads, at: index)
         case .written: noteWritten()
+        case .freeze: if store.meta.appliedIndex > frozenIndex { freeze() }
         case .measured(let bytes): fileBytes = bytes
         case .tick(let term):
             freezeIfOld()

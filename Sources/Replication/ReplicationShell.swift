@@ -43,6 +43,8 @@ package enum ApplyWork: Sendable {
     case reads([PendingRead], at: Index)
     /// The frozen memtable is in `kv.db`.
     case written
+    /// Everything applied shall be written to `kv.db` soon.
+    case freeze
     /// So many bytes of `kv.db` are in use.
     case measured(Int64)
     /// Time has passed; the term that this member leads, if it does.

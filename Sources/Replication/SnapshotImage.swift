@@ -14,7 +14,17 @@ package struct SnapshotImage: Sendable {
     ///   - isForWitness: without the keys.
     package init(of directory: DataDirectory, appliedIndex: Index, isForWitness: Bool) throws(StorageError) {
         path = SnapshotStore(directory: directory.snapshotPath).outgoingPath(appliedIndex, isBare: isForWitness)
-        let target = path
+        let meta = try Self.copyState(of: directory, to: path, isForWitness: isForWitness)
+        let size = try SnapshotStore.measure(path)
+        let mark = SnapshotMark(index: meta.appliedIndex, term: meta.appliedTerm, configuration: meta.members)
+        header = SnapshotStore.Header(mark: mark, bytes: size.bytes, checksum: size.checksum)
+    }
+
+    /// Copies what the file holds now, and checks the copy.
+    @discardableResult
+    static func copyState(
+        of directory: DataDirectory, to target: String, isForWitness: Bool = false
+    ) throws(StorageError) -> StateMeta {
         try Self.remove(target)
         let reader = try storage(directory.statePath) { () throws(SQLiteError) in
             let reader = try StateReader(path: directory.statePath, cacheBytes: 1 << 20)
@@ -25,17 +35,13 @@ package struct SnapshotImage: Sendable {
             }
             return reader
         }
-        let meta: StateMeta
         do throws(SQLiteError) {
-            meta = try inspectImage(at: target)
+            return try inspectImage(at: target)
         } catch {
             // Is it the copy, or what was copied? The state is given up only for damage of its own.
             try storage(directory.statePath) { () throws(SQLiteError) in try reader.check() }
             throw StorageError(error, path: target)
         }
-        let size = try SnapshotStore.measure(target)
-        let mark = SnapshotMark(index: meta.appliedIndex, term: meta.appliedTerm, configuration: meta.members)
-        header = SnapshotStore.Header(mark: mark, bytes: size.bytes, checksum: size.checksum)
     }
 
     /// Removes the image and what SQLite put beside it when it was looked at.

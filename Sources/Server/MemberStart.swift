@@ -73,7 +73,7 @@ extension RunningMember {
         return RunningMember(core: core)
     }
 
-    private static func foundingConfiguration(_ settings: ServerSettings) -> Configuration {
+    static func foundingConfiguration(_ settings: ServerSettings) -> Configuration {
         Configuration(
             settings.founders.map { founder in
                 Member(
@@ -82,8 +82,9 @@ extension RunningMember {
             })
     }
 
-    private static func identity(
-        _ settings: ServerSettings, _ directory: DataDirectory, _ ticket: JoinTicket?
+    /// - Parameter mark: of what the founders begin with, when that is not nothing.
+    static func identity(
+        _ settings: ServerSettings, _ directory: DataDirectory, _ ticket: JoinTicket?, mark: UInt64? = nil
     ) throws -> Identity {
         if let known = try directory.identity() {
             guard known.state == .member else {
@@ -121,7 +122,7 @@ extension RunningMember {
         // founded anew on an empty disk.
         let chance = founding.members.count == 1 ? [UInt64.random(in: 1...UInt64.max)] : []
         return Identity(
-            clusterID: FabricIDs.cluster(founding.members.map(\.id) + chance),
+            clusterID: FabricIDs.cluster(founding.members.map(\.id) + chance + [mark].compactMap(\.self)),
             memberID: FabricIDs.founder(peerURLs: own.peerURLs, token: settings.clusterToken), name: settings.name)
     }
 

@@ -11,6 +11,8 @@ final class SnapshotLane: Sendable {
     enum Work: Sendable {
         case send(to: NodeID)
         case ended(NodeID)
+        /// Makes the image of a backup at this path.
+        case backup(String, @Sendable (Result<Int, StorageError>) -> Void)
         case stop
     }
 
@@ -43,6 +45,8 @@ final class SnapshotLane: Sendable {
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }
+                case .backup(let path, let done):
+                    done(Result { () throws(StorageError) in try Backup.makeImage(of: core.directory, at: path) })
                 case .ended(let peer): core.orFail { () throws(StorageError) in try outgoing.end(for: peer) }
                 case .stop: return
                 }

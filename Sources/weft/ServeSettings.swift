@@ -24,16 +24,21 @@ struct ServeSettings {
     private var compactionRetention = "0"
 
     init(_ flags: ServeFlags) throws {
+        try self.init(given: flags.given, configFile: flags.configFile)
+    }
+
+    /// - Parameter given: on the command line, by flag name.
+    init(given: [(key: String, value: String)], configFile: String? = nil) throws {
         var values: [String: (value: String, source: String)] = [:]
         let environment = Self.environment()
-        let file = flags.configFile ?? environment.first { $0.key == "config-file" }?.value
+        let file = configFile ?? environment.first { $0.key == "config-file" }?.value
         if let file {
             for setting in try ConfigurationFile.read(file) { values[setting.key] = (setting.value, setting.source) }
         }
         for (key, value) in environment where key != "config-file" {
             values[key] = (value, "environment variable \(Self.variable(key))")
         }
-        for (key, value) in flags.given { values[key] = (value, "--\(key)") }
+        for (key, value) in given { values[key] = (value, "--\(key)") }
         for (key, setting) in values.sorted(by: { $0.key < $1.key }) {
             do {
                 try set(key, setting.value)

@@ -24,7 +24,7 @@ struct Weft: AsyncParsableCommand {
             """,
         subcommands: [
             Serve.self, Join.self, Leave.self, MemberCommand.self, Get.self, Put.self, Delete.self, Compact.self,
-            Status.self, MoveLeader.self, VersionCommand.self,
+            SnapshotCommand.self, Status.self, MoveLeader.self, VersionCommand.self,
         ])
 
     static func main() async {

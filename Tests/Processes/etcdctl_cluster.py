@@ -361,22 +361,6 @@ def snapshot_save(ctl):
 
 
 @case
-def snapshot_status(ctl):
-    """etcdctl reads the snapshot it saved: its revision, keys and size"""
-    prefix, revision = ctl.filled("snapshot", "a", "b")
-    with tempfile.TemporaryDirectory(prefix="weft-test-") as directory:
-        path = os.path.join(directory, "snapshot.db")
-        # Of a member that has applied this revision.
-        ctl("get", prefix, "--prefix", at=[ctl.endpoints[0]])
-        ctl("snapshot", "save", path, at=[ctl.endpoints[0]])
-        matches(r"[0-9a-f]{1,8}, \d+, \d+, \d+(\.\d+)? [kMG]?B\n", ctl("snapshot", "status", path))
-        status = ctl.json("snapshot", "status", path)
-        same(status["revision"], revision)
-        assert status["totalKey"] >= 2 and status["totalSize"] > 0, status
-        assert "TOTAL KEYS" in ctl("snapshot", "status", path, "-w", "table")
-
-
-@case
 def move_leader(ctl):
     """the leader hands over to the member named; another than a voter is refused"""
     if len(ctl.endpoints) < 2:

@@ -1,0 +1,33 @@
+internal import HTTPServer
+internal import NIOHTTP1
+internal import Replication
+internal import Server
+
+/// `GET /v1/snapshot`: a backup as it is, for `curl -o`.
+struct PlainSnapshot: Sendable {
+    static let path = "/v1/snapshot"
+    let member: RunningMember
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        guard request.method == .GET else { return .methodNotAllowed("GET") }
+        do throws(APIError) {
+            let backup = try await member.kv { member throws(ServerError) in try await member.backUp() }
+            var response = HTTPResponse(
+                status: .ok,
+                headers: [
+                    "content-type": "application/octet-stream", "weft-snapshot-bytes": String(backup.bytes),
+                    "content-disposition": "attachment; filename=\"weft-\(member.revision).db\"",
+                ])
+            response.stream = { writer in
+                defer { backup.close() }
+                // Cut short it lacks its digest, and is no backup.
+                while let (piece, _) = try? await backup.next() {
+                    guard (try? await writer.write(piece)) != nil else { return }
+                }
+            }
+            return response
+        } catch {
+            return .error(error)
+        }
+    }
+}

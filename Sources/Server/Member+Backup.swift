@@ -1,0 +1,111 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+internal import Logging
+internal import MVCC
+package import Replication
+internal import SQLite
+internal import Storage
+internal import Synchronization
+
+/// Backups, as clients fetch them.
+extension RunningMember {
+    private static let patienceNanoseconds: UInt64 = 60_000_000_000
+
+    /// A backup of everything that was applied here when it was asked for.
+    package func backUp() async throws(ServerError) -> BackupStream {
+        guard !isWitness else { throw .witness }
+        try await write(through: appliedIndex)
+        let path = "\(core.directory.snapshotPath)/send-backup-\(UInt64.random(in: 0...UInt64.max)).db"
+        let made: Result<Int, StorageError> = await withCheckedContinuation { continuation in
+            core.snapshots.post(.backup(path) { continuation.resume(returning: $0) })
+        }
+        do throws(StorageError) {
+            return BackupStream(try File(path, .read), path: path, bytes: try made.get(), core: core)
+        } catch {
+            try? File.remove(path)
+            core.logger.error("no backup can be made: \(error)")
+            throw .disk("\(error)")
+        }
+    }
+
+    /// Returns when `kv.db` has everything up to `index`.
+    private func write(through index: UInt64) async throws(ServerError) {
+        let limit = monotonicNanoseconds() + Self.patienceNanoseconds
+        while true {
+            core.apply.post(.freeze)
+            let written: Result<UInt64, SQLiteError> = await withCheckedContinuation { continuation in
+                core.readers.submit { reader in
+                    continuation.resume(
+                        returning: reader.flatMap { reader in
+                            Result { () throws(SQLiteError) in try reader.meta().appliedIndex }
+                        })
+                }
+            }
+            do throws(SQLiteError) {
+                if try written.get() >= index { return }
+            } catch {
+                throw .disk(error.description)
+            }
+            guard monotonicNanoseconds() < limit, !Task.isCancelled, !core.isStopping else { throw .timeout }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}
+
+/// A backup on its way to a client: the image in pieces, then its SHA-256.
+package final class BackupStream: Sendable {
+    private struct Progress: Sendable {
+        var offset = 0
+        var sum = SHA256()
+    }
+
+    private static let pieceBytes = 128 << 10
+    /// Of all, the digest included.
+    package let bytes: Int
+    private let imageBytes: Int
+    private let file: File
+    private let path: String
+    private let core: MemberCore
+    private let progress = Mutex(Progress())
+
+    init(_ file: consuming File, path: String, bytes: Int, core: MemberCore) {
+        self.file = file
+        self.path = path
+        imageBytes = bytes
+        self.bytes = bytes + SHA256.bytes
+        self.core = core
+    }
+
+    /// The next piece, and how many bytes are left after it; nil at the end.
+    package func next() async throws(ServerError) -> (piece: [UInt8], left: Int)? {
+        let outcome: Result<(piece: [UInt8], left: Int)?, StorageError> = await withCheckedContinuation {
+            continuation in
+            // A disk may take its time: not on a thread that serves others.
+            core.readers.submit { _ in
+                continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
+            }
+        }
+        do throws(StorageError) { return try outcome.get() } catch { throw .disk("\(error)") }
+    }
+
+    private func read() throws(StorageError) -> (piece: [UInt8], left: Int)? {
+        let (offset, sum) = progress.withLock { ($0.offset, $0.sum) }
+        guard offset < bytes else { return nil }
+        var piece = sum.digest()
+        if offset < imageBytes {
+            piece = try file.read(at: offset, count: min(Self.pieceBytes, imageBytes - offset))
+            guard !piece.isEmpty else { throw .damaged(path: path, reason: "it became shorter") }
+        }
+        progress.withLock { progress in
+            progress.offset += piece.count
+            if offset < imageBytes { progress.sum.add(piece) }
+        }
+        return (piece, bytes - offset - piece.count)
+    }
+
+    /// To be called when the client has it, or is gone.
+    package func close() {
+        do throws(StorageError) { try File.remove(path) } catch { core.logger.error("\(error)") }
+    }
+}
