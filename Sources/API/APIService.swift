@@ -75,6 +75,8 @@ package struct APIService: HTTPService {
               curl HOST/v1/kv/volumes/v1                                      read it
               curl 'HOST/v1/kv/volumes/?prefix'                               list
               curl -X DELETE HOST/v1/kv/volumes/v1                            delete
+              curl -N 'HOST/v1/kv/volumes/?prefix&watch'                      watch
+              curl -o backup.db HOST/v1/snapshot                              back up
               POST /v3/kv/{range,put,deleterange,txn,compaction}              etcd's v3 API as JSON
               GET  /version /health /livez /readyz /metrics
 

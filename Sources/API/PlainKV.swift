@@ -19,7 +19,8 @@ struct PlainKV: Sendable {
             switch request.method {
             case .GET, .HEAD:
                 let options = try Options(
-                    request, known: ["prefix", "keys", "limit", "after", "revision", "serializable"])
+                    request, known: ["prefix", "keys", "limit", "after", "revision", "serializable", "watch"])
+                if options.watches { return try watch(key, options, request) }
                 return options.lists ? try await list(key, options) : try await get(key, options, request)
             case .PUT:
                 _ = try Options(request, known: [])
@@ -38,6 +39,7 @@ struct PlainKV: Sendable {
     private struct Options {
         var lists = false
         var isPrefix = false
+        var watches = false
         var keysOnly = false
         var serializable = false
         var revision: Int64 = 0
@@ -56,6 +58,7 @@ struct PlainKV: Sendable {
                 let value = bytes.map { String(decoding: $0, as: UTF8.self) }
                 switch name {
                 case "prefix": isPrefix = try Self.flag(name, value)
+                case "watch": watches = try Self.flag(name, value)
                 case "keys": keysOnly = try Self.flag(name, value)
                 case "serializable": serializable = try Self.flag(name, value)
                 case "revision": revision = try Self.number(name, value)
@@ -107,6 +110,15 @@ struct PlainKV: Sendable {
         }
         headers.add(name: "content-type", value: Self.contentType(of: pair.value))
         return HTTPResponse(status: .ok, headers: headers, body: pair.value)
+    }
+
+    private func watch(_ key: [UInt8], _ options: Options, _ request: HTTPRequest) throws(APIError) -> HTTPResponse {
+        guard !options.keysOnly, !options.serializable, options.limit == 0, options.after == nil else {
+            throw APIError(.invalidArgument, "with watch go prefix and revision, no other field")
+        }
+        if !options.isPrefix { try expectKey(key) }
+        let range = options.isPrefix ? KeyRange(prefix: key) : KeyRange(start: key, end: .single)
+        return try PlainWatch(member: member).respond(to: request, range, revision: options.revision)
     }
 
     private func expectKey(_ key: [UInt8]) throws(APIError) {
@@ -299,16 +311,18 @@ struct ETags {
 extension JSONWriter {
     /// One key of a list: as text where it is UTF-8, else in base64.
     fileprivate mutating func item(_ pair: KeyValue, withValue: Bool) {
-        object { json in
-            json.text("key", "keyBase64", pair.key)
-            if withValue { json.text("value", "valueBase64", pair.value) }
-            json.name("revision")
-            json.number(pair.modRevision)
-            json.name("createRevision")
-            json.number(pair.createRevision)
-            json.name("version")
-            json.number(pair.version)
-        }
+        object { $0.pairFields(pair, withValue: withValue) }
+    }
+
+    mutating func pairFields(_ pair: KeyValue, withValue: Bool) {
+        text("key", "keyBase64", pair.key)
+        if withValue { text("value", "valueBase64", pair.value) }
+        name("revision")
+        number(pair.modRevision)
+        name("createRevision")
+        number(pair.createRevision)
+        name("version")
+        number(pair.version)
     }
 
     private mutating func text(_ name: StaticString, _ base64Name: StaticString, _ bytes: [UInt8]) {

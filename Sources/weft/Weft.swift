@@ -23,8 +23,9 @@ struct Weft: AsyncParsableCommand {
               weft --generate-completion-script bash > /etc/bash_completion.d/weft
             """,
         subcommands: [
-            Serve.self, Join.self, Leave.self, MemberCommand.self, Get.self, Put.self, Delete.self, Compact.self,
-            SnapshotCommand.self, Status.self, MoveLeader.self, VersionCommand.self,
+            Serve.self, Join.self, Leave.self, MemberCommand.self, Get.self, Put.self, Delete.self, Txn.self,
+            Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self,
+            AlarmCommand.self, Defragment.self, Status.self, Check.self, MoveLeader.self, VersionCommand.self,
         ])
 
     static func main() async {

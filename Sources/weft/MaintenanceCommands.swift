@@ -1,0 +1,182 @@
+internal import ArgumentParser
+internal import Client
+internal import JSON
+internal import NIOHTTP1
+internal import Transport
+
+struct AlarmCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "alarm", abstract: "List alarms, or lower them.",
+        discussion: """
+            NOSPACE stands for a member that stores more than --quota-backend-bytes: puts are refused. It ends by itself once
+            keys are deleted and history is compacted (`weft compact`).
+            """,
+        subcommands: [List.self, Disarm.self])
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the alarms that are raised.", discussion: "Example:\n  weft alarm list -o json")
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { try await $0.call("/v3/maintenance/alarm") }
+            if flags.output == .json { return printJSON(answer) }
+            for alarm in answer["alarms"]?.items ?? [] { AlarmCommand.show(alarm) }
+        }
+    }
+
+    struct Disarm: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Lower all alarms.", discussion: "Example:\n  weft alarm disarm")
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let lowered = try await flags.ask { client in
+                var lowered: [JSONValue] = []
+                for alarm in try await client.call("/v3/maintenance/alarm")["alarms"]?.items ?? [] {
+                    let answer = try await client.call("/v3/maintenance/alarm") { json in
+                        json.field("action", "DEACTIVATE")
+                        json.field("memberID", alarm["memberID"]?.unsigned ?? 0)
+                        json.field("alarm", alarm["alarm"]?.text ?? "")
+                    }
+                    lowered += answer["alarms"]?.items ?? []
+                }
+                return lowered
+            }
+            if flags.output == .json { return printJSON(.array(lowered)) }
+            lowered.forEach(AlarmCommand.show)
+        }
+    }
+
+    private static func show(_ alarm: JSONValue) {
+        print("memberID:\(hex(alarm["memberID"]?.unsigned ?? 0)) alarm:\(alarm["alarm"]?.text ?? "")")
+    }
+}
+
+struct Defragment: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "defrag", abstract: "Give the free pages of all members' files back to the file system.",
+        discussion: """
+            It happens in the background, bit by bit, and holds nobody up. Members do it by themselves when much is free.
+
+            Example:
+              weft defrag
+            """)
+    @OptionGroup var flags: ClientFlags
+
+    func run() async throws {
+        let names = try await flags.ask { client in
+            var names: [String] = []
+            for member in try await client.members().members {
+                let endpoints = member.clientURLs.compactMap(Endpoint.init)
+                guard !endpoints.isEmpty else { continue }
+                _ = try await FabricClient(endpoints: endpoints, group: client.group).call("/v3/maintenance/defragment")
+                names.append(member.name)
+            }
+            return names
+        }
+        print("under way at \(names.joined(separator: ", "))")
+    }
+}
+
+struct Check: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check a fabric: members, leader, alarms, and that all have the same data.",
+        discussion: """
+            Exits with 1 when something is wrong.
+
+            Example:
+              weft check --endpoints http://10.0.0.1:2379
+            """)
+    @OptionGroup var flags: ClientFlags
+
+    private struct Finding {
+        var what: String
+        var trouble: [String]
+    }
+
+    private struct Answers {
+        var name: String
+        var status: JSONValue?
+        var hash: UInt64?
+        var trouble: String?
+    }
+
+    func run() async throws {
+        let findings = try await flags.ask { client in try await examine(client) }
+        let isWell = findings.allSatisfy(\.trouble.isEmpty)
+        if flags.output == .json {
+            let items = findings.map { finding in
+                JSONValue.object([
+                    JSONValue.Field("check", .string(finding.what)),
+                    JSONValue.Field("ok", .bool(finding.trouble.isEmpty)),
+                    JSONValue.Field("trouble", .array(finding.trouble.map(JSONValue.string))),
+                ])
+            }
+            printJSON(.array(items))
+        } else {
+            for finding in findings {
+                print("\(finding.trouble.isEmpty ? "ok  " : "FAIL") \(finding.what)")
+                for line in finding.trouble { print("     \(line)") }
+            }
+        }
+        if !isWell { throw ExitCode(1) }
+    }
+
+    private func examine(_ client: FabricClient) async throws -> [Finding] {
+        let members = try await client.members().members
+        // Of one revision, which all have once they answered a linearizable read.
+        let revision =
+            try await client.call("/v3/kv/range") { json in
+                json.field("key", [0])
+                json.field("count_only", true)
+            }["header"]?["revision"]?.integer ?? 0
+        var answers: [Answers] = []
+        for member in members { answers.append(await ask(member, revision, client)) }
+        let statuses = answers.compactMap(\.status)
+        let leaders = Set(statuses.map { $0["leader"]?.unsigned ?? 0 })
+        let hashes = Set(answers.compactMap(\.hash))
+        let alarms = try await client.call("/v3/maintenance/alarm")["alarms"]?.items ?? []
+        let noted = answers.flatMap { answer in
+            (answer.status?["errors"]?.items ?? []).compactMap(\.text).map { "\(answer.name): \($0)" }
+        }
+        return [
+            Finding(
+                what: "all \(members.count) members answer",
+                trouble: answers.compactMap { answer in answer.trouble.map { "\(answer.name): \($0)" } }),
+            Finding(
+                what: "all follow one leader",
+                trouble: leaders.count == 1 && !leaders.contains(0) ? [] : ["leaders are \(leaders.map(hex).sorted())"]),
+            Finding(
+                what: "no alarm is raised",
+                trouble: alarms.isEmpty ? [] : noted.isEmpty ? ["see `weft alarm list`"] : noted),
+            Finding(
+                what: "all have the same data at revision \(revision)",
+                trouble: hashes.count <= 1
+                    ? [] : answers.map { "\($0.name) has hash \($0.hash.map(hex) ?? "unknown")" }),
+        ]
+    }
+
+    private func ask(_ member: FabricMembers.Member, _ revision: Int64, _ client: FabricClient) async -> Answers {
+        var answers = Answers(name: member.name.isEmpty ? hex(member.id) : member.name)
+        let endpoints = member.clientURLs.compactMap(Endpoint.init)
+        guard !endpoints.isEmpty else {
+            answers.trouble = "not started yet"
+            return answers
+        }
+        do {
+            var own = FabricClient(endpoints: endpoints, group: client.group)
+            own.http.timeout = client.http.timeout
+            answers.status = try await own.call("/v3/maintenance/status")
+            _ = try await own.call("/v3/kv/range") { $0.field("key", [0]) }
+            answers.hash =
+                try await own.call("/v3/maintenance/hashkv") { $0.field("revision", revision) }["hash"]?
+                .unsigned ?? 0
+        } catch let refusal as FabricClient.Refusal where refusal.message.contains("witness") {
+            // It keeps no keys.
+        } catch {
+            answers.trouble = "\(error)"
+        }
+        return answers
+    }
+}
