@@ -7,6 +7,8 @@ internal import Replication
 extension World {
     /// Within so much time there is a leader, everybody has everything, and requests are answered.
     private static let recovery: UInt64 = 90 * second
+    /// More, while who lags most still comes nearer: an entry takes a second where one is under way at a time and it is far.
+    private static let recoveryMax: UInt64 = 1200 * second
 
     func endFaults() {
         say("faults end")
@@ -26,13 +28,16 @@ extension World {
             wd_arm_full(disk, -1, 0)
         }
         faultsEndedAt = now
+        progressedAt = now
         add(.probe, after: Self.second)
     }
 
     /// Once a second: is all well?
     func probe() {
         if let reason = whatIsWrong() {
-            guard now < faultsEndedAt + Self.recovery else {
+            let slowest = machines.compactMap { $0.process?.view?.appliedIndex }.min() ?? 0
+            if slowest > slowestApplied { (slowestApplied, progressedAt) = (slowest, now) }
+            guard now < progressedAt + Self.recovery, now < faultsEndedAt + Self.recoveryMax else {
                 fail(Violation(check: "the fabric recovers", detail: reason))
                 return
             }
