@@ -32,7 +32,7 @@ extension GRPCService {
                 guard let asked = request.requestUnion else { continue }
                 await stream.beginRequest()
                 switch asked {
-                case .createRequest(let create): member.watch(try WatchRequest(create), on: stream)
+                case .createRequest(let create): member.watch(WatchRequest(create), on: stream)
                 case .cancelRequest(let cancel): member.cancelWatch(cancel.watchID, on: stream)
                 case .progressRequest: member.askProgress(of: stream)
                 }
@@ -80,7 +80,7 @@ extension GRPCService {
 }
 
 extension WatchRequest {
-    fileprivate init(_ message: Etcdserverpb_WatchCreateRequest) throws(APIError) {
+    init(_ message: Etcdserverpb_WatchCreateRequest) {
         self.init(range: KeyRange(watched: Array(message.key), rangeEnd: Array(message.rangeEnd)))
         startRevision = max(message.startRevision, 0)
         id = message.watchID

@@ -75,3 +75,25 @@ struct GRPCInbox {
         return length
     }
 }
+
+/// What becomes of the body of a gRPC call, for those who want to see what becomes of odd ones: its messages, as far as they
+/// can be read.
+package func grpcMessages(in body: [UInt8], isGzip: Bool, messageBytesMax: Int) -> [[UInt8]] {
+    var messages: [[UInt8]] = []
+    do throws(GRPCStatus) {
+        var inbox = try GRPCInbox(encoding: isGzip ? "gzip" : nil, messageBytesMax: messageBytesMax)
+        // In pieces of any length, as they arrive.
+        var rest = body[...]
+        var size = 1
+        while !rest.isEmpty {
+            let piece = Array(rest.prefix(size))
+            piece.withUnsafeBytes { inbox.append($0) }
+            rest = rest.dropFirst(size)
+            size = size * 3 % 1021
+            while let message = try inbox.next() { messages.append(message) }
+        }
+    } catch {
+        return messages
+    }
+    return messages
+}

@@ -17,6 +17,8 @@ enum Target: String, CaseIterable {
     case command
     case json
     case gateway
+    case grpc
+    case grpcBody = "grpc-body"
     case httpPath = "http-path"
     case settings
     case stateMeta = "state-meta"
@@ -32,6 +34,12 @@ enum Target: String, CaseIterable {
         case .command: Self.command(bytes)
         case .json: Self.json(bytes)
         case .gateway: _ = GatewayRequests.decode(bytes)
+        case .grpc: _ = GRPCRequests.decode(bytes)
+        case .grpcBody:
+            for isGzip in [false, true] {
+                let messages = grpcMessages(in: bytes, isGzip: isGzip, messageBytesMax: 1 << 16)
+                precondition(messages.allSatisfy { $0.count <= 1 << 16 }, "a message is longer than allowed")
+            }
         case .httpPath: Self.httpPath(bytes)
         case .settings: _ = try? SettingsFile.parse(String(decoding: bytes, as: UTF8.self))
         case .stateMeta: Self.stateMeta(bytes)
