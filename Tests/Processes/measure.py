@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a real daemon: see scripts/measure.
 
-    measure.py WEFT [put|restart]
+    measure.py WEFT [put|restart|watches|leases]
 """
 import json
 import os
@@ -11,6 +11,7 @@ import threading
 import time
 
 from harness import Fabric, b64
+from http2_watches import Watches
 
 
 def median_ms(values):
@@ -113,8 +114,79 @@ def measure_restart(weft, count=1_000_000):
         print(f"all {count} keys are there; on disk {size / 1e6:.0f} MB")
 
 
+def processor_seconds(member):
+    with open(f"/proc/{member.process.pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_watches(weft):
+    """Memory of idle watch streams; the cost of a put beside few watches and beside many."""
+    keys = [b"watched/%06d" % n for n in range(100_000)]
+    for connections in (1, 100):
+        with Fabric(weft, 1) as fabric:
+            member = fabric.members[0]
+            puts(member, 300)
+            before = resident(member)
+            held = [Watches(member.client_port) for _ in range(connections)]
+            share = 10_000 // connections
+            for n, connection in enumerate(held):
+                connection.streams(keys[n * share:(n + 1) * share])
+            after = resident(member)
+            used = processor_seconds(member)
+            time.sleep(5)
+            print(f"10,000 idle watch streams on {connections} connections: {(after - before) * 1024 / 10_000:.1f} KiB each, "
+                  f"resident {before:.0f} MB before, {after:.0f} MB after; {(processor_seconds(member) - used) / 5 * 100:.1f} % "
+                  "of a core while idle")
+    with Fabric(weft, 1) as fabric:
+        member = fabric.members[0]
+        times = {}
+        puts(member, 300)
+        for count in (100, 100_000):
+            before = resident(member)
+            connection = Watches(member.client_port)
+            begin = time.perf_counter()
+            connection.one_stream(keys[:count])
+            print(f"{count} single-key watches made in {time.perf_counter() - begin:.2f} s on one stream; "
+                  f"{(resident(member) - before) * 1024 / count:.2f} KiB each")
+            times[count] = [t for _ in range(3) for t in puts(member, 400)]
+            connection.close()
+            time.sleep(1)
+        few, many = (statistics.median(times[count]) for count in (100, 100_000))
+        print(f"put beside 100 watches: {median_ms(times[100])}; beside 100,000: {median_ms(times[100_000])}; ratio {many / few:.2f}")
+
+
+def measure_leases(weft):
+    """Granting, renewing and idling in great numbers."""
+    with Fabric(weft, 3) as fabric:
+        leader = fabric.leader()
+        count, workers = 20_000, 8
+
+        def grant(first):
+            connection = leader.connection()
+            for n in range(first, count, workers):
+                connection.call("/v3/lease/grant", {"TTL": 3600, "ID": n + 1})
+
+        threads = [threading.Thread(target=grant, args=(n,)) for n in range(workers)]
+        begin = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(f"{count} leases granted in {time.perf_counter() - begin:.1f} s by {workers} Python clients")
+        time.sleep(2)
+        used = [processor_seconds(member) for member in fabric.members]
+        time.sleep(10)
+        shares = [(processor_seconds(m) - u) / 10 * 100 for m, u in zip(fabric.members, used)]
+        print(f"{count} idle leases: " + ", ".join(f"{share:.1f} %" for share in shares) + " of a core at each member")
+
+
 def main():
-    weft, what = sys.argv[1], sys.argv[2:] or ["put", "restart"]
+    weft, what = sys.argv[1], sys.argv[2:] or ["put", "restart", "watches", "leases"]
+    if "watches" in what:
+        measure_watches(weft)
+    if "leases" in what:
+        measure_leases(weft)
     if "put" in what:
         measure_put(weft)
     if "restart" in what:
