@@ -58,13 +58,13 @@ class Refused(Exception):
 class Connection:
     """Requests to one member, over one connection while it holds."""
 
-    def __init__(self, port, timeout=12):
-        self.port, self.timeout, self.http = port, timeout, None
+    def __init__(self, port, timeout=12, host="127.0.0.1"):
+        self.host, self.port, self.timeout, self.http = host, port, timeout, None
 
     def request(self, method, path, body=b"", headers=None):
         try:
             if self.http is None:
-                self.http = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+                self.http = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
                 self.http.connect()
                 self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.http.request(method, path, body, headers or {})
@@ -94,15 +94,15 @@ class Member:
         self.data = os.path.join(fabric.directory, name)
         self.log_path = os.path.join(fabric.directory, name + ".log")
         self.process = None
-        self.prefix = []
+        self.prefix, self.host = [], "127.0.0.1"
 
     @property
     def client_url(self):
-        return f"http://127.0.0.1:{self.client_port}"
+        return f"http://{self.host}:{self.client_port}"
 
     @property
     def peer_url(self):
-        return f"http://127.0.0.1:{self.peer_port}"
+        return f"http://{self.host}:{self.peer_port}"
 
     def arguments(self):
         return ["--name", self.name, "--data-dir", self.data, "--listen-client-urls", self.client_url,
@@ -138,7 +138,7 @@ class Member:
                 self.kill()
 
     def connection(self, timeout=12):
-        return Connection(self.client_port, timeout)
+        return Connection(self.client_port, timeout, self.host)
 
     def healthy(self):
         try:

@@ -682,6 +682,29 @@ def strikes(fabric, seed=None, pause_seconds_max=2.0, pauses=True):
     return strike
 
 
+def partitions(fabric, seed=None, seconds_max=4.0):
+    """A disturbance for members in namespaces: one is cut off from all others, or from one, and comes back."""
+    dice = random.Random(seed)
+
+    def strike(stop):
+        alone = pairs = 0
+        while not stop.is_set():
+            member = fabric.leader() if dice.random() < 0.6 else dice.choice(fabric.members)
+            if dice.random() < 0.7:
+                fabric.isolate(member)
+                alone += 1
+            else:
+                fabric.cut(member, dice.choice([other for other in fabric.members if other is not member]))
+                pairs += 1
+            stop.wait(dice.uniform(0.5, seconds_max))
+            fabric.heal()
+            for other in fabric.members:
+                other.wait_healthy()
+            stop.wait(dice.uniform(0.3, 1.2))
+        print(f"      members were cut off {alone} times, and from one other {pairs} times")
+    return strike
+
+
 def self_test():
     """The judges notice what they are there for."""
     def answer(*events, revision=99, fragment=False):

@@ -3,12 +3,13 @@
 
     watches.py WHERE [--seconds 10] [--strikes-seconds 15] [--seed N] [--only NAME]
 
-WHERE is as in clients.py. With servers of its own (`etcd`, or a weft) it also kills and pauses them, and takes their quorum.
+WHERE is as in clients.py. With servers of its own (`etcd`, or a weft) it also kills and pauses them, takes their quorum, and cuts members off from one another.
 
 Another script has the load and its judgement with
     import watches                                  # starts the script again under a Python that has grpcio
     watches.run(endpoints, seconds, disturb)        # a Report; `disturb(stop)` as in storm.py, e.g. storm.strikes(fabric)
 """
+import os
 import queue
 import random
 import secrets
@@ -23,6 +24,7 @@ clients.use_python_clients()
 import grpc
 
 import etcd_rpc as rpc
+import namespaces
 import storm
 from clients import Cases, arguments, same, servers, wait_for
 from etcd_rpc import DELETE, NODELETE, NOPUT, PUT
@@ -757,6 +759,7 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=8, help="of load with nothing disturbed")
     parser.add_argument("--strikes-seconds", type=float, default=12, help="of load while members are killed and paused")
+    parser.add_argument("--partition-seconds", type=float, default=20, help="of load while members are cut off from others")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--progress-seconds", type=float, default=None, help="how often the servers tell of progress")
     options = parser.parse_args()
@@ -778,6 +781,13 @@ def main():
             fabric_case.run(report, options.only, "fabric", at, fabric)
             if options.only in "strikes" and options.strikes_seconds:
                 run(endpoints, options.strikes_seconds, storm.strikes(fabric, seed), seed, report)
+    if os.path.isfile(options.where) and options.only in "partitions" and options.partition_seconds:
+        if namespaces.available():
+            with namespaces.IsolatedFabric(options.where, 3, flags) as fabric:
+                endpoints = [member.client_url for member in fabric.members]
+                run(endpoints, options.partition_seconds, storm.partitions(fabric, seed), seed, report)
+        else:
+            print("left out: this machine lets nobody make network namespaces, so no member can be cut off")
     report.finish()
 
 
