@@ -209,15 +209,16 @@ extension HTTP2Connection {
         }
         let announced = stream.headers.first(name: "content-length").flatMap(Int.init) ?? 0
         if announced > limits.bodyBytesMax { return refuseBody(stream) }
-        stream.deadline = .now() + limits.headerTimeout
-        wake(at: .now() + limits.headerTimeout)
+        stream.bodySince = .now()
+        stream.deadline = stream.bodySince + limits.headerTimeout
+        wake(at: stream.bodySince + limits.headerTimeout)
     }
 
     private func receivedBody(_ stream: HTTP2Stream, count: Int) {
         if count > limits.bodyBytesMax { return refuseBody(stream) }
         giveBack(stream, stream.windowHeld)
         let seconds = Int64(count / limits.bytesPerSecondMin)
-        stream.deadline = .now() + limits.headerTimeout + .seconds(seconds)
+        stream.deadline = stream.bodySince + limits.headerTimeout + .seconds(seconds)
     }
 
     private func refuseBody(_ stream: HTTP2Stream) {

@@ -51,6 +51,8 @@ final class HTTP2Stream: @unchecked Sendable {
     var task: Task<Void, Never>?
     /// When patience ends: with the client's body, with the call, or with a client that does not take the answer.
     var deadline: NIODeadline?
+    /// When its body began to come.
+    var bodySince = NIODeadline.now()
 
     init(id: Int32, connection: HTTP2Connection) {
         self.id = id

@@ -52,6 +52,12 @@ package final class HTTPListener: Sendable {
         channel.close(promise: nil)
     }
 
+    /// Waits until all connections are closed, or so long. Blocks.
+    package func drain(milliseconds: Int) {
+        let end = NIODeadline.now() + .milliseconds(Int64(milliseconds))
+        while connections.count > 0, NIODeadline.now() < end { usleep(5000) }
+    }
+
     /// Takes no new connections, closes those without a request, and lets the others end theirs: HTTP/2 connections
     /// are told with GOAWAY, HTTP/1.1 connections are closed after their answer. Returns at once.
     package func shutDown() {

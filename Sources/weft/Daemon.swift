@@ -90,6 +90,8 @@ struct Daemon: Sendable {
             }
             for listener in listeners { listener.shutDown() }
             member.stop(quickly: false)
+            // What was answered last is on its way.
+            for listener in listeners { listener.drain(milliseconds: Self.drainMilliseconds) }
             logger.info("stopped")
         case .ended(.forgotten):
             ServiceManager.notify("STOPPING=1\nSTATUS=the data of this member is lost")
@@ -118,6 +120,8 @@ struct Daemon: Sendable {
         source.resume()
         return source
     }
+
+    private static let drainMilliseconds = 1000
 
     /// As many files as the system lets this process have: each client is one.
     private func raiseFileLimit() {

@@ -748,6 +748,22 @@ def lost_quorum(at, fabric):
     waiting.close()
 
 
+@fabric_case
+def stopped_member(at, fabric):
+    """a member that is stopped ends its watches with a status that tells clients to go elsewhere"""
+    member = fabric.members[-1]
+    connection = rpc.Connection(member.client_url)
+    watching = Watching(connection)
+    watching.create(key=at.prefix("stopped"))
+    code = member.stop()
+    error = watching.next()
+    assert isinstance(error, grpc.RpcError), f"{error}"
+    same((code, error.code().name, error.details()), (0, "UNAVAILABLE", "etcdserver: server stopped"))
+    connection.close()
+    member.start()
+    member.wait_healthy()
+
+
 def tried(at, key):
     try:
         return at.put(key, b"2")
