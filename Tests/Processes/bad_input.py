@@ -63,7 +63,7 @@ def gateway(member):
     expect_error(c.request("POST", "/v3/kv/txn", ('{"success":[' + nested + "]}").encode()), 400)
     expect_error(c.request("POST", "/v3/kv/put", json.dumps({"key": b64("k"), "value": b64("x" * 1_600_000)}).encode()),
                  400, "request is too large")
-    expect_error(c.request("POST", "/v3/maintenance/downgrade", b"{}"), 501, "not implemented")
+    expect_error(c.request("POST", "/v3/maintenance/downgrade", b"{}"), 400, "downgrade target version")
     expect_error(c.request("POST", "/v3/lease/grant", b'{"TTL":"x"}'), 400, "TTL")
     expect_error(c.request("POST", "/v3/watch", b'{"create_request":'), 400, "syntax")
 
