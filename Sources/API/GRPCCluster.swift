@@ -135,7 +135,6 @@ extension GRPCService {
     private func snapshot(_ call: GRPCCall) async throws(APIError) -> Bool {
         guard let _: Etcdserverpb_SnapshotRequest = try await receive(call) else { return true }
         let backup = try await member.kv { member throws(ServerError) in try await member.backUp() }
-        defer { backup.close() }
         while let (piece, left) = try await member.kv({ _ throws(ServerError) in try await backup.next() }) {
             var answer = Etcdserverpb_SnapshotResponse()
             answer.blob = Data(piece)

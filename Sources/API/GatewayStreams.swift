@@ -38,7 +38,6 @@ extension Gateway {
 
     private func snapshot(_ writer: GatewayWriter) async throws(APIError) {
         let backup = try await member.kv { member throws(ServerError) in try await member.backUp() }
-        defer { backup.close() }
         while let (piece, left) = try await member.kv({ _ throws(ServerError) in try await backup.next() }) {
             var json = JSONWriter()
             json.object { json in

@@ -19,7 +19,6 @@ struct PlainSnapshot: Sendable {
                     "content-disposition": "attachment; filename=\"weft-\(member.revision).db\"",
                 ])
             response.stream = { writer in
-                defer { backup.close() }
                 // Cut short it lacks its digest, and is no backup.
                 while let (piece, _) = try? await backup.next() {
                     guard (try? await writer.write(piece)) != nil else { return }

@@ -20,10 +20,12 @@ extension RunningMember {
         let made: Result<Int, StorageError> = await withCheckedContinuation { continuation in
             core.snapshots.post(.backup(path) { continuation.resume(returning: $0) })
         }
+        // Open it needs no name, and goes away with whoever reads it.
+        defer { try? File.remove(path) }
         do throws(StorageError) {
-            return BackupStream(try File(path, .read), path: path, bytes: try made.get(), core: core)
+            let bytes = try made.get()
+            return BackupStream(try File(path, .read), path: path, bytes: bytes, readers: core.readers)
         } catch {
-            try? File.remove(path)
             core.logger.error("no backup can be made: \(error)")
             throw .disk("\(error)")
         }
@@ -66,15 +68,15 @@ package final class BackupStream: Sendable {
     private let imageBytes: Int
     private let file: File
     private let path: String
-    private let core: MemberCore
+    private let readers: ReaderPool
     private let progress = Mutex(Progress())
 
-    init(_ file: consuming File, path: String, bytes: Int, core: MemberCore) {
+    init(_ file: consuming File, path: String, bytes: Int, readers: ReaderPool) {
         self.file = file
         self.path = path
         imageBytes = bytes
         self.bytes = bytes + SHA256.bytes
-        self.core = core
+        self.readers = readers
     }
 
     /// The next piece, and how many bytes are left after it; nil at the end.
@@ -82,7 +84,7 @@ package final class BackupStream: Sendable {
         let outcome: Result<(piece: [UInt8], left: Int)?, StorageError> = await withCheckedContinuation {
             continuation in
             // A disk may take its time: not on a thread that serves others.
-            core.readers.submit { _ in
+            readers.submit { _ in
                 continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
             }
         }
@@ -102,10 +104,5 @@ package final class BackupStream: Sendable {
             if offset < imageBytes { progress.sum.add(piece) }
         }
         return (piece, bytes - offset - piece.count)
-    }
-
-    /// To be called when the client has it, or is gone.
-    package func close() {
-        do throws(StorageError) { try File.remove(path) } catch { core.logger.error("\(error)") }
     }
 }
