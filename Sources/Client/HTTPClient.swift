@@ -1,3 +1,6 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 package import NIOCore
 package import NIOHTTP1
 internal import NIOPosix
@@ -52,6 +55,11 @@ package struct HTTPClient: Sendable {
         let taken: Sink? = sink.map { sink in Self.unhurried(sink, timer) }
         ClientBootstrap(group: loop)
             .connectTimeout(.seconds(3))
+            // A machine that is gone says nothing: after half a minute it counts as gone.
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 10)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 5)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()
@@ -115,11 +123,10 @@ package struct HTTPClient: Sendable {
                 response = Response(
                     status: Int(head.status.code), headers: head.headers, body: [],
                     localHost: context.channel.localAddress?.ipAddress)
+                // The body may be long in coming: that there is one says enough for now.
+                pass([])
             case .body(let buffer):
-                if let sink, let response, response.status < 400 {
-                    do { try sink(response, Array(buffer.readableBytesView)) } catch { promise.fail(error) }
-                    return
-                }
+                if pass(Array(buffer.readableBytesView)) { return }
                 guard (response?.body.count ?? 0) + buffer.readableBytes <= bodyBytesMax else {
                     promise.fail(Failure(description: "\(endpoint) answers more than \(bodyBytesMax) bytes"))
                     return
@@ -128,6 +135,14 @@ package struct HTTPClient: Sendable {
             case .end:
                 if let response { promise.succeed(response) }
             }
+        }
+
+        /// False when there is no sink for what came.
+        @discardableResult
+        private func pass(_ bytes: [UInt8]) -> Bool {
+            guard let sink, let response, response.status < 400 else { return false }
+            do { try sink(response, bytes) } catch { promise.fail(error) }
+            return true
         }
 
         func channelInactive(context: ChannelHandlerContext) {

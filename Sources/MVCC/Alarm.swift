@@ -36,8 +36,9 @@ extension Alarm {
 }
 
 extension StateMeta {
-    /// Answers the alarm that is raised now.
-    mutating func raise(_ alarm: Alarm) -> Alarm {
+    /// Answers the alarm that is raised now; nil when its member was removed meanwhile.
+    mutating func raise(_ alarm: Alarm) -> Alarm? {
+        guard !removedMembers.contains(alarm.memberID) else { return nil }
         if let known = alarms.first(where: { $0.memberID == alarm.memberID && $0.kind == alarm.kind }) { return known }
         alarms.append(alarm)
         alarms.sort { ($0.memberID, $0.kind.rawValue) < ($1.memberID, $1.kind.rawValue) }

@@ -30,7 +30,9 @@ package final class Checkpointer<Shell: ReplicationShell> {
     private func measure() {
         guard let sizes = try? writer?.sizes() else { return }
         shell.post(.measured(sizes.inUse))
-        if sizes.total - sizes.inUse > sizes.inUse / 2 + Self.spareBytesMin { shrinkTo = sizes.inUse / 4 }
+        if sizes.total - sizes.inUse > sizes.inUse / 2 + Self.spareBytesMin {
+            shrinkTo = min(shrinkTo ?? .max, sizes.inUse / 4)
+        }
     }
 
     private func openWriter() -> StateWriter {

@@ -72,11 +72,10 @@ struct Lessor {
         for event in events {
             switch event {
             case .begun(let lease):
-                let isKnown = leases.time(of: lease.id).map { $0.deadline > 0 } ?? false
                 let deadline = Self.end(of: lease, from: now)
                 leases.setDeadline(deadline, of: lease.id)
                 // A renewed lease is found at its earlier end.
-                if !isKnown { note(lease, endingAt: deadline) }
+                if planned[lease.id] == nil { note(lease, endingAt: deadline) }
             case .aged(let lease):
                 guard let known = leases.time(of: lease.id)?.deadline else { continue }
                 let deadline = min(known, Self.end(of: lease, from: now))

@@ -111,13 +111,17 @@ package final class WatchStream: Sendable {
 
     /// To be called before each request to the hub: waits while the client does not take what its earlier ones brought.
     package func beginRequest() async {
-        await withCheckedContinuation { continuation in
-            let mayAsk = state.withLock { state in
-                guard !state.mayBeAsked else { return true }
-                state.asker = continuation
-                return false
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let mayAsk = state.withLock { state in
+                    guard !state.mayBeAsked else { return true }
+                    state.asker = continuation
+                    return false
+                }
+                if mayAsk { continuation.resume() }
             }
-            if mayAsk { continuation.resume() }
+        } onCancel: {
+            close()
         }
         state.withLock { $0.asked += 1 }
     }

@@ -65,8 +65,8 @@ extension WatchHub {
             watcher.isWaiting && watcher.cursor >= read.from && watcher.cursor <= change.modRevision
         }
         pass.position = found.through + 1
-        for watcher in concerned {
-            pass.remove(watcher)
+        for watcher in concerned { pass.remove(watcher) }
+        for watcher in concerned where !watcher.isCanceled {
             let batch = watcher.batch
             watcher.batch = []
             // Those before it may have filled their stream. Then it hears of all this later.

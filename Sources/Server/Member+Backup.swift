@@ -10,11 +10,14 @@ internal import Synchronization
 
 /// Backups, as clients fetch them.
 extension RunningMember {
+    private static let backupsMax = 2
     private static let patienceNanoseconds: UInt64 = 60_000_000_000
 
     /// A backup of everything that was applied here when it was asked for.
     package func backUp() async throws(ServerError) -> BackupStream {
         guard !isWitness else { throw .witness }
+        let place = BackupPlace(core)
+        guard core.backups.load(ordering: .relaxed) <= Self.backupsMax else { throw .tooManyRequests }
         try await write(through: appliedIndex)
         let path = "\(core.directory.snapshotPath)/send-backup-\(UInt64.random(in: 0...UInt64.max)).db"
         let made: Result<Int, StorageError> = await withCheckedContinuation { continuation in
@@ -24,7 +27,7 @@ extension RunningMember {
         defer { try? File.remove(path) }
         do throws(StorageError) {
             let bytes = try made.get()
-            return BackupStream(try File(path, .read), path: path, bytes: bytes, readers: core.readers)
+            return BackupStream(try File(path, .read), path: path, bytes: bytes, place: place)
         } catch {
             core.logger.error("no backup can be made: \(error)")
             throw .disk("\(error)")
@@ -55,6 +58,18 @@ extension RunningMember {
     }
 }
 
+/// Counts among the backups under way for as long as it is referred to.
+final class BackupPlace: Sendable {
+    let core: MemberCore
+
+    init(_ core: MemberCore) {
+        self.core = core
+        core.backups.add(1, ordering: .relaxed)
+    }
+
+    deinit { core.backups.subtract(1, ordering: .relaxed) }
+}
+
 /// A backup on its way to a client: the image in pieces, then its SHA-256.
 package final class BackupStream: Sendable {
     private struct Progress: Sendable {
@@ -68,15 +83,15 @@ package final class BackupStream: Sendable {
     private let imageBytes: Int
     private let file: File
     private let path: String
-    private let readers: ReaderPool
+    private let place: BackupPlace
     private let progress = Mutex(Progress())
 
-    init(_ file: consuming File, path: String, bytes: Int, readers: ReaderPool) {
+    init(_ file: consuming File, path: String, bytes: Int, place: BackupPlace) {
         self.file = file
         self.path = path
         imageBytes = bytes
         self.bytes = bytes + SHA256.bytes
-        self.readers = readers
+        self.place = place
     }
 
     /// The next piece, and how many bytes are left after it; nil at the end.
@@ -84,7 +99,7 @@ package final class BackupStream: Sendable {
         let outcome: Result<(piece: [UInt8], left: Int)?, StorageError> = await withCheckedContinuation {
             continuation in
             // A disk may take its time: not on a thread that serves others.
-            readers.submit { _ in
+            place.core.readers.submit { _ in
                 continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
             }
         }

@@ -40,23 +40,36 @@ extension RunningMember {
         }
     }
 
+    private struct Renewal: Sendable {
+        let id: Int64
+        /// 0 when there is no such lease.
+        var seconds: Int64 = 0
+        var failure: ServerError?
+    }
+
     /// Begins leases anew, all at once; answers the seconds of those that exist.
     package func renewLeases(_ ids: Set<Int64>) async throws(ServerError) -> [Int64: Int64] {
-        let renewals = await withTaskGroup(of: (Int64, Result<Int64?, ServerError>).self) { group in
-            for id in ids {
-                group.addTask {
-                    do throws(ServerError) {
-                        return (id, .success(try await self.renewLease(id)?.0.ttl))
-                    } catch {
-                        return (id, .failure(error))
-                    }
-                }
-            }
-            return await group.reduce(into: []) { $0.append($1) }
+        let renewals = await withTaskGroup(of: Renewal.self) { group in
+            for id in ids { group.addTask { await self.renewal(of: id) } }
+            var renewals: [Renewal] = []
+            for await renewal in group { renewals.append(renewal) }
+            return renewals
         }
         var seconds: [Int64: Int64] = [:]
-        for (id, outcome) in renewals { seconds[id] = try outcome.get() }
+        for renewal in renewals {
+            if let failure = renewal.failure { throw failure }
+            seconds[renewal.id] = renewal.seconds
+        }
         return seconds
+    }
+
+    private func renewal(of id: Int64) async -> Renewal {
+        do throws(ServerError) {
+            let renewed = try await renewLease(id)
+            return Renewal(id: id, seconds: renewed?.0.ttl ?? 0)
+        } catch {
+            return Renewal(id: id, failure: error)
+        }
     }
 
     package func revokeLease(_ id: Int64) async throws(ServerError) -> Applied {

@@ -15,7 +15,9 @@ extension RunningMember {
             throw StorageError.unusable("\(directory.path) holds a member already; choose another --data-dir")
         }
         // The backup is part of the fabric's id: founders of different contents refuse each other.
-        let mark = contents.digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) } ^ UInt64(bitPattern: revisionBump)
+        let mark =
+            contents.digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) } ^ UInt64(bitPattern: revisionBump)
+            ^ (compacts ? 0 : 1 << 63)
         let identity = try identity(settings, directory, nil, mark: mark)
         let meta = try Backup.restore(
             path, contents, into: directory,

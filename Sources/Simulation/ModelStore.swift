@@ -20,6 +20,8 @@ struct ModelStore {
 
     /// Members that have too much stored.
     private(set) var alarms: Set<UInt64> = []
+    /// Nil while nobody was added or removed.
+    private var members: [UInt64]?
     private(set) var revision: Int64 = 1
     private(set) var compactRevision: Int64 = 0
     private var histories: [[UInt8]: [Version]] = [:]
@@ -98,7 +100,7 @@ struct ModelStore {
             for mark in marks where leases[mark.id]?.generation == mark.generation { _ = end(mark.id) }
             return true
         case .raiseAlarm(let alarm):
-            alarms.insert(alarm.memberID)
+            if members?.contains(alarm.memberID) != false { alarms.insert(alarm.memberID) }
             return true
         case .lowerAlarm(_, let memberID): return alarms.remove(memberID) != nil
         case .leaseAge, .publish: return true
@@ -106,7 +108,10 @@ struct ModelStore {
     }
 
     /// The alarms of those who are removed go with them.
-    mutating func keepAlarms(of members: [UInt64]) { alarms.formIntersection(members) }
+    mutating func keepAlarms(of members: [UInt64]) {
+        self.members = members
+        alarms.formIntersection(members)
+    }
 
     private func isKnown(_ lease: Int64) -> Bool { lease == 0 || leases[lease] != nil }
 

@@ -112,7 +112,8 @@ package struct File: ~Copyable, Sendable {
 
     package static func syncDirectory(of path: String) throws(StorageError) {
         if makes(.neverSyncsDirectories) { return }
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let directory = parent.isEmpty ? "/" : parent
         guard calls.sync_directory(directory) == 0 else {
             throw .system(operation: "sync", path: directory, errno: errno)
         }

@@ -12,10 +12,9 @@ struct Child {
     ///   - arguments: the command and its arguments; it is looked for in PATH.
     ///   - environment: beside this process's own.
     init(_ arguments: [String], environment: [(name: String, value: String)]) throws {
-        for (name, value) in environment { setenv(name, value, 1) }
-        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-        words.append(nil)
-        defer { for word in words { free(word) } }
+        let words = Self.words(arguments)
+        let variables = Self.words(Self.environment(with: environment))
+        defer { for word in words + variables { free(word) } }
         // What this process ignores, or its threads do not want, its commands shall hear of.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -29,17 +28,42 @@ struct Child {
         posix_spawnattr_setsigmask(&attributes, &masked)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
         var process: pid_t = 0
-        let code = posix_spawnp(&process, arguments[0], nil, &attributes, words, environ)
+        let code = posix_spawnp(&process, arguments[0], nil, &attributes, words, variables)
         guard code == 0 else {
             throw Problem(.failed, "cannot run \(arguments[0]): \(String(cString: strerror(code)))")
         }
         self.process = process
     }
 
+    private static func words(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] { texts.map { strdup($0) } + [nil] }
+
+    /// This process's, and more. The system takes no variable beyond a length; what is longer is left out.
+    private static func environment(with more: [(name: String, value: String)]) -> [String] {
+        var variables: [String] = []
+        var place = environ
+        while let variable = place.pointee {
+            let text = String(cString: variable)
+            if !more.contains(where: { text.hasPrefix($0.name + "=") }) { variables.append(text) }
+            place += 1
+        }
+        for (name, value) in more {
+            if value.utf8.count <= variableBytesMax {
+                variables.append("\(name)=\(value)")
+            } else {
+                Console.error("weft: \(name) would have \(value.utf8.count) bytes and is left out")
+            }
+        }
+        return variables
+    }
+
+    private static let variableBytesMax = 120_000
+
     /// Its exit code, as a shell would say it; nil while it runs.
     func poll() -> Int32? {
         var status: Int32 = 0
-        guard waitpid(process, &status, WNOHANG) == process else { return nil }
+        let found = waitpid(process, &status, WNOHANG)
+        if found < 0, errno == ECHILD { return 1 }
+        guard found == process else { return nil }
         let number = status & 0x7f
         return number == 0 ? (status >> 8) & 0xff : 128 + number
     }

@@ -131,11 +131,24 @@ struct Session {
     /// Milliseconds between renewals.
     static func interval(ofSeconds seconds: Int64) -> Int64 { max(seconds * 1000 / 3, 200) }
 
-    /// Answers the seconds it has now.
-    func renew() async throws -> Int64 {
+    /// Answers the seconds it has now. Every endpoint is asked, within `timeout` seconds each, until one answers.
+    func renew(timeout: Int? = nil) async throws -> Int64 {
+        var flags = flags
+        if let timeout { flags.timeout = min(timeout, flags.timeout) }
         let answer = try await flags.ask { client in
-            try await client.call("/v3/lease/keepalive") { $0.field("ID", lease) }
+            var failure: any Error = HTTPClient.Failure(description: "there is no endpoint")
+            for endpoint in client.endpoints {
+                var one = FabricClient(endpoints: [endpoint], group: client.group)
+                one.http = client.http
+                do {
+                    return try await one.call("/v3/lease/keepalive") { $0.field("ID", lease) }
+                } catch {
+                    failure = error
+                }
+            }
+            throw failure
         }
+        if let error = answer["error"] { throw Problem(.unavailable, error["message"]?.text ?? "no answer") }
         guard let seconds = answer["result"]?["TTL"]?.integer, seconds > 0 else {
             throw Problem(.notFound, "lease \(String(UInt64(bitPattern: lease), radix: 16)) expired or was revoked")
         }
@@ -149,7 +162,7 @@ struct Session {
             try? await Task.sleep(for: .milliseconds(Self.interval(ofSeconds: seconds)))
             let asked = ContinuousClock.now
             do {
-                end = asked + .seconds(try await renew())
+                end = asked + .seconds(try await renew(timeout: max(Int(seconds) / 4, 1)))
             } catch let problem as Problem where problem.kind != .notFound && ContinuousClock.now < end {
                 Console.error("weft: \(problem.text); trying again")
             }

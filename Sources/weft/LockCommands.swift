@@ -88,11 +88,23 @@ struct Elect: AsyncParsableCommand {
         var body = JSONWriter()
         body.object { $0.field("name", Array(name.utf8)) }
         let bytes = body.bytes
+        while true {
+            do { try await observe(bytes) } catch let problem as Problem where problem.kind == .unavailable {
+                Console.error("weft: \(problem.text); trying again")
+            }
+            try await Task.sleep(for: .milliseconds(500))
+        }
+    }
+
+    private func observe(_ bytes: [UInt8]) async throws {
         try await flags.ask { client in
             let lines = Lines { line in
                 let answer = try JSONParser.parse(line)
                 guard let pair = answer["result"]?["kv"] else {
-                    throw Problem(.failed, answer["error"]?["message"]?.text ?? "the answer is no leader")
+                    let isPassing = answer["error"]?["code"]?.integer == 14
+                    throw Problem(
+                        isPassing ? .unavailable : .failed,
+                        answer["error"]?["message"]?.text ?? "the answer is no leader")
                 }
                 for field in ["key", "value"] {
                     try Console.output((pair[field]?.text.flatMap(Base64.decode) ?? []) + [10])
@@ -136,7 +148,7 @@ private struct Holder {
                 await Self.outcome {
                     let name = key(try await acquire(session, fields))
                     let revision = try await createRevision(of: name)
-                    return try await child.run(try whileHeld(name, revision))
+                    return try await child.run { try whileHeld(name, revision) }
                 }
             }
             // Whatever comes first ends it: the command has ended, it was interrupted, or the lease is lost.
@@ -185,7 +197,10 @@ private struct Holder {
         let answer = try await flags.ask { client in
             try await client.call("/v3/kv/range") { $0.field("key", key) }
         }
-        return answer["kvs"]?.items?.first?["create_revision"]?.integer ?? 0
+        guard let revision = answer["kvs"]?.items?.first?["create_revision"]?.integer else {
+            throw Problem(.notFound, "it was lost as soon as it was had: its lease is over")
+        }
+        return revision
     }
 
     /// Passes signals on to the command; without one they end the hold.
@@ -199,11 +214,18 @@ private struct Holder {
 
 /// The command that a hold is for, if there is one.
 private final class RunningChild: Sendable {
+    private static let patience = Duration.seconds(10)
     private let child = Mutex<Child?>(nil)
+    private let isStopped = Mutex<Bool>(false)
 
     /// Answers its exit code; without a command it never does.
-    func run(_ started: Child?) async throws -> Int32 {
-        child.withLock { $0 = started }
+    func run(_ start: () throws -> Child?) async throws -> Int32 {
+        try isStopped.withLock { isStopped in
+            // What it was to be run under is gone already.
+            guard !isStopped else { throw CancellationError() }
+            let started = try start()
+            child.withLock { $0 = started }
+        }
         while true {
             let code = child.withLock { child in
                 let code = child?.poll()
@@ -223,9 +245,14 @@ private final class RunningChild: Sendable {
         }
     }
 
-    /// Has the command end, and waits for that; `run` notices.
+    /// Has the command end, and waits for that; `run` notices. None is started from now on.
     func stop() async {
+        isStopped.withLock { $0 = true }
         guard send(SIGTERM) else { return }
-        while child.withLock({ $0 != nil }) { try? await Task.sleep(for: .milliseconds(20)) }
+        let end = ContinuousClock.now + Self.patience
+        while child.withLock({ $0 != nil }) {
+            if ContinuousClock.now >= end { _ = send(SIGKILL) }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
     }
 }

@@ -170,10 +170,11 @@ struct ServeSettings {
 
     private func autoCompaction() throws -> AutoCompaction {
         let text = compactionRetention
-        if let number = Int64(text), (0...1_000_000_000_000).contains(number) {
+        let isRevision = compactionMode == "revision"
+        // 30 years are for ever; more would be a number of revisions.
+        if let number = Int64(text), (0...(isRevision ? 1 << 60 : 262_800)).contains(number) {
             if number == 0 { return .off }
-            return compactionMode == "revision"
-                ? .revision(retained: number) : .periodic(seconds: UInt64(number) * 3600)
+            return isRevision ? .revision(retained: number) : .periodic(seconds: UInt64(number) * 3600)
         }
         guard compactionMode == "periodic", let period = Durations.nanoseconds(text), period >= 1_000_000_000 else {
             throw Problem(

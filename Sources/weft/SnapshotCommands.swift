@@ -45,10 +45,15 @@ struct SnapshotCommand: AsyncParsableCommand {
             }
         }
 
+        private static let patienceSeconds = 3600
+
         private func fetch(to path: String) async throws {
             try File.remove(path)
             let target = Download(try File(path, .create))
-            try await flags.ask { client in
+            var patient = flags
+            // The member looks at every row before it sends the first.
+            patient.timeout = max(flags.timeout, Self.patienceSeconds)
+            try await patient.ask { client in
                 try await client.stream(.GET, "/v1/snapshot") { response, bytes in
                     try target.add(bytes, of: response.headers.first(name: "weft-snapshot-bytes").flatMap(Int.init))
                 }

@@ -99,6 +99,16 @@ def watches(world):
         assert watch.wait_lines(3)[:3] == wanted, watch.lines
 
 
+def watch_waits(world):
+    """Nothing happens for longer than answers are waited for, and then something does."""
+    with world.start("watch", "quiet", "--timeout", "1") as watch:
+        time.sleep(3.2)
+        world.put("quiet", "no more")
+        assert watch.wait_lines(3) == ["PUT", "quiet", "no more"], watch.lines
+        assert watch.end(signal.SIGTERM) != 0
+        assert watch.process.stderr.read() == b"", "it was cut off"
+
+
 def watch_goes_on(world):
     """The member that is asked dies: the next is asked, and nothing is left out or said twice."""
     asked = world.fabric.members[0]
@@ -270,6 +280,7 @@ def main():
     with Fabric(binary, 3) as fabric:
         world = World(binary, fabric)
         report.run("watch prints changes and runs commands", watches, world)
+        report.run("watch waits for as long as it takes", watch_waits, world)
         report.run("watch goes on at another member", watch_goes_on, world)
         report.run("leases", leases, world)
         report.run("locks around commands", locks, world)

@@ -82,6 +82,16 @@ import Testing
         #expect(left.count == 2 && (898...900).contains(left[0]) && (796...800).contains(left[1]))
     }
 
+    @Test("A lease that ends and is granted anew within one batch ends all the same")
+    func again() {
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        begin(&lessor, lease(1, ttl: 5), at: 0)
+        let anew = lease(1, ttl: 5)
+        table.put(anew)
+        lessor.handle([.begun(lease(1, ttl: 5, generation: 2)), .ended(1), .begun(anew)], now: Self.second)
+        #expect(run(&lessor, from: Self.second, to: 10 * Self.second)[1] != nil)
+    }
+
     @Test("An age that a leader wrote down counts after a restart")
     func ages() {
         var aged = lease(1, ttl: 100)

@@ -55,7 +55,7 @@ import Testing
             "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft", "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
-        "Client": ["JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
+        "Client": ["Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
         "weft": [
             "API", "ArgumentParser", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
             "MVCC",
