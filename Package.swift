@@ -72,7 +72,8 @@ let package = Package(
             ],
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
-        room("Client", ["JSON", nioCore, nioPosix, nioHTTP1]),
+        room("Client", ["CNGHTTP2", "JSON", nioCore, nioPosix, nioHTTP1]),
+        room("Bench", ["Client", "JSON", nioCore, nioPosix]),
         room(
             "API",
             [
@@ -82,7 +83,7 @@ let package = Package(
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Client", "CPlatform", "JSON", "Raft", "Replication", "Server", "Storage", "Transport",
+                "API", "Bench", "Client", "CPlatform", "JSON", "Raft", "Replication", "Server", "Storage", "Transport",
                 "HTTPServer", "MVCC",
                 nioCore, nioPosix, nioHTTP1, logging,
                 "SettingsFile", .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -9,13 +9,13 @@ final class Progress: Sendable {
 
     init(_ what: String) { self.what = what }
 
-    func show(_ done: Int, of all: Int) {
+    func show(_ done: Int, of all: Int, _ unit: String = "bytes") {
         let now = monotonicNanoseconds()
         let isTime = said.withLock { said in
             guard now - said >= Self.intervalNanoseconds else { return false }
             said = now
             return true
         }
-        if isTime, all > 0 { Console.error("\(what): \(done * 100 / all) % of \(all) bytes") }
+        if isTime, all > 0 { Console.error("\(what): \(done * 100 / all) % of \(all) \(unit)") }
     }
 }

@@ -25,7 +25,8 @@ struct Weft: AsyncParsableCommand {
         subcommands: [
             Serve.self, Join.self, Leave.self, MemberCommand.self, Get.self, Put.self, Delete.self, Txn.self,
             Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self,
-            AlarmCommand.self, Defragment.self, Status.self, Check.self, MoveLeader.self, VersionCommand.self,
+            AlarmCommand.self, Defragment.self, Status.self, Check.self, MoveLeader.self, BenchCommand.self,
+            VersionCommand.self,
         ])
 
     static func main() async {

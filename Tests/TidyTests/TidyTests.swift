@@ -55,9 +55,10 @@ import Testing
             "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft", "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
-        "Client": ["Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
+        "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
+        "Bench": ["Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
         "weft": [
-            "API", "ArgumentParser", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
+            "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
             "MVCC",
             "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Storage", "Synchronization",
             "Transport", "SettingsFile",
