@@ -81,13 +81,15 @@ package struct Tables: Sendable {
         }
 
         mutating func next() -> Memtable.Change? {
-            while let first = table.change(at: cursor), range.contains(first.pair.key) {
-                var newest: Memtable.Change?
-                while let change = table.change(at: cursor), change.pair.key == first.pair.key {
-                    if change.pair.modRevision <= revision { newest = change }
+            while !cursor.isEnd {
+                let key = table.key(at: cursor)
+                guard range.contains(key) else { return nil }
+                var newest: Memtable.Cursor?
+                while table.isOf(key, cursor) {
+                    if table.modRevision(at: cursor) <= revision { newest = cursor }
                     cursor = table.next(cursor)
                 }
-                if let newest { return newest }
+                if let newest { return table.change(at: newest) }
             }
             return nil
         }

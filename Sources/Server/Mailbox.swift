@@ -1,3 +1,4 @@
+internal import CPlatform
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -9,13 +10,16 @@ package func monotonicNanoseconds() -> UInt64 {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
-/// Hands batches from any thread to the one that owns the mailbox.
+/// Hands batches from any thread to the one that owns the mailbox, or single items to one of several.
 package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     private let lock: UnsafeMutablePointer<pthread_mutex_t>
     private let arrival: UnsafeMutablePointer<pthread_cond_t>
     // Under `lock`:
     private var items: [Item] = []
-    private var isWaiting = false
+    /// What `takeOne` has taken of them.
+    private var first = 0
+    /// Threads that wait for something and were not woken yet.
+    private var waiting = 0
 
     package init() {
         lock = .allocate(capacity: 1)
@@ -38,8 +42,8 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     package func post(_ item: Item) {
         pthread_mutex_lock(lock)
         items.append(item)
-        let mustWake = isWaiting
-        isWaiting = false
+        let mustWake = waiting > 0
+        if mustWake { waiting -= 1 }
         pthread_mutex_unlock(lock)
         if mustWake { pthread_cond_signal(arrival) }
     }
@@ -50,18 +54,39 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
         while items.isEmpty {
-            isWaiting = true
+            waiting += 1
             if let deadline {
                 var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
-                if pthread_cond_timedwait(arrival, lock, &time) == ETIMEDOUT { break }
+                if pthread_cond_timedwait(arrival, lock, &time) == ETIMEDOUT {
+                    waiting = max(waiting - 1, 0)
+                    break
+                }
             } else {
                 pthread_cond_wait(arrival, lock)
             }
         }
-        isWaiting = false
         let taken = items
         items = []
         return taken
+    }
+}
+
+extension Mailbox {
+    /// The next item; waits for it. For mailboxes that several threads take from, each an item at a time.
+    package func takeOne() -> Item {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        while first == items.count {
+            waiting += 1
+            pthread_cond_wait(arrival, lock)
+        }
+        let item = items[first]
+        first += 1
+        if first == items.count {
+            items.removeAll(keepingCapacity: true)
+            first = 0
+        }
+        return item
     }
 }
 
@@ -72,23 +97,28 @@ func pause(nanoseconds: UInt64) {
     while nanosleep(&rest, &remaining) != 0, errno == EINTR { rest = remaining }
 }
 
-/// Starts a thread that runs `body` once; the name is for messages.
+/// Starts a thread that runs `body` once; tools show its name, of which the system keeps 15 bytes.
 package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     final class Box: Sendable {
+        let name: String
         let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
     }
     var thread = pthread_t()
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
     pthread_attr_setstacksize(&attributes, 2 << 20)
-    let box = Unmanaged.passRetained(Box(body))
+    let box = Unmanaged.passRetained(Box(name, body))
     let code = pthread_create(
         &thread, &attributes,
         { argument in
             guard let argument else { return nil }
             let box = Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
+            weft_name_thread(String(box.name.prefix(15)))
             box.body()
             return nil
         }, box.toOpaque())

@@ -43,10 +43,9 @@ final class ReaderPool: Sendable {
     }
 
     func start() {
-        let dispatch = Dispatcher<Job?>(queue)
         for (number, slot) in slots.enumerated() {
-            startThread("weft-read-\(number)") { [path] in
-                while let job = dispatch.next() { slot.run(job, path: path) }
+            startThread("weft-read-\(number)") { [path, queue] in
+                while let job = queue.takeOne() { slot.run(job, path: path) }
             }
         }
     }
@@ -61,20 +60,5 @@ final class ReaderPool: Sendable {
             if number == slots.count { body() } else { slots[number].whileClosed { close(number + 1) } }
         }
         close(0)
-    }
-}
-
-/// Lets several threads take from one mailbox, an item each.
-private final class Dispatcher<Item: Sendable>: Sendable {
-    private let mailbox: Mailbox<Item>
-    private let taken = Mutex<[Item]>([])
-
-    init(_ mailbox: Mailbox<Item>) { self.mailbox = mailbox }
-
-    func next() -> Item {
-        taken.withLock { taken in
-            if taken.isEmpty { taken = mailbox.take(until: nil).reversed() }
-            return taken.removeLast()
-        }
     }
 }

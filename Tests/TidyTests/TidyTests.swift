@@ -38,7 +38,7 @@ import Testing
         ],
         "Replication": ["Bytes", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
         "Server": [
-            "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc",
+            "CPlatform", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc",
             "Synchronization",
         ],
         "Simulation": [

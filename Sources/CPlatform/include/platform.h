@@ -3,5 +3,8 @@
 /// Limits glibc's malloc to `count` arenas: each keeps what was freed into it.
 void weft_set_malloc_arenas(int count);
 
+/// Names the calling thread, in 15 bytes at most.
+void weft_name_thread(const char *name);
+
 /// Makes standard output line-buffered, also when it is no terminal.
 void weft_line_buffer_standard_output(void);
