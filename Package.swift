@@ -45,7 +45,8 @@ let package = Package(
         room("MVCC", ["Bytes", "SQLite"]),
         room("Transport", ["Bytes", "Raft", "Storage", nioCore, nioPosix, logging]),
         room("Replication", ["Bytes", "MVCC", "Raft", "SQLite", "Storage", logging]),
-        room("Server", ["CPlatform", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", nioCore, logging]),
+        room(
+            "Server", ["CPlatform", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", nioCore, logging]),
         .target(name: "CSimulatedDisk", dependencies: ["CPlatform", "CSQLite"]),
         room(
             "Simulation",
@@ -75,11 +76,12 @@ let package = Package(
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
         room("Client", ["CNGHTTP2", "JSON", nioCore, nioPosix, nioHTTP1]),
-        room("Bench", ["Client", "JSON", nioCore, nioPosix]),
+        room("Bench", ["Bytes", "Client", "JSON", nioCore, nioPosix]),
         room(
             "API",
             [
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "EtcdProto", "HTTPServer", "JSON", "MVCC",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Bytes", "EtcdProto", "HTTPServer", "JSON",
+                "MVCC",
                 "Raft", "Replication", "Server", nioHTTP1,
             ]),
         .executableTarget(

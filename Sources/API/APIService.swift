@@ -21,6 +21,8 @@ package struct APIService: HTTPService {
         health = Health(member: member)
     }
 
+    package func unaryService(on turn: LoopTurn) -> (any UnaryService)? { LoopKV(member: member, turn: turn) }
+
     package func respond(to call: GRPCCall) async -> GRPCStatus { await grpc.respond(to: call) }
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {

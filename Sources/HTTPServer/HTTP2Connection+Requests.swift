@@ -43,7 +43,8 @@ extension HTTP2Connection {
         if outboundBytes > limits.connectionBytesMax, !stream.isOver { refuseForMemory(stream) }
     }
 
-    func received(data: UnsafeRawBufferPointer, stream id: Int32) {
+    /// - Parameter isLastFrame: the client's last DATA frame; more of it may come.
+    func received(data: UnsafeRawBufferPointer, stream id: Int32, isLastFrame: Bool) {
         session?.consumeConnection(data.count)
         guard let stream = streams[id] else { return }
         stream.windowHeld += data.count
@@ -56,7 +57,7 @@ extension HTTP2Connection {
             inbox.append(data)
             stream.kind = .grpc(inbox)
             inboundBytes += data.count
-            receivedMessages(stream)
+            receivedMessages(stream, isLastFrame: isLastFrame)
         case .plain(var body):
             stream.kind = .none
             body.append(contentsOf: data)
@@ -74,6 +75,8 @@ extension HTTP2Connection {
         if stream.isOver { return }
         if case .plain(let body) = stream.kind {
             respond(stream, body)
+        } else if stream.awaitsRequest {
+            answerWithoutTask(stream)
         } else {
             stream.changed.fire()
         }
@@ -144,6 +147,15 @@ extension HTTP2Connection {
             return fail(stream, error)
         }
         if let deadline = stream.deadline { wake(at: deadline) }
+        if let unary, unary.takes(stream.path) {
+            stream.awaitsRequest = true
+        } else {
+            startTask(stream)
+        }
+    }
+
+    private func startTask(_ stream: HTTP2Stream) {
+        stream.awaitsRequest = false
         let call = GRPCCall(path: stream.path, headers: stream.headers, deadline: stream.deadline, stream: stream)
         let service = service
         tasksRunning += 1
@@ -155,10 +167,38 @@ extension HTTP2Connection {
         }
     }
 
-    private func receivedMessages(_ stream: HTTP2Stream) {
+    /// A request that is here whole is offered to who answers without a task.
+    private func answerWithoutTask(_ stream: HTTP2Stream) {
+        stream.awaitsRequest = false
+        let message = nextMessage(stream)
+        if stream.isOver { return }
+        guard let message, let unary else { return startTask(stream) }
+        let call = UnaryCall(path: stream.path, message: message, stream: stream, turn: turn)
+        tasksRunning += 1
+        if unary.answer(call) { return }
+        tasksRunning -= 1
+        stream.returned = message
+        startTask(stream)
+    }
+
+    /// What became of a call that was answered without a task.
+    func reply(_ stream: HTTP2Stream, _ message: [UInt8]?, _ status: GRPCStatus) {
+        tasksRunning -= 1
+        if stream.isOver { return }
+        if let message { send(stream, message: message) }
+        finish(stream, .trailers(status))
+    }
+
+    private func receivedMessages(_ stream: HTTP2Stream, isLastFrame: Bool) {
         guard case .grpc(let inbox) = stream.kind else { return }
         do {
-            if try inbox.hasMessage() { stream.changed.fire() } else { giveBack(stream, stream.windowHeld) }
+            guard try inbox.hasMessage() else { return giveBack(stream, stream.windowHeld) }
+            if !stream.awaitsRequest {
+                stream.changed.fire()
+            } else if !isLastFrame {
+                // Who sends a request and leaves the stream open may mean to send more.
+                startTask(stream)
+            }
         } catch {
             fail(stream, error)
         }

@@ -11,7 +11,9 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     let service: any HTTPService
     let limits: HTTPLimits
     let loop: any EventLoop
-    let executor: EventLoopExecutor
+    let turn: LoopTurn
+    let unary: (any UnaryService)?
+    var executor: EventLoopExecutor { turn.executor }
 
     // All below only on the loop.
     private(set) var session: HTTP2Session?
@@ -26,6 +28,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     private static let acknowledgementsMax = 500
 
     var streams: [Int32: HTTP2Stream] = [:]
+    var texts = HeaderTexts()
     /// The stream whose head is being read.
     var opening: HTTP2Stream?
     /// Tasks of the service, of streams that are open or not.
@@ -39,11 +42,14 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     private var timer: Scheduled<Void>?
     private var timerDue = NIODeadline.distantFuture
 
-    init(service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, executor: EventLoopExecutor) {
+    init(
+        service: any HTTPService, unary: (any UnaryService)?, limits: HTTPLimits, loop: any EventLoop, turn: LoopTurn
+    ) {
         self.service = service
+        self.unary = unary
         self.limits = limits
         self.loop = loop
-        self.executor = executor
+        self.turn = turn
         resets = HTTP2ResetAllowance(limits, now: .now())
         watch = HTTP2Watch(limits, now: .now())
     }

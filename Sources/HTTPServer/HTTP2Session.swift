@@ -232,9 +232,10 @@ private let callbacks: Constant = {
     }
     nghttp2_session_callbacks_set_on_header_callback(table) { _, frame, name, nameCount, value, valueCount, _, user in
         if let frame, isRequest(frame) {
-            let name = String(decoding: UnsafeBufferPointer(start: name, count: nameCount), as: UTF8.self)
-            let value = String(decoding: UnsafeBufferPointer(start: value, count: valueCount), as: UTF8.self)
-            owner(user).received(header: name, value, stream: frame.pointee.hd.stream_id)
+            let owner = owner(user)
+            let name = owner.texts.text(UnsafeBufferPointer(start: name, count: nameCount))
+            let value = owner.texts.text(UnsafeBufferPointer(start: value, count: valueCount))
+            owner.received(header: name, value, stream: frame.pointee.hd.stream_id)
         }
         return 0
     }
@@ -242,8 +243,9 @@ private let callbacks: Constant = {
         if let frame { received(frame, owner(user)) }
         return 0
     }
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { _, _, stream, data, count, user in
-        owner(user).received(data: UnsafeRawBufferPointer(start: data, count: count), stream: stream)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { _, flags, stream, data, count, user in
+        let bytes = UnsafeRawBufferPointer(start: data, count: count)
+        owner(user).received(data: bytes, stream: stream, isLastFrame: flags & endStream != 0)
         return 0
     }
     nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, user in

@@ -32,6 +32,10 @@ final class HTTP2Stream: @unchecked Sendable {
     var headerBytes = 0
     var isGRPC = false
     var kind = Kind.none
+    /// Its request may be one that is answered without a task, and is not here yet.
+    var awaitsRequest = false
+    /// A message that was taken and then left to the task.
+    var returned: [UInt8]?
     /// The client has sent all.
     var isReceived = false
     /// Of the stream's window, what has not been given back.
@@ -79,14 +83,16 @@ final class HTTP2Stream: @unchecked Sendable {
         connection.loop.preconditionInEventLoop()
         while true {
             if isOver || Task.isCancelled { throw CancellationError() }
-            if let message = connection.nextMessage(self) { return message }
+            if let message = returned.take() ?? connection.nextMessage(self) { return message }
             if isOver { continue }
             if isReceived { return nil }
             await changed.wait()
         }
     }
 
-    func receiveNow() -> [UInt8]? { isOver || Task.isCancelled ? nil : connection.nextMessage(self) }
+    func receiveNow() -> [UInt8]? {
+        isOver || Task.isCancelled ? nil : returned.take() ?? connection.nextMessage(self)
+    }
 
     func send(message: [UInt8]) async throws(CancellationError) {
         try await awaitRoom()

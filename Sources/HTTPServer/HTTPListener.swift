@@ -18,6 +18,7 @@ package final class HTTPListener: Sendable {
         host: String, port: Int, service: any HTTPService, limits: HTTPLimits, group: any EventLoopGroup
     ) throws {
         let connections = OpenConnections()
+        let turns = LoopTurns()
         self.connections = connections
         // Above the higher mark a writer waits, until what is left is below the lower.
         let marks = ChannelOptions.Types.WriteBufferWaterMark(
@@ -39,7 +40,7 @@ package final class HTTPListener: Sendable {
                 return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
                         ProtocolDetector(
-                            service: service, limits: limits, executor: EventLoopExecutor(channel.eventLoop)))
+                            service: service, limits: limits, on: turns.pair(for: channel.eventLoop, service)))
                 }
             }
             .bind(host: host, port: port).wait()

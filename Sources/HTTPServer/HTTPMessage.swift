@@ -94,9 +94,13 @@ package protocol HTTPService: Sendable {
     /// Answers a gRPC call; what it returns becomes the trailers. Runs in a task that is cancelled when the client is
     /// gone or the deadline has passed.
     func respond(to call: GRPCCall) async -> GRPCStatus
+    /// Who answers calls on an event loop without a task; nil when nobody does.
+    func unaryService(on turn: LoopTurn) -> (any UnaryService)?
 }
 
 extension HTTPService {
+    package func unaryService(on turn: LoopTurn) -> (any UnaryService)? { nil }
+
     /// A service without gRPC.
     package func respond(to call: GRPCCall) async -> GRPCStatus {
         GRPCStatus(code: 12, message: "unknown service \(call.path)")

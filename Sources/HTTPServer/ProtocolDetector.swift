@@ -11,14 +11,15 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
 
     private let service: any HTTPService
     private let limits: HTTPLimits
-    private let executor: EventLoopExecutor
+    private let turn: LoopTurn
+    private let unary: (any UnaryService)?
     private var received = ByteBuffer()
     private var timer: Scheduled<Void>?
 
-    init(service: any HTTPService, limits: HTTPLimits, executor: EventLoopExecutor) {
+    init(service: any HTTPService, limits: HTTPLimits, on pair: LoopTurns.Pair) {
         self.service = service
         self.limits = limits
-        self.executor = executor
+        (turn, unary) = pair
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -52,7 +53,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
 
     private func addHTTP2(_ context: ChannelHandlerContext) throws {
         let connection = HTTP2Connection(
-            service: service, limits: limits, loop: context.eventLoop, executor: executor)
+            service: service, unary: unary, limits: limits, loop: context.eventLoop, turn: turn)
         try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
     }
 
@@ -62,7 +63,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
             ByteToMessageHandler(
                 HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes),
                 maximumBufferSize: limits.bodyBytesMax + limits.headerBytesMax),
-            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, executor: executor),
+            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, executor: turn.executor),
         ]
         try context.pipeline.syncOperations.addHandlers(handlers, position: .after(self))
     }

@@ -225,7 +225,9 @@ package final class Memtable: @unchecked Sendable {
     }
 
     func key(at cursor: Cursor) -> [UInt8] {
-        Array(UnsafeRawBufferPointer(start: Self.key(cursor.address), count: Int(Self.header(cursor.address).pointee.keyCount)))
+        Array(
+            UnsafeRawBufferPointer(
+                start: Self.key(cursor.address), count: Int(Self.header(cursor.address).pointee.keyCount)))
     }
 
     func isOf(_ key: [UInt8], _ cursor: Cursor) -> Bool { !cursor.isEnd && Self.compare(cursor.address, key) == 0 }

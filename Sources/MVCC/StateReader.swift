@@ -15,6 +15,8 @@ package final class StateReader {
     private var scanBefore: Statement
     private var scanUnbounded: Statement
     private var openSnapshot: Statement
+    private var begin: Statement
+    private var commit: Statement
     private var rowsFrom: Statement
     // The scan under way.
     private var scanRange = KeyRange(start: [], end: .single)
@@ -48,6 +50,8 @@ package final class StateReader {
         rowsFrom = try connection.prepare(
             "SELECT seq,main,create_rev,version,lease,sum,key,value FROM revision WHERE seq>=? ORDER BY seq")
         openSnapshot = try connection.prepare("SELECT 1 FROM meta WHERE id=0")
+        begin = try connection.prepare("BEGIN")
+        commit = try connection.prepare("COMMIT")
     }
 
     package func meta() throws(SQLiteError) -> StateMeta {
@@ -69,7 +73,7 @@ package final class StateReader {
         _ body: () throws(E) -> T, failure: (SQLiteError) -> E
     ) throws(E) -> T {
         do {
-            try connection.execute("BEGIN")
+            try begin.run()
             // The snapshot is taken at the first read, not at BEGIN.
             _ = try openSnapshot.step()
             openSnapshot.reset()
@@ -79,7 +83,7 @@ package final class StateReader {
         }
         defer {
             endScan()
-            try? connection.execute("COMMIT")
+            try? commit.run()
         }
         return try body()
     }

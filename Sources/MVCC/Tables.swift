@@ -17,11 +17,19 @@ package struct Tables: Sendable {
 
     package init() {}
 
+    /// The newest change of `key` not after `revision` that is in memory; what is there hides what the file has.
+    func latestInMemory(_ key: [UInt8], notAfter revision: Int64) -> Memtable.Change? {
+        active.latest(key, notAfter: revision) ?? frozen?.latest(key, notAfter: revision)
+    }
+
     /// The live pair of `key` as of `revision`.
     func latest(_ key: [UInt8], notAfter revision: Int64, _ reader: StateReader) throws(SQLiteError) -> KeyValue? {
-        let found = active.latest(key, notAfter: revision) ?? frozen?.latest(key, notAfter: revision)
         let change: Memtable.Change?
-        if let found { change = found } else { change = try reader.latest(key, notAfter: revision) }
+        if let found = latestInMemory(key, notAfter: revision) {
+            change = found
+        } else {
+            change = try reader.latest(key, notAfter: revision)
+        }
         guard let change, change.pair.version > 0 else { return nil }
         return change.pair
     }
@@ -167,7 +175,7 @@ extension RangeRequest {
         minModRevision != 0 || maxModRevision != 0 || minCreateRevision != 0 || maxCreateRevision != 0
     }
 
-    fileprivate func lets(_ pair: KeyValue) -> Bool {
+    func lets(_ pair: KeyValue) -> Bool {
         (minModRevision == 0 || pair.modRevision >= minModRevision)
             && (maxModRevision == 0 || pair.modRevision <= maxModRevision)
             && (minCreateRevision == 0 || pair.createRevision >= minCreateRevision)

@@ -1,4 +1,4 @@
-internal import SQLite
+package import SQLite
 internal import Synchronization
 
 /// How far compaction may have removed rows from the file; raised before the first of them goes.
@@ -45,6 +45,61 @@ package struct View: Sendable {
         } failure: {
             .disk($0)
         }
+    }
+
+    /// Answers ranges of single keys, all on one snapshot; the file is not touched for those that memory answers.
+    package func points(
+        _ requests: [RangeRequest], _ reader: Result<StateReader, SQLiteError>
+    ) -> [Result<RangeResult, ReadFailure>] {
+        var results: [Result<RangeResult, ReadFailure>] = []
+        results.reserveCapacity(requests.count)
+        var missing: [(place: Int, revision: Int64)] = []
+        for request in requests {
+            do throws(ReadFailure) {
+                let readRevision = try readRevision(request)
+                if let change = tables.latestInMemory(request.range.start, notAfter: readRevision) {
+                    results.append(.success(point(change, request)))
+                    continue
+                }
+                missing.append((results.count, readRevision))
+                results.append(.success(point(nil, request)))
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        if missing.isEmpty { return results }
+        do throws(SQLiteError) {
+            let reader = try reader.get()
+            let marked = try reader.inSnapshot { () throws(SQLiteError) in
+                // Opened before the mark is read, as in `range`.
+                let mark = pruneMark.value
+                for (place, readRevision) in missing {
+                    let key = requests[place].range.start
+                    results[place] = .success(
+                        point(try reader.latest(key, notAfter: readRevision), requests[place]))
+                }
+                return mark
+            } failure: {
+                $0
+            }
+            for (place, readRevision) in missing where readRevision < marked {
+                results[place] = .failure(.request(.compacted))
+            }
+        } catch {
+            for (place, _) in missing { results[place] = .failure(.disk(error)) }
+        }
+        return results
+    }
+
+    private func point(_ change: Memtable.Change?, _ request: RangeRequest) -> RangeResult {
+        var result = RangeResult()
+        result.revision = revision
+        guard let change, change.pair.version > 0 else { return result }
+        result.count = 1
+        if request.countOnly || !request.lets(change.pair) { return result }
+        result.pairs = [change.pair]
+        if request.keysOnly { result.pairs[0].value = [] }
+        return result
     }
 
     /// Answers a txn that only reads.

@@ -82,8 +82,9 @@ extension Mailbox {
         }
         let item = items[first]
         first += 1
-        if first == items.count {
-            items.removeAll(keepingCapacity: true)
+        // Also while there is always something left, as what was taken is kept until then.
+        if first >= items.count / 2 + 1 {
+            items.removeFirst(first)
             first = 0
         }
         return item

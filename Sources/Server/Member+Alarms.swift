@@ -36,14 +36,21 @@ extension RunningMember {
     private static let slowShare = 0.9
     private static let delayMillisecondsMax = 200.0
 
-    /// Refuses what would only be refused by all, and slows down who fills the last of the quota.
-    func admit(_ command: Command) async throws(ServerError) {
-        if let refusal = command.refusal(under: alarms) { throw .refused(refusal) }
-        guard command.addsKeys else { return }
+    /// Refuses what would only be refused by all, and says by how many milliseconds to slow down who fills the last of the
+    /// quota.
+    func admit(_ command: Command) throws(ServerError) -> Double {
+        let gate = core.gate
+        guard !gate.isStopping else { throw .stopping }
+        guard !gate.isWitness || command.isPublish else { throw .witness }
+        // Who has room takes what makes some; the others may be in good health.
+        guard !gate.isDiskFull || !command.addsKeys else { throw .noSpace }
+        // Changes come faster than they can be written to `kv.db`.
+        guard !gate.isBehind else { throw .tooManyRequests }
+        if let refusal = command.refusal(under: gate.alarms) { throw .refused(refusal) }
+        guard command.addsKeys else { return 0 }
         let share = Double(storedBytes) / Double(quotaBytes)
         guard share <= 1 else { throw .refused(.noSpace) }
-        guard share > Self.slowShare else { return }
-        let delay = Self.delayMillisecondsMax * (share - Self.slowShare) / (1 - Self.slowShare)
-        try? await Task.sleep(for: .milliseconds(delay))
+        guard share > Self.slowShare else { return 0 }
+        return Self.delayMillisecondsMax * (share - Self.slowShare) / (1 - Self.slowShare)
     }
 }

@@ -29,6 +29,27 @@ extension RunningMember {
         }
     }
 
+    /// The same without a task, as `propose(_:answer:)`.
+    package func grantLease(
+        id: Int64, ttl: Int64, answer: @escaping @Sendable (Result<(Lease, Applied), ServerError>) -> Void
+    ) -> Bool {
+        guard ttl <= Self.leaseSecondsMax else {
+            answer(.failure(.refused(.leaseTooLong)))
+            return true
+        }
+        let chosen = id != 0 ? id : Int64.random(in: 1...Int64.max)
+        return propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin))) { [self] outcome in
+            switch outcome {
+            case .success(let applied):
+                guard case .lease(let lease) = applied.result else { preconditionFailure("a grant without a lease") }
+                answer(.success((lease, applied)))
+            case .failure(.refused(.leaseExists)) where id == 0:
+                if !grantLease(id: 0, ttl: ttl, answer: answer) { answer(.failure(.tooManyRequests)) }
+            case .failure(let error): answer(.failure(error))
+            }
+        }
+    }
+
     /// Begins a lease anew; nil when there is none of this id.
     package func renewLease(_ id: Int64) async throws(ServerError) -> (Lease, Applied)? {
         do throws(ServerError) {

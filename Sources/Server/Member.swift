@@ -36,18 +36,35 @@ package final class RunningMember: Sendable {
 
     /// Replicates a command and answers what it did here.
     package func propose(_ command: Command) async throws(ServerError) -> Applied {
+        let proposal = try proposal(of: command)
+        let delay = try admit(command)
+        if delay > 0 { try? await Task.sleep(for: .milliseconds(delay)) }
+        return try await finish(proposal.id, bytes: proposal.payload.count) { [core, deadline] in
+            core.consensus.post(.propose(proposal, deadline: deadline))
+        }
+    }
+
+    /// The same without a task: `answer` is called once, on any thread, and must only pass it on.
+    /// - Returns: false, and nothing is done, when the request has to wait before it may be made.
+    package func propose(_ command: Command, answer: @escaping @Sendable (Outcome) -> Void) -> Bool {
+        do throws(ServerError) {
+            guard try admit(command) == 0 else { return false }
+            let proposal = try proposal(of: command)
+            guard core.requests.add(proposal.id, bytes: proposal.payload.count, answer: answer) else {
+                throw .tooManyRequests
+            }
+            core.consensus.post(.propose(proposal, deadline: deadline))
+        } catch {
+            answer(.failure(error))
+        }
+        return true
+    }
+
+    private func proposal(of command: Command) throws(ServerError) -> Proposal {
         let id = core.requests.makeID()
         let payload = CommandEnvelope.encode(command, requestID: id)
         guard payload.count <= core.serverSettings.requestBytesMax + 4096 else { throw .requestTooLarge }
-        guard !isWitness || command.isPublish else { throw .witness }
-        // Who has room takes what makes some; the others may be in good health.
-        guard !core.isDiskFull || !command.addsKeys else { throw .noSpace }
-        guard !core.isBehind else { throw .tooManyRequests }
-        try await admit(command)
-        let proposal = Proposal(id: id, kind: .command, payload: payload)
-        return try await finish(id, bytes: payload.count) { [core, deadline] in
-            core.consensus.post(.propose(proposal, deadline: deadline))
-        }
+        return Proposal(id: id, kind: .command, payload: payload)
     }
 
     private func finish(
@@ -247,5 +264,5 @@ extension TxnRequest {
 }
 
 extension Command {
-    fileprivate var isPublish: Bool { if case .publish = self { true } else { false } }
+    var isPublish: Bool { if case .publish = self { true } else { false } }
 }

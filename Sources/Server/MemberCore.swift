@@ -155,8 +155,27 @@ final class MemberCore: Sendable {
         }
     }
 
+    /// What decides if a request is taken at all.
+    struct Gate {
+        var isStopping: Bool
+        var isWitness: Bool
+        var isDiskFull: Bool
+        var isBehind: Bool
+        var alarms: [Alarm]
+    }
+
     /// If changes come faster than they can be written to `kv.db`.
-    var isBehind: Bool { published.withLock { $0.pendingBytes } > 8 * settings.memtableBytesMax }
+    var isBehind: Bool { gate.isBehind }
+
+    var gate: Gate {
+        let pendingMax = 8 * settings.memtableBytesMax
+        return published.withLock { published in
+            Gate(
+                isStopping: published.isStopping, isWitness: published.isWitness,
+                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax,
+                alarms: published.view?.alarms ?? [])
+        }
+    }
 
     func publish(_ status: RaftStatus) { published.withLock { $0.status = status } }
 

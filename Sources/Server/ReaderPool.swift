@@ -7,20 +7,23 @@ final class ReaderPool: Sendable {
     typealias Job = @Sendable (Result<StateReader, SQLiteError>) -> Void
 
     /// One thread's connection; held while a job runs.
-    private final class Slot: Sendable {
+    final class Slot: Sendable {
         private struct Box: @unchecked Sendable {
             // Only ever used under the slot's lock.
             var reader: StateReader?
         }
         private let box = Mutex(Box())
 
-        func run(_ job: Job, path: String) {
+        /// Runs `body` with the connection, or with the reason why there is none.
+        func read<T: Sendable>(path: String, _ body: (Result<StateReader, SQLiteError>) -> T) -> T {
             box.withLock { box in
                 do throws(SQLiteError) {
-                    if box.reader == nil { box.reader = try StateReader(path: path, cacheBytes: 4 << 20) }
-                    if let reader = box.reader { job(.success(reader)) }
+                    if let reader = box.reader { return body(.success(reader)) }
+                    let reader = try StateReader(path: path, cacheBytes: 4 << 20)
+                    box.reader = reader
+                    return body(.success(reader))
                 } catch {
-                    job(.failure(error))
+                    return body(.failure(error))
                 }
             }
         }
@@ -35,6 +38,8 @@ final class ReaderPool: Sendable {
 
     private let path: String
     private let slots: [Slot]
+    /// Those of threads that are not the pool's.
+    private let others = Mutex<[Slot]>([])
     private let queue = Mailbox<Job?>()
 
     init(path: String, threads: Int) {
@@ -45,7 +50,7 @@ final class ReaderPool: Sendable {
     func start() {
         for (number, slot) in slots.enumerated() {
             startThread("weft-read-\(number)") { [path, queue] in
-                while let job = queue.takeOne() { slot.run(job, path: path) }
+                while let job = queue.takeOne() { slot.read(path: path, job) }
             }
         }
     }
@@ -54,8 +59,16 @@ final class ReaderPool: Sendable {
 
     func stop() { for _ in slots { queue.post(nil) } }
 
-    /// Runs `body` while no connection of the pool is open.
+    /// A connection for another thread.
+    func makeSlot() -> Slot {
+        let slot = Slot()
+        others.withLock { $0.append(slot) }
+        return slot
+    }
+
+    /// Runs `body` while no connection is open.
     func whileClosed(_ body: () -> Void) {
+        let slots = slots + others.withLock { $0 }
         func close(_ number: Int) {
             if number == slots.count { body() } else { slots[number].whileClosed { close(number + 1) } }
         }

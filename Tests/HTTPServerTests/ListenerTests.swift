@@ -1,3 +1,4 @@
+import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -5,6 +6,21 @@ import Synchronization
 import Testing
 
 @testable import HTTPServer
+
+/// Answers the calls under "/now", "/later" and "/no" without a task; any other, and those under "/left", are left to one.
+private final class Unary: UnaryService {
+    func takes(_ path: String) -> Bool { ["/now", "/later", "/no", "/left"].contains(path) }
+
+    func answer(_ call: UnaryCall) -> Bool {
+        switch call.path {
+        case "/now": call.answer(call.message)
+        case "/later": Thread.detachNewThread { call.answer(call.message) }
+        case "/no": call.fail(GRPCStatus(code: 9, message: "no"))
+        default: return false
+        }
+        return true
+    }
+}
 
 /// Answers what the tests ask, and counts the tasks that ended by cancellation.
 private final class Service: HTTPService {
@@ -50,7 +66,8 @@ private final class Service: HTTPService {
     func respond(to call: GRPCCall) async -> GRPCStatus {
         do {
             switch call.path {
-            case "/echo": while let message = try await call.receive() { try await call.send(message) }
+            case "/echo", "/now", "/later", "/left":
+                while let message = try await call.receive() { try await call.send(message) }
             case "/deaf": await untilCancelled()
             case "/off":
                 // Far from the connection's thread.
@@ -70,6 +87,8 @@ private final class Service: HTTPService {
         }
         return .ok
     }
+
+    func unaryService(on turn: LoopTurn) -> (any UnaryService)? { Unary() }
 
     private func untilCancelled() async {
         try? await Task.sleep(for: .seconds(30))
@@ -191,6 +210,66 @@ private final class Service: HTTPService {
     @Test func aUnaryCallIsAnswered() throws {
         let (_, client) = try http2()
         for call in 0..<100 { #expect(echoes(client, stream: Int32(2 * call + 1))) }
+    }
+
+    @Test(arguments: ["/now", "/later", "/left"]) func callsAreAnsweredWithoutATask(_ path: String) throws {
+        let (_, client) = try http2()
+        var bytes: [UInt8] = []
+        for call in 0..<100 {
+            let message = WireClient.message(Int32(2 * call + 1), [UInt8(call)], end: true)
+            bytes += WireClient.head(Int32(2 * call + 1), path) + message
+        }
+        client.send(bytes)
+        // They may come in any order.
+        var answers: [Int32: [UInt8]] = [:]
+        while answers.count < 100, let frame = client.frame(where: { $0.type == 0 }) {
+            answers[frame.stream, default: []] += frame.payload
+        }
+        for call in 0..<100 { #expect(answers[Int32(2 * call + 1)] == [0, 0, 0, 0, 1, UInt8(call)]) }
+    }
+
+    @Test func aCallWithoutATaskIsRefused() throws {
+        let (_, client) = try http2()
+        client.send(WireClient.head(1, "/no") + WireClient.message(1, [1], end: true))
+        let answer = client.answer(1)
+        #expect(answer?.fields["grpc-status"] == "9")
+        #expect(answer?.data == [])
+    }
+
+    @Test(arguments: ["/now", "/later", "/left"]) func aRequestLargerThanTheWindowComesIn(_ path: String) throws {
+        let (_, client) = try http2 { $0.bodyBytesMax = 4 << 20 }
+        client.send(WireClient.head(1, path))
+        let pieces = 200
+        client.send(
+            WireClient.frame(0, 0, 1, [0] + WireClient.bigEndian(UInt32(pieces * 16_000), 4)))
+        var room = 1 << 20
+        for piece in 0..<pieces {
+            while room < 16_384, let update = client.frame(where: { $0.type == 8 && $0.stream == 1 }) {
+                room += update.payload.reduce(0) { $0 << 8 | Int($1) }
+            }
+            try #require(room >= 16_384)
+            room -= 16_000
+            let isLast: UInt8 = piece == pieces - 1 ? 1 : 0
+            client.send(WireClient.frame(0, isLast, 1, [UInt8](repeating: 7, count: 16_000)))
+        }
+        // The window of this client is 65,535 bytes: what comes of the answer before it is given more is enough.
+        #expect(client.frame(where: { $0.type == 0 })?.payload.prefix(5) == [0, 0, 48, 212, 0])
+    }
+
+    @Test(arguments: ["/now", "/later", "/left"]) func whatMayGoOnHasATask(_ path: String) throws {
+        let (_, client) = try http2()
+        // No END_STREAM yet, an END_STREAM of its own, and none of anything.
+        client.send(WireClient.head(1, path) + WireClient.message(1, [1]))
+        #expect(client.frame { $0.type == 0 }?.payload == [0, 0, 0, 0, 1, 1])
+        client.send(WireClient.message(1, [2]))
+        #expect(client.frame { $0.type == 0 }?.payload == [0, 0, 0, 0, 1, 2])
+        client.send(WireClient.frame(0, 1, 1))
+        #expect(client.answer(1)?.fields["grpc-status"] == "0")
+        client.send(WireClient.head(3, path) + WireClient.frame(0, 1, 3))
+        #expect(client.answer(3)?.data == [])
+        client.send(WireClient.head(5, path, [("grpc-timeout", "50m")]))
+        #expect(client.answer(5)?.fields["grpc-status"] == "4")
+        #expect(echoes(client, stream: 7))
     }
 
     @Test(arguments: ["/echo", "/off"]) func messagesGoBothWaysWhileTheCallIsOpen(_ path: String) throws {

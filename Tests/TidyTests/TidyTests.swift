@@ -52,13 +52,15 @@ import Testing
         ],
         "HTTPServer": ["CNGHTTP2", "CZlib", "Glibc", "NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": [
-            "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft", "Replication",
+            "Bytes", "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
+            "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
         "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
-        "Bench": ["Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
+        "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
         "weft": [
-            "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON", "Logging",
+            "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON",
+            "Logging",
             "MVCC",
             "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Storage", "Synchronization",
             "Transport", "SettingsFile",

@@ -1,10 +1,9 @@
-/// Writes the fields of a protocol buffers message (the encoding's specification, "Message Structure").
-///
-/// The load tool writes and reads its few messages by hand: it shares the machine with what it measures.
-struct ProtoWriter {
-    private(set) var bytes: [UInt8] = []
+/// Writes the fields of a protocol buffers message (the encoding's specification, "Message Structure"): for the few messages
+/// of the hot path, where the generated code costs more than all the rest.
+package struct ProtoWriter {
+    package private(set) var bytes: [UInt8] = []
 
-    init(reserving count: Int = 64) { bytes.reserveCapacity(count) }
+    package init(reserving count: Int = 64) { bytes.reserveCapacity(count) }
 
     private mutating func varint(_ value: UInt64) {
         var rest = value
@@ -16,20 +15,20 @@ struct ProtoWriter {
     }
 
     /// A number, unless it is 0.
-    mutating func field(_ number: UInt64, _ value: Int64) {
+    package mutating func field(_ number: UInt64, _ value: Int64) {
         guard value != 0 else { return }
         varint(number << 3)
         varint(UInt64(bitPattern: value))
     }
 
-    mutating func field(_ number: UInt64, _ value: Bool) { field(number, value ? 1 : 0) }
+    package mutating func field(_ number: UInt64, _ value: Bool) { field(number, value ? 1 : 0) }
 
     /// Bytes, unless there are none.
-    mutating func field(_ number: UInt64, _ value: [UInt8]) {
+    package mutating func field(_ number: UInt64, _ value: [UInt8]) {
         if !value.isEmpty { always(number, value) }
     }
 
-    mutating func field(_ number: UInt64, _ message: (inout ProtoWriter) -> Void) {
+    package mutating func field(_ number: UInt64, _ message: (inout ProtoWriter) -> Void) {
         var inner = ProtoWriter()
         message(&inner)
         always(number, inner.bytes)
@@ -42,9 +41,9 @@ struct ProtoWriter {
     }
 }
 
-/// Goes through the fields of a message; bytes that are none end it early.
-struct ProtoReader {
-    enum Value {
+/// Goes through the fields of a message; what is no field ends it, and shows in `isAtEnd`.
+package struct ProtoReader {
+    package enum Value {
         case number(UInt64)
         case bytes(UnsafeRawBufferPointer)
     }
@@ -52,7 +51,10 @@ struct ProtoReader {
     private let bytes: UnsafeRawBufferPointer
     private var place = 0
 
-    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+    package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// If all was read.
+    package var isAtEnd: Bool { place == bytes.count }
 
     private mutating func varint() -> UInt64? {
         var value: UInt64 = 0
@@ -67,20 +69,24 @@ struct ProtoReader {
         return nil
     }
 
-    mutating func next() -> (field: UInt64, value: Value)? {
-        guard let tag = varint() else { return nil }
-        switch tag & 7 {
-        case 0: return varint().map { (tag >> 3, .number($0)) }
-        case 2:
-            guard let count = varint(), count <= UInt64(bytes.count - place) else { return nil }
-            defer { place += Int(count) }
-            return (tag >> 3, .bytes(UnsafeRawBufferPointer(rebasing: bytes[place..<place + Int(count)])))
-        default: return nil
+    package mutating func next() -> (field: UInt64, value: Value)? {
+        let start = place
+        if let tag = varint() {
+            switch tag & 7 {
+            case 0: if let value = varint() { return (tag >> 3, .number(value)) }
+            case 2:
+                guard let count = varint(), count <= UInt64(bytes.count - place) else { break }
+                defer { place += Int(count) }
+                return (tag >> 3, .bytes(UnsafeRawBufferPointer(rebasing: bytes[place..<place + Int(count)])))
+            default: break
+            }
         }
+        place = start
+        return nil
     }
 
     /// The field `number` if it is there and a number, else 0.
-    static func number(_ number: UInt64, in bytes: UnsafeRawBufferPointer) -> Int64 {
+    package static func number(_ number: UInt64, in bytes: UnsafeRawBufferPointer) -> Int64 {
         var reader = ProtoReader(bytes)
         var found: UInt64 = 0
         while let (field, value) = reader.next() {
@@ -90,7 +96,7 @@ struct ProtoReader {
     }
 
     /// The field `number` if it is there and bytes.
-    static func bytes(_ number: UInt64, in bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+    package static func bytes(_ number: UInt64, in bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         var reader = ProtoReader(bytes)
         while let (field, value) = reader.next() {
             if field == number, case .bytes(let value) = value { return value }

@@ -1,0 +1,53 @@
+internal import Logging
+package import MVCC
+package import Replication
+internal import SQLite
+internal import Storage
+internal import Synchronization
+
+/// Reads single keys on the thread that asks, many at a time: for event loops, which need not hand such reads to others. Used
+/// by one thread at a time.
+package final class PointReader: Sendable {
+    private let core: MemberCore
+    private let slot: ReaderPool.Slot
+
+    init(core: MemberCore) {
+        self.core = core
+        slot = core.readers.makeSlot()
+    }
+
+    /// Answers each of `requests`, which are of single keys, from the state of this member.
+    package func ranges(_ requests: [RangeRequest]) -> [Result<(RangeResult, term: UInt64), ServerError>] {
+        core.metrics.ranges.add(UInt64(requests.count))
+        let view = core.view
+        let gate = core.gate
+        let refusal: ServerError? =
+            gate.isStopping
+            ? .stopping
+            : gate.isWitness ? .witness : gate.alarms.contains(.corrupt) ? .refused(.corrupt) : nil
+        if let refusal { return requests.map { _ in .failure(refusal) } }
+        return slot.read(path: core.directory.statePath) { reader in
+            view.points(requests, reader).map { result in
+                result.map { ($0, view.appliedTerm) }.mapError { failure in
+                    switch failure {
+                    case .request(let refusal): return .refused(refusal)
+                    case .disk(let error):
+                        core.logger.error("a read failed: \(error)")
+                        return .disk("\(error)")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `proceed`, on any thread, once what was acknowledged before is to be seen here.
+    package func awaitCurrent(_ proceed: @escaping @Sendable (ServerError?) -> Void) {
+        let deadline = monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds
+        core.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed)))
+    }
+}
+
+extension RunningMember {
+    /// For the loop that asks.
+    package func makePointReader() -> PointReader { PointReader(core: core) }
+}
