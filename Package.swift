@@ -35,7 +35,7 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
-        room("Bytes"),
+        room("Bytes", ["CPlatform"]),
         room("Raft", ["Bytes"]),
         .systemLibrary(name: "CSQLite"),
         .target(name: "CPlatform"),

@@ -25,17 +25,15 @@ package struct ByteReader {
     package var remaining: Int { bytes.endIndex - position }
     package var isAtEnd: Bool { remaining == 0 }
 
+    @inline(__always)
     package mutating func fixed<T: FixedWidthInteger & UnsignedInteger>(
         _ type: T.Type = T.self
     ) throws(DecodingFault) -> T {
         let width = MemoryLayout<T>.size
         guard remaining >= width else { throw .truncated }
-        var value: T = 0
-        for offset in 0..<width {
-            value |= T(bytes[position + offset]) << T(8 * offset)
-        }
+        let start = position - bytes.startIndex
         position += width
-        return value
+        return bytes.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: start, as: T.self)) }
     }
 
     package mutating func byte() throws(DecodingFault) -> UInt8 {

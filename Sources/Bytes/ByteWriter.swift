@@ -12,6 +12,7 @@ package struct ByteWriter: Sendable {
     }
 
     /// Appends `value` as its fixed width in little-endian order.
+    @inline(__always)
     package mutating func fixed<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
@@ -40,6 +41,7 @@ package struct ByteWriter: Sendable {
     }
 
     /// Appends the length of `value` as a varint, then its bytes.
+    @inline(__always)
     package mutating func lengthPrefixed(_ value: some Collection<UInt8>) {
         varint(UInt64(value.count))
         bytes.append(contentsOf: value)
@@ -50,6 +52,7 @@ package struct ByteWriter: Sendable {
     }
 
     /// Appends bytes as they are.
+    @inline(__always)
     package mutating func raw(_ value: some Sequence<UInt8>) {
         bytes.append(contentsOf: value)
     }

@@ -1,5 +1,7 @@
 #include "sums.h"
 
+#include "crc32c.h"
+
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -13,10 +15,6 @@
 // changes one quarter's CRC, and then the sum.
 enum { QUARTERS = 4 };
 
-static pthread_once_t prepared = PTHREAD_ONCE_INIT;
-/// Table t gives the CRC of a byte followed by t zero bytes.
-static uint32_t tables[8][256];
-
 static uint64_t load_word(const unsigned char *bytes) {
     uint64_t word;
     memcpy(&word, bytes, sizeof word);
@@ -26,26 +24,9 @@ static uint64_t load_word(const unsigned char *bytes) {
     return word;
 }
 
-// MARK: - By tables
-
-static uint32_t table_step(uint32_t crc, uint64_t word) {
-    word ^= crc;
-    return tables[7][word & 0xff] ^ tables[6][word >> 8 & 0xff] ^ tables[5][word >> 16 & 0xff]
-        ^ tables[4][word >> 24 & 0xff] ^ tables[3][word >> 32 & 0xff] ^ tables[2][word >> 40 & 0xff]
-        ^ tables[1][word >> 48 & 0xff] ^ tables[0][word >> 56];
+static void plain_quarters(uint32_t crc[QUARTERS], const unsigned char *bytes, size_t quarter) {
+    for (int i = 0; i < QUARTERS; i++) crc[i] = weft_crc32c_add(crc[i], bytes + (size_t)i * quarter, quarter);
 }
-
-static uint32_t table_add(uint32_t crc, const unsigned char *bytes, size_t count) {
-    for (; count >= 8; bytes += 8, count -= 8) crc = table_step(crc, load_word(bytes));
-    for (; count > 0; bytes++, count--) crc = crc >> 8 ^ tables[0][(crc ^ *bytes) & 0xff];
-    return crc;
-}
-
-static void table_quarters(uint32_t crc[QUARTERS], const unsigned char *bytes, size_t quarter) {
-    for (int i = 0; i < QUARTERS; i++) crc[i] = table_add(crc[i], bytes + (size_t)i * quarter, quarter);
-}
-
-// MARK: - By instructions
 
 #if defined(__x86_64__)
 __attribute__((target("sse4.2")))
@@ -85,7 +66,7 @@ static bool has_fast_quarters(void) {
     return true;
 }
 #else
-#define fast_quarters table_quarters
+#define fast_quarters plain_quarters
 
 static bool has_fast_quarters(void) {
     return false;
@@ -94,36 +75,21 @@ static bool has_fast_quarters(void) {
 
 // MARK: - Sums
 
-static void (*quarters_in_use)(uint32_t crc[QUARTERS], const unsigned char *bytes, size_t quarter) = table_quarters;
+static void (*quarters_in_use)(uint32_t crc[QUARTERS], const unsigned char *bytes, size_t quarter) = plain_quarters;
 
-static void prepare(void) {
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t crc = byte;
-        for (int bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
-        tables[0][byte] = crc;
-    }
-    for (int t = 1; t < 8; t++) {
-        for (int byte = 0; byte < 256; byte++) {
-            uint32_t crc = tables[t - 1][byte];
-            tables[t][byte] = crc >> 8 ^ tables[0][crc & 0xff];
-        }
-    }
+void sums_crc_prepare(void) {
     if (has_fast_quarters()) quarters_in_use = fast_quarters;
 }
 
-void sums_crc_prepare(void) {
-    pthread_once(&prepared, prepare);
-}
-
 uint32_t sums_crc(const void *bytes, size_t count) {
-    return ~table_add(~0u, bytes, count);
+    return ~weft_crc32c_add(~0u, bytes, count);
 }
 
 uint32_t sums_of_page(const void *bytes, uint32_t page_size, uint64_t place) {
     uint32_t crc[QUARTERS] = {~0u, ~0u, ~0u, ~0u};
     quarters_in_use(crc, bytes, page_size / QUARTERS);
-    uint32_t sum = table_step(~0u, place);
-    sum = table_step(sum, (uint64_t)crc[0] | (uint64_t)crc[1] << 32);
-    sum = ~table_step(sum, (uint64_t)crc[2] | (uint64_t)crc[3] << 32);
+    uint32_t sum = weft_crc32c_step(~0u, place);
+    sum = weft_crc32c_step(sum, (uint64_t)crc[0] | (uint64_t)crc[1] << 32);
+    sum = ~weft_crc32c_step(sum, (uint64_t)crc[2] | (uint64_t)crc[3] << 32);
     return sum != SUM_UNKNOWN ? sum : 1;
 }

@@ -102,8 +102,9 @@ extension View {
                 throw .disk(error)
             }
             for table in [tables.frozen, tables.active] {
-                for change in table?.bySequence() ?? []
-                where change.sequence > written && change.pair.modRevision > compactRevision { add(change) }
+                table?.forEachBySequence { row in
+                    if row.sequence > written, row.modRevision > compactRevision { add(row.change) }
+                }
             }
             return HistoryHash(sum: sum.value, compactRevision: compactRevision, revision: last)
         } failure: {

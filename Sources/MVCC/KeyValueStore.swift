@@ -82,7 +82,7 @@ package final class KeyValueStore {
     /// Carries out a command, or refuses it whole.
     /// - Parameter wantsAnswer: if somebody here waits for what it read; the others need not read it.
     package func apply(
-        _ payload: ByteReader, index: UInt64, term: UInt64, wantsAnswer: Bool = true
+        _ payload: ByteReader, index: UInt64, term: UInt64, wantsAnswer: @autoclosure () -> Bool = true
     ) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
         applyNothing(index: index, term: term)
         var reader = payload
@@ -91,12 +91,12 @@ package final class KeyValueStore {
         switch command {
         case .put(let put): return try applyPut(put)
         case .deleteRange(let request):
-            var writes = Writes(revision: meta.revision, wantsAnswer: wantsAnswer)
+            var writes = Writes(revision: meta.revision, wantsAnswer: wantsAnswer())
             let result = try delete(request, &writes)
             finish(writes)
             if writes.budget.isExceeded { return .failure(.answerTooLargeButDone) }
             return .success(.deleteRange(deleted: result.deleted, previous: result.previous))
-        case .txn(let txn): return try applyTxn(txn, wantsAnswer: wantsAnswer)
+        case .txn(let txn): return try applyTxn(txn, wantsAnswer: wantsAnswer())
         case .compact(let revision):
             guard revision > meta.compactRevision else { return .failure(.compacted) }
             guard revision <= meta.revision else { return .failure(.futureRevision) }
@@ -162,7 +162,7 @@ package final class KeyValueStore {
     }
 
     private func put(_ put: PutRequest, _ writes: inout Writes) throws(SQLiteError) -> KeyValue? {
-        let previous = try tables.latest(put.key, notAfter: writes.readRevision, reader)
+        let previous = try tables.newest(put.key, reader, withValue: put.wantsPrevious || put.ignoresValue)
         let revision = writes.revision + 1
         let lease = put.ignoresLease ? previous?.lease ?? 0 : put.lease
         record(
@@ -196,9 +196,9 @@ package final class KeyValueStore {
 
     private func record(_ pair: KeyValue, _ writes: inout Writes) {
         meta.lastSequence += 1
-        let change = Memtable.Change(pair: pair, sequence: meta.lastSequence)
-        meta.noteChange(change)
-        tables.active.insert(change)
+        let sums = RowSum(pair, sequence: meta.lastSequence)
+        meta.noteChange(sums)
+        tables.active.insert(Memtable.Change(pair: pair, sequence: meta.lastSequence), sums)
         changes.append(pair)
         writes.count += 1
     }

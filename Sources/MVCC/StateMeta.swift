@@ -82,7 +82,7 @@ package struct StateMeta: Equatable, Sendable {
         try reader.expectEnd()
     }
 
-    mutating func noteChange(_ change: Memtable.Change) { mix(RowSum.of(change)) }
+    mutating func noteChange(_ sums: RowSum) { mix(sums.row) }
 
     /// Takes what was changed into the running hash.
     mutating func mix(_ sum: UInt32) {
@@ -91,27 +91,50 @@ package struct StateMeta: Equatable, Sendable {
 }
 
 /// Checksums of rows: SQLite's pages carry none.
-enum RowSum {
-    static func of(_ change: Memtable.Change) -> UInt32 {
+struct RowSum: Equatable, Sendable {
+    /// Of a revision's row.
+    let row: UInt32
+    /// Of its index row: everything but the value.
+    let index: UInt32
+
+    init(_ pair: KeyValue, sequence: Int64) {
         var sum = CRC32C()
-        add(change.pair, change.sequence, to: &sum)
-        sum.add(change.pair.value)
-        return sum.value
+        Self.add(pair, sequence, to: &sum)
+        index = sum.value
+        sum.add(pair.value)
+        row = sum.value
     }
 
-    /// Of an index row: everything but the value.
+    static func of(_ change: Memtable.Change) -> UInt32 { RowSum(change.pair, sequence: change.sequence).row }
+
     static func ofIndex(_ pair: KeyValue, sequence: Int64) -> UInt32 {
         var sum = CRC32C()
         add(pair, sequence, to: &sum)
         return sum.value
     }
 
+    /// The numbers as varints, the key after its length.
     private static func add(_ pair: KeyValue, _ sequence: Int64, to sum: inout CRC32C) {
-        var writer = ByteWriter()
-        for number in [sequence, pair.createRevision, pair.modRevision, pair.version, pair.lease] {
-            writer.signed(number)
+        withUnsafeTemporaryAllocation(byteCount: 60, alignment: 1) { buffer in
+            var place = 0
+            func varint(_ value: UInt64) {
+                var rest = value
+                while rest >= 0x80 {
+                    buffer[place] = UInt8(truncatingIfNeeded: rest) | 0x80
+                    place += 1
+                    rest >>= 7
+                }
+                buffer[place] = UInt8(rest)
+                place += 1
+            }
+            varint(UInt64(bitPattern: sequence))
+            varint(UInt64(bitPattern: pair.createRevision))
+            varint(UInt64(bitPattern: pair.modRevision))
+            varint(UInt64(bitPattern: pair.version))
+            varint(UInt64(bitPattern: pair.lease))
+            varint(UInt64(pair.key.count))
+            sum.add(UnsafeRawBufferPointer(rebasing: buffer[..<place]))
         }
-        writer.lengthPrefixed(pair.key)
-        sum.add(writer.bytes)
+        sum.add(pair.key)
     }
 }

@@ -138,8 +138,8 @@ package final class StateWriter {
         meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
         if makes(.writesStateInTwoParts) { try write(meta) }
         try connection.transaction { () throws(SQLiteError) in
-            for change in table.bySequence() { try insert(change) }
-            try table.forEach { (change) throws(SQLiteError) in try index(change) }
+            try table.forEachBySequence { (row) throws(SQLiteError) in try insert(row) }
+            try table.forEach { (row) throws(SQLiteError) in try index(row) }
             try write(leases)
             try write(meta)
         }
@@ -164,26 +164,26 @@ package final class StateWriter {
         if slices % Self.slicesPerCheckpoint == 0 { _ = try checkpoint() }
     }
 
-    private func insert(_ change: Memtable.Change) throws(SQLiteError) {
-        insertRevision.bind(1, change.sequence)
-        insertRevision.bind(2, change.pair.modRevision)
-        insertRevision.bind(3, change.pair.createRevision)
-        insertRevision.bind(4, change.pair.version)
-        insertRevision.bind(5, change.pair.lease)
-        insertRevision.bind(6, Int64(RowSum.of(change)))
-        insertRevision.bind(7, change.pair.key)
-        insertRevision.bind(8, change.pair.value)
+    private func insert(_ row: Memtable.Row) throws(SQLiteError) {
+        insertRevision.bind(1, row.sequence)
+        insertRevision.bind(2, row.modRevision)
+        insertRevision.bind(3, row.createRevision)
+        insertRevision.bind(4, row.version)
+        insertRevision.bind(5, row.lease)
+        insertRevision.bind(6, Int64(row.sums.row))
+        insertRevision.bind(7, lent: row.key)
+        insertRevision.bind(8, lent: row.value)
         try insertRevision.run()
     }
 
-    private func index(_ change: Memtable.Change) throws(SQLiteError) {
-        insertIndex.bind(1, change.pair.key)
-        insertIndex.bind(2, change.pair.modRevision)
-        insertIndex.bind(3, change.sequence)
-        insertIndex.bind(4, change.pair.createRevision)
-        insertIndex.bind(5, change.pair.version)
-        insertIndex.bind(6, change.pair.lease)
-        insertIndex.bind(7, Int64(RowSum.ofIndex(change.pair, sequence: change.sequence)))
+    private func index(_ row: Memtable.Row) throws(SQLiteError) {
+        insertIndex.bind(1, lent: row.key)
+        insertIndex.bind(2, row.modRevision)
+        insertIndex.bind(3, row.sequence)
+        insertIndex.bind(4, row.createRevision)
+        insertIndex.bind(5, row.version)
+        insertIndex.bind(6, row.lease)
+        insertIndex.bind(7, Int64(row.sums.index))
         try insertIndex.run()
     }
 

@@ -34,6 +34,18 @@ package struct Tables: Sendable {
         return change.pair
     }
 
+    /// The live pair of `key`, for the writer, who is about to change it.
+    func newest(_ key: [UInt8], _ reader: StateReader, withValue: Bool) throws(SQLiteError) -> KeyValue? {
+        let change: Memtable.Change?
+        if let found = active.newest(key, withValue: withValue) ?? frozen?.latest(key, notAfter: .max) {
+            change = found
+        } else {
+            change = try reader.latest(key, notAfter: .max)
+        }
+        guard let change, change.pair.version > 0 else { return nil }
+        return change.pair
+    }
+
     /// A live key that a scan came to; the value of one from disk is fetched when it is wanted.
     struct Found {
         var pair: KeyValue

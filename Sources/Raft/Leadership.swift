@@ -3,6 +3,8 @@ struct Leadership: Sendable {
     struct Peer: Sendable {
         let id: NodeID
         var progress: Progress
+        /// It waits to hear that what it asked for, up to here, is committed.
+        var awaited: Index = 0
     }
 
     /// Reads that one round of heartbeats confirms.
@@ -27,6 +29,8 @@ struct Leadership: Sendable {
     /// Somebody was told to campaign at once, with which the promises that leases stand on ended.
     var hasGivenUpLeases = false
     var ticksToHandover = 0
+    /// When followers are to be told what is committed though there is nothing else to send; nil when they know.
+    var newsDue: UInt64?
     /// Reads that wait for the next round.
     var unnumberedReads: [(from: NodeID, id: UInt64)] = []
 
@@ -47,6 +51,12 @@ struct Leadership: Sendable {
     func sendTime(of number: UInt64) -> UInt64? {
         guard number <= round, round - number < sendTimes.count else { return nil }
         return sendTimes[sendTimes.count - 1 - Int(round - number)]
+    }
+
+    /// A peer asked for something that takes effect once `index` is committed.
+    mutating func note(_ id: NodeID, awaits index: Index) {
+        guard let place = place(of: id) else { return }
+        peers[place].awaited = max(peers[place].awaited, index)
     }
 
     func progress(of id: NodeID) -> Progress? {

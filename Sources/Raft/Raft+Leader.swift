@@ -30,6 +30,7 @@ extension Raft {
         }
         leadership = current
         append(entries)
+        if !entries.isEmpty { leadership?.note(proposer, awaits: log.lastIndex) }
         if !refused.isEmpty { drop(refused, of: proposer, stamp) }
     }
 
@@ -53,22 +54,35 @@ extension Raft {
         promoteCaughtUp()
         guard let count = leadership?.peers.count else { return }
         for place in 0..<count { flush(peerAt: place) }
+        if isNewsDue || !hasUntold { leadership?.newsDue = nil }
     }
+
+    /// When the shell is to come again because there may be nothing else to send by then.
+    package var newsDue: UInt64? { leadership?.newsDue }
+
+    private var isNewsDue: Bool { leadership?.newsDue.map { now >= $0 } ?? true }
+
+    private var hasUntold: Bool {
+        leadership?.peers.contains { $0.progress.state == .replicating && lacksNews($0.progress) } ?? false
+    }
+
+    private func lacksNews(_ progress: Progress) -> Bool { progress.commitSent < min(commit, progress.next - 1) }
 
     private mutating func flush(peerAt place: Int) {
         guard var peer = leadership?.peers[place] else { return }
-        while peer.progress.canSend(window: settings.window), hasNews(for: peer.progress) {
+        while peer.progress.canSend(window: settings.window), hasNews(for: peer) {
             guard sendAppend(to: &peer) else { break }
         }
         leadership?.peers[place] = peer
     }
 
-    private func hasNews(for progress: Progress) -> Bool {
+    private func hasNews(for peer: Leadership.Peer) -> Bool {
+        let progress = peer.progress
         switch progress.state {
         case .probing: return true
         case .replicating:
             return progress.next <= log.lastIndex || progress.isStuck
-                || progress.commitSent < min(commit, progress.next - 1)
+                || lacksNews(progress) && (isNewsDue || progress.commitSent < peer.awaited)
         case .snapshot: return false
         }
     }
@@ -231,6 +245,7 @@ extension Raft {
             let before = leadership?.uncommittedBytes ?? 0
             leadership?.uncommittedBytes = max(0, before - bytes)
         }
+        if leadership?.newsDue == nil { leadership?.newsDue = now + settings.commitNewsNanoseconds }
         let hadCommittedOwn = hasCommittedInTerm
         commit = last
         if !hadCommittedOwn, hasCommittedInTerm { startReadRound() }
@@ -246,6 +261,7 @@ extension Raft {
     /// A leader that is no longer a member stops when that is committed (D 4.2.2), and names the most advanced voter.
     private mutating func abdicate() {
         guard let current = leadership else { return }
+        leadership?.newsDue = nil
         for place in 0..<current.peers.count { flush(peerAt: place) }
         let heir = current.peers.filter { configuration[$0.id]?.role == .voter }
             .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }

@@ -17,6 +17,7 @@ extension Raft {
             let next = try configuration.applying(change)
             try expectReady(for: next)
             appendConfiguration(next, requestID: requestID)
+            leadership?.note(requester, awaits: log.lastIndex)
         } catch {
             refuse(error, requestID: requestID, of: requester)
         }

@@ -54,6 +54,9 @@ extension Raft {
                 remote.append((request.from, [request.id]))
             }
         }
-        for (reader, ids) in remote { send(.readIndexReply(ids, index: round.index), to: reader) }
+        for (reader, ids) in remote {
+            send(.readIndexReply(ids, index: round.index), to: reader)
+            leadership?.note(reader, awaits: round.index)
+        }
     }
 }

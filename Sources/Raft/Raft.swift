@@ -34,6 +34,9 @@ package struct Raft: Sendable {
         package static let clockDriftMax = 0.05
         /// No promise is longer, so that one of an earlier start, with other settings, is not either.
         package static let promiseMillisecondsMax = 1000
+        /// How long followers that wait for nothing may go without hearing what is committed, unless entries take the news
+        /// along; 0 tells them at once.
+        package var commitNewsNanoseconds: UInt64 = 0
         /// If an earlier start may have promised something. Only a member whose fabric never had leases can do without.
         package var mayHavePromised = false
 

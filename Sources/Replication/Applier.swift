@@ -16,6 +16,8 @@ package final class Applier<Shell: ReplicationShell> {
     private var waitingReads: [(index: Index, read: PendingRead)] = []
     private var frozenAt: UInt64
     private var hasBegun = false
+    /// Of the newest entry.
+    private var appliedTerm: Term = 0
     /// It keeps the log and no state but the membership.
     private var isWitness: Bool
     /// What the newest frozen memtable completes.
@@ -77,8 +79,11 @@ package final class Applier<Shell: ReplicationShell> {
         noteBegun()
         publish()
         noteChanges()
-        shell.post(.applied(last.index, term: last.term, completed: answers.map(\.id)))
         for (id, outcome) in answers { shell.finish(id, outcome) }
+        // In a new term consensus has something to do for it: see `Replica.noteApplied`.
+        shell.post(
+            .applied(last.index, term: last.term, completed: answers.map(\.id)), wakes: last.term != appliedTerm)
+        appliedTerm = last.term
         releaseReads()
         freezeIfLarge()
     }

@@ -69,7 +69,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     /// Never answers the same twice, across starts of the member, too.
     func makeRequestID() -> UInt64
 
-    func post(_ work: ConsensusWork)
+    /// - Parameter wakes: whether it is to be looked at at once; else with what comes next, or at the next tick.
+    func post(_ work: ConsensusWork, wakes: Bool)
     func post(_ work: LogWork)
     func post(_ work: ApplyWork)
     /// Has a frozen memtable written to `kv.db`.
@@ -113,4 +114,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func noteMembership(_ meta: StateMeta)
     /// This member takes part: something is applied on its own disk.
     func noteBegun()
+}
+
+extension ReplicationShell {
+    package func post(_ work: ConsensusWork) { post(work, wakes: true) }
 }

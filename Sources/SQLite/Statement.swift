@@ -37,6 +37,15 @@ package struct Statement: ~Copyable, @unchecked Sendable {
         precondition(code == SQLITE_OK, "parameter \(position) of \(sql)")
     }
 
+    /// Binds `value`, which has to stay as it is until the statement has run.
+    package func bind(_ position: Int32, lent value: UnsafeRawBufferPointer) {
+        let code =
+            value.count == 0
+            ? sqlite3_bind_zeroblob(handle, position, 0)
+            : sqlite3_bind_blob(handle, position, value.baseAddress, Int32(value.count), nil)
+        precondition(code == SQLITE_OK, "parameter \(position) of \(sql)")
+    }
+
     private static let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
 
     // MARK: - Running

@@ -15,7 +15,7 @@ final class ConsensusLane: Sendable {
         var nextTick = monotonicNanoseconds() + tickNanoseconds
         replica.dispatch()
         while true {
-            let work = core.consensus.take(until: nextTick)
+            let work = core.consensus.take(until: min(nextTick, replica.raft.newsDue ?? .max))
             guard replica.handle(work) else { return }
             let now = monotonicNanoseconds()
             if now >= nextTick {

@@ -14,6 +14,8 @@ package func monotonicNanoseconds() -> UInt64 {
 package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     private let lock: UnsafeMutablePointer<pthread_mutex_t>
     private let arrival: UnsafeMutablePointer<pthread_cond_t>
+    /// So many may wait for something that wakes.
+    private static var quietMax: Int { 16 }
     // Under `lock`:
     private var items: [Item] = []
     /// What `takeOne` has taken of them.
@@ -39,10 +41,11 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
         lock.deallocate()
     }
 
-    package func post(_ item: Item) {
+    /// - Parameter wakes: whether the owner is to look at once; else it may come along with what is posted next.
+    package func post(_ item: Item, wakes: Bool = true) {
         pthread_mutex_lock(lock)
         items.append(item)
-        let mustWake = waiting > 0
+        let mustWake = waiting > 0 && (wakes || items.count >= Self.quietMax)
         if mustWake { waiting -= 1 }
         pthread_mutex_unlock(lock)
         if mustWake { pthread_cond_signal(arrival) }

@@ -5,6 +5,7 @@ internal import MVCC
 internal import Raft
 internal import Replication
 internal import Storage
+internal import Synchronization
 internal import Transport
 
 /// What the lanes of `Replication` are given here: threads with mailboxes, and sockets.
@@ -15,7 +16,7 @@ extension MemberCore: ReplicationShell {
     var now: UInt64 { monotonicNanoseconds() }
     func makeRequestID() -> UInt64 { requests.makeID() }
 
-    func post(_ work: ConsensusWork) { consensus.post(work) }
+    func post(_ work: ConsensusWork, wakes: Bool) { consensus.post(work, wakes: wakes) }
     func post(_ work: LogWork) { logs.post(work) }
     func post(_ work: ApplyWork) { apply.post(work) }
     func post(_ frozen: KeyValueStore.Frozen) { checkpoints.post(.write(frozen)) }
@@ -38,7 +39,9 @@ extension MemberCore: ReplicationShell {
     func finish(_ requestID: UInt64, _ outcome: Outcome) { requests.finish(requestID, outcome) }
     func failAllRequests(_ error: ServerError) { requests.failAll(error) }
     func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {
-        watches.post(.changes(changes, revision: revision, compactRevision: compactRevision))
+        let isWatched = isWatched.load(ordering: .relaxed)
+        watches.post(
+            .changes(changes, revision: revision, compactRevision: compactRevision), wakes: isWatched)
     }
 
     func noteWritten(through revision: Int64) { watches.post(.written(through: revision)) }

@@ -24,6 +24,8 @@ final class MemberCore: Sendable {
     let snapshotStore: SnapshotStore
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
+    /// If there are streams of watches.
+    let isWatched = Atomic<Bool>(false)
     /// Backups under way: each is a copy of everything.
     let backups = Atomic<Int>(0)
     /// Bytes of keys, values and history stored here.

@@ -2,6 +2,7 @@ internal import Logging
 internal import MVCC
 internal import Replication
 internal import SQLite
+internal import Synchronization
 
 /// The thread that brings changes to watchers.
 final class WatchLane: Sendable {
@@ -50,6 +51,7 @@ final class WatchLane: Sendable {
                 if case .stop = item { return hub.end(.stopping) { _ in true } }
                 handle(item, &hub, now)
             }
+            core.isWatched.store(hub.streamCount > 0, ordering: .relaxed)
             guard now >= nextTick else { continue }
             nextTick = now + Self.tickNanoseconds
             if core.status.leader != nil || !isWatched { leaderSeen = now }

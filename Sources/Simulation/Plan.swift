@@ -56,6 +56,7 @@ package struct Plan: Sendable {
             raft.window = Window(bytesMax: 4000, messagesMax: dice.pick([1, 2, 8]))
             raft.applyBytesMax = 2000
         }
+        raft.commitNewsNanoseconds = UInt64(dice.pick([0, 2, 50])) * 1_000_000
         raft.promotionLagMax = Index(dice.pick([0, 16, 256]))
         let isBusy = faults.contains(.busySnapshots)
         replication.snapshotCount = UInt64(isBusy ? dice.between(5, 40) : dice.pick([100, 1000]))

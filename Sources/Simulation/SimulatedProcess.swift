@@ -52,7 +52,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// A file was damaged and begun anew.
     let wasRepaired: Bool
 
-    enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, tidy }
+    enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, tidy, news }
 
     /// Starts on what the machine's disk holds.
     init(
@@ -136,7 +136,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func run(_ lane: Lane) {
         isScheduled.remove(lane)
         switch lane {
-        case .consensus: runConsensus(ticking: false)
+        case .consensus, .news: runConsensus(ticking: false)
         case .log: runLog()
         case .apply: runApply()
         case .checkpoint: runCheckpoint()
@@ -176,6 +176,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         seen = Seen(current.raft)
         let moments = world.moments(current.raft, since: before, seen)
         replica = consume current
+        if let due = seen.newsDue { schedule(.news, after: due - min(due, now)) }
         let isNews = seen.durableIndex != before.durableIndex || seen.durableTerm != before.durableTerm
         if isNews, !isReplacing, let store { world.checkBelief(self, store) }
         if !moments.isEmpty { world.tempt(self, moments) }
@@ -239,9 +240,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     var now: UInt64 { world.clockReading(of: machine) }
     func makeRequestID() -> UInt64 { world.makeRequestID() }
 
-    func post(_ work: ConsensusWork) {
+    func post(_ work: ConsensusWork, wakes: Bool) {
         consensusMail.append(work)
-        schedule(.consensus, after: world.laneDelay())
+        if wakes { schedule(.consensus, after: world.laneDelay()) }
     }
 
     func post(_ work: LogWork) {

@@ -15,6 +15,7 @@ struct Seen {
     var baseIndex: Index = 0
     var durableIndex: Index = 0
     var durableTerm: Term = 0
+    var newsDue: UInt64?
 }
 
 extension Seen {
@@ -23,7 +24,7 @@ extension Seen {
             term: raft.term, vote: raft.vote, leads: raft.role == .leader, lastIndex: raft.log.lastIndex,
             lastTerm: raft.log.term(at: raft.log.lastIndex) ?? 0, configurationIndex: raft.configurationIndex,
             commit: raft.commit, baseIndex: raft.log.baseIndex, durableIndex: raft.log.durableIndex,
-            durableTerm: raft.log.term(at: raft.log.durableIndex) ?? 0)
+            durableTerm: raft.log.term(at: raft.log.durableIndex) ?? 0, newsDue: raft.newsDue)
     }
 }
 

@@ -23,6 +23,10 @@ package final class LogStore {
     private let path: String
     private let mark: DurableMark
     private var contents: Contents
+    /// The commit index that the file has. It may lag: what is committed the next leader knows, and a page less is written
+    /// with each entry.
+    private var savedCommit: Index
+    private static let commitLagMax: Index = 64
     /// If the mark knows more than the device has of it.
     package private(set) var isMarkUnsynced = false
     private var insert: Statement
@@ -77,6 +81,7 @@ package final class LogStore {
             read = try connection.prepare(
                 "SELECT idx,term,kind,checksum,row_sum,payload FROM entry WHERE idx>=? ORDER BY idx")
             contents = try Self.load(connection)
+            savedCommit = contents.hardState.commit
         } catch {
             if error.isMisfit { throw .damaged(path: path, reason: error.message) }
             throw StorageError(error, path: path)
@@ -277,7 +282,9 @@ package final class LogStore {
                     }
                     for entry in append.entries { try write(entry) }
                 }
-                try write(next)
+                let isLate = hardState.commit >= savedCommit + Self.commitLagMax
+                let isVote = hardState.term != contents.hardState.term || hardState.vote != contents.hardState.vote
+                if append == nil || cutsTail || isVote || isLate { try write(next) }
             }
         }
         contents = next
@@ -302,6 +309,7 @@ package final class LogStore {
         setState.bind(5, Int64(bitPattern: state.baseTerm))
         setState.bind(6, Self.stateSum(state))
         try setState.run()
+        savedCommit = state.hardState.commit
     }
 
     private func noteDurable() throws(StorageError) {

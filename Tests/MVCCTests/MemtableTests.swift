@@ -21,7 +21,8 @@ import Testing
             let pair = KeyValue(
                 key: key(number % keys), modRevision: Int64(number), version: 1,
                 value: [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: number % 50))
-            table.insert(Memtable.Change(pair: pair, sequence: Int64(number)))
+            table.insert(
+                Memtable.Change(pair: pair, sequence: Int64(number)), RowSum(pair, sequence: Int64(number)))
             published.revision.store(number, ordering: .releasing)
         }
     }
@@ -58,11 +59,17 @@ import Testing
         let table = Memtable()
         Self.fill(table, published: Published())
         var all: [Memtable.Change] = []
-        table.forEach { all.append($0) }
+        table.forEach { all.append($0.change) }
         #expect(all.count == Self.changes)
         let isAscending = zip(all, all.dropFirst()).allSatisfy { a, b in
             a.pair.key == b.pair.key ? a.pair.modRevision < b.pair.modRevision : precedes(a.pair.key, b.pair.key)
         }
         #expect(isAscending)
+        var made: [Int64] = []
+        table.forEachBySequence { row in
+            #expect(row.sums == RowSum(row.change.pair, sequence: row.sequence))
+            made.append(row.sequence)
+        }
+        #expect(made == Array(1...Int64(Self.changes)))
     }
 }
