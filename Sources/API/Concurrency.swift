@@ -109,7 +109,7 @@ struct Concurrency: Sendable {
             guard !Task.isCancelled else { throw APIError(.cancelled, "context canceled") }
             for output in outputs {
                 switch output {
-                case .changes(_, let changes, _, _): if try await isEnough(changes) { return }
+                case .changes(_, let batch, _, _): if try await isEnough(batch.changes) { return }
                 case .canceled: return
                 case .created, .refused, .progress: break
                 }

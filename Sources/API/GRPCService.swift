@@ -82,6 +82,11 @@ struct GRPCService: Sendable {
         do throws(CancellationError) { try await call.send(bytes) } catch { throw Self.cancelled }
     }
 
+    func send(_ answers: GRPCMessages, _ call: GRPCCall) async throws(APIError) {
+        if answers.count == 0 { return }
+        do throws(CancellationError) { try await call.send(answers) } catch { throw Self.cancelled }
+    }
+
     private static let cancelled = APIError(.cancelled, "context canceled")
 
     // MARK: - Headers

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import EtcdProto
 internal import HTTPServer
 internal import MVCC
@@ -7,6 +8,9 @@ internal import Server
 
 /// The Watch service over gRPC: requests and answers of many watches on one stream.
 extension GRPCService {
+    /// What is sent together.
+    private static let sentBytesMax = 64 << 10
+
     func answerWatch(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
         guard method == "Watch" else { return false }
         let stream = try member.makeWatchStream(requiresLeader: call.headers.first(name: "hasleader") == "true")
@@ -17,9 +21,16 @@ extension GRPCService {
             let outputs: [WatchOutput]
             do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
             if outputs.isEmpty { break }
+            var shared = SharedEvents(member: member)
             for output in outputs {
+                if shared.add(output) {
+                    if shared.messages.count >= Self.sentBytesMax { try await send(shared.take(), call) }
+                    continue
+                }
+                try await send(shared.take(), call)
                 for answer in try await answers(to: output) { try await send(answer, call) }
             }
+            try await send(shared.take(), call)
         }
         if let failure = await asking { throw failure }
         return true
@@ -65,10 +76,10 @@ extension GRPCService {
             answer.watchID = id
             answer.canceled = true
             answer.compactRevision = compactRevision
-        case .changes(let id, let changes, let revision, let request):
+        case .changes(let id, let batch, let revision, let form):
             answer.header = header(revision: revision)
             answer.watchID = id
-            let parts = try await member.parts(of: changes, request)
+            let parts = try await member.parts(of: batch.changes, form)
             return parts.enumerated().map { number, events in
                 answer.events = events.map(Mvccpb_Event.init)
                 answer.fragment = number < parts.count - 1
@@ -76,6 +87,56 @@ extension GRPCService {
             }
         }
         return [answer]
+    }
+}
+
+/// Makes answers of changes that many watches hear of: all of it but their ids is put into words once.
+private struct SharedEvents {
+    private let member: RunningMember
+    /// As a field of the answer.
+    private var header: (revision: Int64, bytes: [UInt8]) = (-1, [])
+    /// Made and not sent yet.
+    private(set) var messages = GRPCMessages()
+
+    init(member: RunningMember) {
+        self.member = member
+    }
+
+    mutating func take() -> GRPCMessages {
+        defer { messages = GRPCMessages() }
+        return messages
+    }
+
+    /// Adds an etcdserverpb.WatchResponse; false for an output that says something else, or says it in several.
+    mutating func add(_ output: WatchOutput) -> Bool {
+        guard case .changes(let id, let batch, let revision, let form) = output, !form.wantsPrevious,
+            !form.mayFragment || batch.bytes <= RunningMember.fragmentBytes
+        else { return false }
+        if header.revision != revision {
+            var field = ProtoWriter()
+            field.field(1, member.protoHeader(revision: revision, term: member.status.term))
+            header = (revision, field.bytes)
+        }
+        let events = batch.encoded(Self.events)
+        var name = ProtoWriter(reserving: 16)
+        name.field(2, id)
+        messages.begin(count: header.bytes.count + name.bytes.count + events.count)
+        messages.append(header.bytes)
+        messages.append(name.bytes)
+        messages.append(events)
+        return true
+    }
+
+    private static func events(_ changes: [KeyValue]) -> [UInt8] {
+        var events = ProtoWriter()
+        for change in changes {
+            events.field(11) { event in
+                // mvccpb.Event: a deletion is 1.
+                event.field(1, change.version == 0)
+                event.field(2) { $0.fields(of: change) }
+            }
+        }
+        return events.bytes
     }
 }
 

@@ -125,8 +125,8 @@ extension Gateway {
                     json.field("compact_revision", compactRevision)
                 }
             ]
-        case .changes(let id, let changes, let revision, let request):
-            let parts = try await member.parts(of: changes, request)
+        case .changes(let id, let batch, let revision, let form):
+            let parts = try await member.parts(of: batch.changes, form)
             return parts.enumerated().map { number, events in
                 answer(header(revision: revision)) { json in
                     json.field("watch_id", id)

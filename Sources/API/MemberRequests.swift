@@ -20,7 +20,9 @@ extension RunningMember {
     ///   - kind: nil lists all, and changes nothing.
     func alarms(_ action: Int, _ memberID: UInt64, _ kind: Alarm.Kind?) async throws(APIError) -> [Alarm] {
         switch (action, kind) {
-        case (0, _): return alarms.filter { kind == nil || $0.kind == kind }
+        case (0, _):
+            try await kv { member throws(ServerError) in try await member.confirmCurrent() }
+            return alarms.filter { kind == nil || $0.kind == kind }
         case (1, let kind?): return try await change(.raise(Alarm(memberID: memberID, kind: kind)))
         case (2, let kind?): return try await change(.lower(kind, memberID: memberID))
         default: return []

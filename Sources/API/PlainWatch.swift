@@ -69,7 +69,7 @@ struct PlainWatch: Sendable {
                 case .created(_, let revision):
                     // Tells a client that it is heard, before anything happens.
                     if format == .events { try await writer.write(Array(": at revision \(revision)\n\n".utf8)) }
-                case .changes(_, let changes, _, _): try await writer.write(Self.text(of: changes, format))
+                case .changes(_, let batch, _, _): try await writer.write(Self.text(of: batch.changes, format))
                 case .canceled(_, _, let compactRevision):
                     let reason = "the watch fell behind revision \(compactRevision), to which history was compacted"
                     return try await writer.write(Self.text(of: APIError(.outOfRange, reason), format))

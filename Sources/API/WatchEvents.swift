@@ -10,7 +10,7 @@ struct WatchEvent: Sendable {
 
 extension RunningMember {
     /// etcd's `maxRequestBytes` with what surrounds it: larger answers are split for those who can bear it.
-    private static let fragmentBytes = 1_572_864
+    static let fragmentBytes = 1_572_864
 
     /// - Parameter requiresLeader: it ends, or is not begun, while there is no leader.
     func makeWatchStream(requiresLeader: Bool) throws(APIError) -> WatchStream {
@@ -19,13 +19,13 @@ extension RunningMember {
     }
 
     /// The events of one answer, with what was before where that is wanted; several parts where that is allowed.
-    func parts(of changes: [KeyValue], _ request: WatchRequest) async throws(APIError) -> [[WatchEvent]] {
+    func parts(of changes: [KeyValue], _ form: WatchForm) async throws(APIError) -> [[WatchEvent]] {
         var events = changes.map { WatchEvent(change: $0) }
-        if request.wantsPrevious {
+        if form.wantsPrevious {
             let previous = try await kv { member throws(ServerError) in try await member.previous(of: changes) }
             for (place, pair) in previous.enumerated() { events[place].previous = pair }
         }
-        guard request.mayFragment else { return [events] }
+        guard form.mayFragment else { return [events] }
         var parts: [[WatchEvent]] = [[]]
         var bytes = 0
         for event in events {

@@ -82,7 +82,15 @@ enum Stamp {
         guard let pair = ProtoReader.bytes(2, in: event), let value = ProtoReader.bytes(5, in: pair),
             value.count >= digits
         else { return nil }
-        return UInt64(String(decoding: value[..<digits], as: UTF8.self), radix: 16)
+        var time: UInt64 = 0
+        for digit in value[..<digits] {
+            switch digit {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): time = time << 4 | UInt64(digit - UInt8(ascii: "0"))
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): time = time << 4 | UInt64(digit - UInt8(ascii: "a") + 10)
+            default: return nil
+            }
+        }
+        return time
     }
 }
 

@@ -14,6 +14,25 @@ package struct GRPCStatus: Error, Sendable, Equatable {
     package static let ok = GRPCStatus(code: 0, message: "")
 }
 
+/// Messages that are sent together, each with gRPC's prefix.
+package struct GRPCMessages: Sendable {
+    private(set) var bytes: [UInt8] = []
+
+    package init() {}
+
+    package var count: Int { bytes.count }
+
+    /// Begins a message of `count` bytes, which are to be appended next: not compressed, then the length, most significant
+    /// byte first.
+    package mutating func begin(count: Int) {
+        let length = UInt32(clamping: count)
+        bytes.append(0)
+        for shift in [UInt32(24), 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: length >> shift)) }
+    }
+
+    package mutating func append(_ part: [UInt8]) { bytes += part }
+}
+
 /// One gRPC call, unary or streaming: the same for all four kinds. May be used from any executor; on the task's own, no
 /// thread is changed.
 package final class GRPCCall: Sendable {
@@ -42,6 +61,14 @@ package final class GRPCCall: Sendable {
 
     /// The next message if it is here already; nil also on another executor than the call's.
     package func receiveNow() -> [UInt8]? { stream.isOnLoop ? stream.receiveNow() : nil }
+
+    /// Sends messages; waits like `send(_:)`.
+    package func send(_ messages: GRPCMessages) async throws(CancellationError) {
+        if stream.isOnLoop { return try await stream.send(messages) }
+        try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
+            try await self.stream.send(messages)
+        }
+    }
 
     /// Sends a message; waits while the client does not take what was sent before. Throws when the client cancelled or
     /// is gone, the deadline passed, or the task is cancelled.

@@ -48,11 +48,21 @@ extension HTTP2Connection {
         let before = stream.outbox.count
         stream.outbox.append(message: message)
         outboundBytes += stream.outbox.count - before
-        if !stream.isHeadSent {
-            stream.isHeadSent = true
-            session?.respondGRPC(stream: stream.id)
-        }
+        sendHead(stream)
         offer(stream)
+    }
+
+    func send(_ stream: HTTP2Stream, _ messages: GRPCMessages) {
+        stream.outbox.append(messages.bytes)
+        outboundBytes += messages.count
+        sendHead(stream)
+        offer(stream)
+    }
+
+    private func sendHead(_ stream: HTTP2Stream) {
+        if stream.isHeadSent { return }
+        stream.isHeadSent = true
+        session?.respondGRPC(stream: stream.id)
     }
 
     func write(_ stream: HTTP2Stream, _ bytes: [UInt8]) {

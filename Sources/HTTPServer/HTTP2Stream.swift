@@ -99,6 +99,11 @@ final class HTTP2Stream: @unchecked Sendable {
         connection.send(self, message: message)
     }
 
+    func send(_ messages: GRPCMessages) async throws(CancellationError) {
+        try await awaitRoom()
+        connection.send(self, messages)
+    }
+
     func write(_ bytes: [UInt8]) async throws(CancellationError) {
         try await awaitRoom()
         connection.write(self, bytes)

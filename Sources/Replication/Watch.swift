@@ -20,6 +20,37 @@ package struct WatchRequest: Sendable {
     }
 
     func lets(_ change: KeyValue) -> Bool { change.version > 0 ? !withoutPuts : !withoutDeletes }
+    var letsAll: Bool { !withoutPuts && !withoutDeletes }
+    var form: WatchForm { WatchForm(wantsPrevious: wantsPrevious, mayFragment: mayFragment) }
+}
+
+/// How a watcher wants to hear of changes.
+package struct WatchForm: Sendable {
+    package let wantsPrevious: Bool
+    package let mayFragment: Bool
+}
+
+/// Changes that many watchers hear of: what they are in the words of a protocol is found out once for all.
+package final class ChangeBatch: Sendable {
+    package let changes: [KeyValue]
+    /// About what they take in an answer.
+    package let bytes: Int
+    private let words = Mutex<[UInt8]?>(nil)
+
+    package init(_ changes: [KeyValue]) {
+        self.changes = changes
+        bytes = changes.reduce(64) { $0 + $1.key.count + $1.value.count + 64 }
+    }
+
+    /// What `encode` makes of the changes: always the same function.
+    package func encoded(_ encode: ([KeyValue]) -> [UInt8]) -> [UInt8] {
+        words.withLock { words in
+            if let words { return words }
+            let made = encode(changes)
+            words = made
+            return made
+        }
+    }
 }
 
 /// What a stream of watches says, in order. Revisions are the store's when it was said.
@@ -27,14 +58,13 @@ package enum WatchOutput: Sendable {
     case created(id: Int64, revision: Int64)
     case refused(reason: String, revision: Int64)
     /// Whole revisions; a change of version 0 is a deletion.
-    case changes(id: Int64, [KeyValue], revision: Int64, WatchRequest)
+    case changes(id: Int64, ChangeBatch, revision: Int64, WatchForm)
     /// The watch has heard of everything up to `revision`; id -1 speaks for all of the stream.
     case progress(id: Int64, revision: Int64)
     case canceled(id: Int64, revision: Int64, compactRevision: Int64)
 
     var bytes: Int {
-        guard case .changes(_, let changes, _, _) = self else { return 64 }
-        return changes.reduce(64) { $0 + $1.key.count + $1.value.count + 64 }
+        if case .changes(_, let batch, _, _) = self { batch.bytes } else { 64 }
     }
 }
 

@@ -12,8 +12,10 @@ package final class Watcher: @unchecked Sendable {
     /// It waits for a pass over the history.
     var isWaiting = false
     var isCanceled = false
-    /// What it hears of in the revision under way.
+    /// What it hears of in the pass under way.
     var batch: [KeyValue] = []
+    /// In its group.
+    var place = 0
     var lastSaid: UInt64
 
     init(id: Int64, _ request: WatchRequest, _ stream: WatchStream, cursor: Int64, now: UInt64) {
@@ -22,6 +24,13 @@ package final class Watcher: @unchecked Sendable {
         self.stream = stream
         self.cursor = cursor
         lastSaid = now
+    }
+
+    /// Of changes of its keys those that it wants to hear of; of whole revisions.
+    func wants(_ batch: ChangeBatch) -> ChangeBatch {
+        let start = request.startRevision
+        if request.letsAll, batch.changes.first.map({ $0.modRevision >= start }) ?? true { return batch }
+        return ChangeBatch(batch.changes.filter { $0.modRevision >= start && request.lets($0) })
     }
 }
 
@@ -46,12 +55,33 @@ package struct WatchHub {
         }
     }
 
-    struct Group {
+    /// Watches of the same keys.
+    final class Group: @unchecked Sendable {
         let range: KeyRange
-        var watchers: [ObjectIdentifier: Watcher] = [:]
+        private(set) var watchers: [Watcher] = []
+        /// What they hear of in the portion under way.
+        var batch: [KeyValue] = []
+
+        init(range: KeyRange) {
+            self.range = range
+        }
+
+        func add(_ watcher: Watcher) {
+            watcher.place = watchers.count
+            watchers.append(watcher)
+        }
+
+        func remove(_ watcher: Watcher) {
+            guard let last = watchers.popLast(), last !== watcher else { return }
+            last.place = watcher.place
+            watchers[last.place] = last
+        }
     }
 
     private static let portionBytes = 1 << 20
+    /// Changes that the watches are to be told of together.
+    private var gathered: [KeyValue] = []
+    private var gatheredBytes = 0
     private(set) var ring: WatchRing
     private let ringBytesMax: Int
     var compactRevision: Int64
@@ -92,41 +122,71 @@ package struct WatchHub {
             let current = changes[start].modRevision
             var end = start + 1
             while end < changes.count, changes[end].modRevision == current { end += 1 }
-            let group = Array(changes[start..<end])
-            start = end
+            defer { start = end }
             // Replayed at a start, what is in the file already.
             guard current > ring.last else { continue }
             precondition(current == ring.last + 1, "revision \(current) comes after \(ring.last)")
+            let group = Array(changes[start..<end])
             ring.append(group)
-            deliver(group, revision: current, now: now)
+            if watcherCount > 0 { gather(group, now: now) }
+        }
+        flush(now: now)
+    }
+
+    /// Adds the changes of a revision to what is told next: no more at once than a client takes.
+    private mutating func gather(_ changes: [KeyValue], now: UInt64) {
+        let size = changes.reduce(0) { $0 + $1.key.count + $1.value.count + 64 }
+        if gatheredBytes > 0, gatheredBytes + size > Self.portionBytes { flush(now: now) }
+        gathered += changes
+        gatheredBytes += size
+    }
+
+    /// Tells the watches what was gathered.
+    private mutating func flush(now: UInt64) {
+        guard let last = gathered.last?.modRevision else { return }
+        let changes = gathered
+        gathered = []
+        gatheredBytes = 0
+        var touched: [Group] = []
+        for change in changes {
+            forEachGroup(of: change) { group in
+                if group.batch.isEmpty { touched.append(group) }
+                group.batch.append(change)
+            }
+        }
+        for group in touched {
+            let batch = ChangeBatch(group.batch)
+            group.batch = []
+            for watcher in group.watchers where watcher.isSynced {
+                tell(watcher, watcher.wants(batch), revision: last, now)
+            }
         }
     }
 
-    private mutating func deliver(_ changes: [KeyValue], revision: Int64, now: UInt64) {
-        let touched = gather(changes) { watcher, _ in watcher.isSynced && revision >= watcher.request.startRevision }
-        for watcher in touched {
-            let output = WatchOutput.changes(id: watcher.id, watcher.batch, revision: revision, watcher.request)
-            watcher.batch = []
-            watcher.lastSaid = now
-            if !watcher.stream.offer(output) {
-                watcher.isSynced = false
-                watcher.cursor = revision
-            }
-        }
+    private func tell(_ watcher: Watcher, _ batch: ChangeBatch, revision: Int64, _ now: UInt64) {
+        guard let first = batch.changes.first?.modRevision else { return }
+        watcher.lastSaid = now
+        let output = WatchOutput.changes(id: watcher.id, batch, revision: revision, watcher.request.form)
+        guard !watcher.stream.offer(output) else { return }
+        watcher.isSynced = false
+        watcher.cursor = first
+    }
+
+    private func forEachGroup(of change: KeyValue, _ body: (Group) -> Void) {
+        if let group = byKey[change.key] { body(group) }
+        for group in byRange.values where group.range.contains(change.key) { body(group) }
     }
 
     /// Puts changes into the batches of those who watch their keys, if `wants` says so; answers whose batches have something.
     func gather(_ changes: [KeyValue], _ wants: (Watcher, KeyValue) -> Bool) -> [Watcher] {
         var touched: [Watcher] = []
-        func note(_ group: Group, _ change: KeyValue) {
-            for watcher in group.watchers.values where wants(watcher, change) && watcher.request.lets(change) {
-                if watcher.batch.isEmpty { touched.append(watcher) }
-                watcher.batch.append(change)
-            }
-        }
         for change in changes {
-            if let group = byKey[change.key] { note(group, change) }
-            for group in byRange.values where group.range.contains(change.key) { note(group, change) }
+            forEachGroup(of: change) { group in
+                for watcher in group.watchers where wants(watcher, change) && watcher.request.lets(change) {
+                    if watcher.batch.isEmpty { touched.append(watcher) }
+                    watcher.batch.append(change)
+                }
+            }
         }
         return touched
     }
@@ -244,12 +304,11 @@ package struct WatchHub {
 
     private mutating func index(_ watcher: Watcher) {
         let range = watcher.request.range
-        let name = ObjectIdentifier(watcher)
-        if range.end == .single {
-            byKey[range.start, default: Group(range: range)].watchers[name] = watcher
-        } else {
-            byRange[Self.place(range), default: Group(range: range)].watchers[name] = watcher
-        }
+        let known = range.end == .single ? byKey[range.start] : byRange[Self.place(range)]
+        let group = known ?? Group(range: range)
+        group.add(watcher)
+        guard known == nil else { return }
+        if range.end == .single { byKey[range.start] = group } else { byRange[Self.place(range)] = group }
     }
 
     private mutating func drop(_ watcher: Watcher) {
@@ -257,13 +316,12 @@ package struct WatchHub {
         watcher.isCanceled = true
         pass.remove(watcher)
         let range = watcher.request.range
-        let name = ObjectIdentifier(watcher)
         if range.end == .single {
-            byKey[range.start]?.watchers[name] = nil
+            byKey[range.start]?.remove(watcher)
             if byKey[range.start]?.watchers.isEmpty == true { byKey[range.start] = nil }
         } else {
             let place = Self.place(range)
-            byRange[place]?.watchers[name] = nil
+            byRange[place]?.remove(watcher)
             if byRange[place]?.watchers.isEmpty == true { byRange[place] = nil }
         }
     }
@@ -304,7 +362,7 @@ package struct WatchHub {
     func say(_ watcher: Watcher, _ changes: [KeyValue]) {
         guard !changes.isEmpty else { return }
         _ = watcher.stream.offer(
-            .changes(id: watcher.id, changes, revision: ring.last, watcher.request), mustFit: true)
+            .changes(id: watcher.id, ChangeBatch(changes), revision: ring.last, watcher.request.form), mustFit: true)
     }
 
     mutating func cancelCompacted(_ watcher: Watcher) {

@@ -59,7 +59,8 @@ extension World {
         switch output {
         case .created: break
         case .refused(let reason, _): throw Violation(check: "watches are told all", detail: "refused: \(reason)")
-        case .changes(_, let changes, _, _):
+        case .changes(_, let batch, _, _):
+            let changes = batch.changes
             guard let last = changes.last?.modRevision else { return }
             try expect(changes, through: last, watcher)
         case .progress(_, let revision): try expect([], through: revision, watcher)

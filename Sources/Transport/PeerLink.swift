@@ -23,9 +23,8 @@ final class PeerLink: @unchecked Sendable {
     private static let pendingBytesMax = 64 << 20
 
     /// What was sent and is not acknowledged for so long breaks the connection: the other end is gone without a word.
-    private static let silenceMillisecondsMax = 5000
-    /// Linux's TCP_USER_TIMEOUT, in milliseconds.
-    private static let userTimeout = ChannelOptions.socket(SocketOptionLevel(IPPROTO_TCP), 18)
+    private static let silenceMax = TimeAmount.seconds(5)
+    private static let silenceChecks = 5
 
     private let peer: NodeID
     private let directory: PeerDirectory
@@ -91,7 +90,6 @@ final class PeerLink: @unchecked Sendable {
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(.seconds(2))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            .channelOption(Self.userTimeout, value: Self.silenceMillisecondsMax)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
@@ -107,7 +105,7 @@ final class PeerLink: @unchecked Sendable {
                     return
                 }
                 self.state = .greeting(channel)
-                self.loop.scheduleTask(in: .milliseconds(Int64(Self.silenceMillisecondsMax))) {
+                self.loop.scheduleTask(in: Self.silenceMax) {
                     if case .greeting(let waiting) = self.state, waiting === channel { channel.close(promise: nil) }
                 }
                 let hello = PeerFrame.hello(
@@ -144,6 +142,7 @@ final class PeerLink: @unchecked Sendable {
         case .welcome:
             guard case .greeting = state else { return }
             state = .open(channel)
+            watchForSilence(channel)
             directory.noteWelcome(by: peer)
             delay = .milliseconds(20)
             if lastComplaint != nil { logger.info("connected to member \(hex(peer))") }
@@ -154,6 +153,26 @@ final class PeerLink: @unchecked Sendable {
             if refusal == .forgotten { events.forgotten() }
             channel.close(promise: nil)
         default: channel.close(promise: nil)
+        }
+    }
+
+    /// Closes a connection whose other end acknowledges nothing of what was sent. Not left to TCP_USER_TIMEOUT: where a route
+    /// swallows what is sent (`ip route add blackhole`), the kernel ends a connection with EINVAL, which SwiftNIO takes for
+    /// a mistake of its own and stops the process.
+    private func watchForSilence(_ channel: any Channel) {
+        guard let options = channel as? any SocketOptionProvider else { return }
+        let interval = TimeAmount.nanoseconds(Self.silenceMax.nanoseconds / Int64(Self.silenceChecks))
+        var silent = 0
+        loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [self] task in
+            guard case .open(let current) = state, current === channel else { return task.cancel() }
+            options.getTCPInfo().whenSuccess { info in
+                let isSilent =
+                    info.tcpi_unacked > 0 && Int64(info.tcpi_last_ack_recv) >= interval.nanoseconds / 1_000_000
+                silent = isSilent ? silent + 1 : 0
+                guard silent >= Self.silenceChecks else { return }
+                self.complain("it acknowledges nothing")
+                channel.close(promise: nil)
+            }
         }
     }
 

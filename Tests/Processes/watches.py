@@ -771,6 +771,16 @@ def tried(at, key):
         return None
 
 
+def swallowed(fabric):
+    """Longer than a connection to a peer is kept that acknowledges nothing."""
+    for cut_off in fabric.members:
+        fabric.isolate(cut_off)
+        time.sleep(8)
+        fabric.heal()
+        for member in fabric.members:
+            member.wait_healthy(15)
+
+
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=8, help="of load with nothing disturbed")
@@ -801,6 +811,7 @@ def main():
         if namespaces.available():
             with namespaces.IsolatedFabric(options.where, 3, flags) as fabric:
                 endpoints = [member.client_url for member in fabric.members]
+                report.run("a route that swallows everything for a while ends no member", lambda: swallowed(fabric))
                 run(endpoints, options.partition_seconds, storm.partitions(fabric, seed), seed, report)
         else:
             print("left out: this machine lets nobody make network namespaces, so no member can be cut off")

@@ -57,7 +57,7 @@ import Testing
 
     private func changes(_ outputs: [WatchOutput], _ id: Int64) -> [KeyValue] {
         outputs.flatMap { output in
-            if case .changes(id, let changes, _, _) = output { changes } else { [KeyValue]() }
+            if case .changes(id, let batch, _, _) = output { batch.changes } else { [KeyValue]() }
         }
     }
 
@@ -146,7 +146,7 @@ import Testing
         var progressed: Int64?
         for output in try told(stream, world) {
             switch output {
-            case .changes(_, let changes, _, _): heard = max(heard, changes.last?.modRevision ?? 0)
+            case .changes(_, let batch, _, _): heard = max(heard, batch.changes.last?.modRevision ?? 0)
             case .progress(-1, let revision):
                 progressed = revision
                 #expect(heard == revision)
