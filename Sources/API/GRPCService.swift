@@ -108,22 +108,13 @@ struct GRPCService: Sendable {
 extension GRPCService {
     fileprivate func answerKV(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
         switch method {
-        case "Range": try await unary(call, range)
+        case "Range": try await answerRange(call)
         case "Put": try await unary(call, put)
         case "DeleteRange": try await unary(call, deleteRange)
         case "Txn": try await unary(call, txn)
         case "Compact": try await unary(call, compact)
         default: false
         }
-    }
-
-    private func range(_ message: Etcdserverpb_RangeRequest) async throws(APIError) -> Etcdserverpb_RangeResponse {
-        let request = try RangeRequest(message)
-        let (result, term) = try await member.kv { member throws(ServerError) in
-            try member.check { limits throws(MVCCError) in try limits.check(request) }
-            return try await member.range(request)
-        }
-        return Etcdserverpb_RangeResponse(result, header(revision: result.revision, term: term))
     }
 
     private func put(_ message: Etcdserverpb_PutRequest) async throws(APIError) -> Etcdserverpb_PutResponse {

@@ -79,6 +79,18 @@ extension ProtoWriter {
     }
 }
 
+extension KeyValue {
+    /// Bytes of its mvccpb.KeyValue, if its value had so many.
+    func protoSize(valueCount: Int) -> Int {
+        func bytes(_ count: Int) -> Int { count == 0 ? 0 : 1 + ProtoWriter.size(ofVarint: UInt64(count)) + count }
+        func number(_ value: Int64) -> Int {
+            value == 0 ? 0 : 1 + ProtoWriter.size(ofVarint: UInt64(bitPattern: value))
+        }
+        return bytes(key.count) + number(createRevision) + number(modRevision) + number(version) + bytes(valueCount)
+            + number(lease)
+    }
+}
+
 extension RangeResult {
     /// etcdserverpb.RangeResponse
     func proto(header: [UInt8]) -> [UInt8] {

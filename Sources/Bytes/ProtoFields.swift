@@ -5,6 +5,9 @@ package struct ProtoWriter {
 
     package init(reserving count: Int = 64) { bytes.reserveCapacity(count) }
 
+    /// Bytes that a varint takes.
+    package static func size(ofVarint value: UInt64) -> Int { value == 0 ? 1 : (70 - value.leadingZeroBitCount) / 7 }
+
     private mutating func varint(_ value: UInt64) {
         var rest = value
         while rest >= 0x80 {

@@ -30,6 +30,11 @@ package struct GRPCMessages: Sendable {
         for shift in [UInt32(24), 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: length >> shift)) }
     }
 
+    package mutating func add(_ message: [UInt8]) {
+        begin(count: message.count)
+        append(message)
+    }
+
     package mutating func append(_ part: [UInt8]) { bytes += part }
 }
 

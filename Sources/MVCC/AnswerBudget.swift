@@ -8,7 +8,8 @@ package struct AnswerBudget: Sendable {
 
     package init() { left = Self.bytesMax }
 
-    private init(left: Int) { self.left = left }
+    /// - Parameter left: bytes of keys and values, and a little for each pair.
+    package init(left: Int) { self.left = left }
 
     /// For what is read to decide, not to answer.
     static let unlimited = AnswerBudget(left: .max)

@@ -10,10 +10,11 @@ package final class KeyValueStore {
     package struct Frozen: Sendable {
         package let table: Memtable
         package let leases: LeaseChanges
+        let counts: LiveCounts
         package let meta: StateMeta
     }
 
-    private var tables = Tables()
+    private var tables: Tables
     package private(set) var meta: StateMeta
     let reader: StateReader
     /// The leases, for everybody.
@@ -23,11 +24,18 @@ package final class KeyValueStore {
     private var changes: [KeyValue] = []
     private let pruneMark: PruneMark
 
-    package init(reader: StateReader, pruneMark: PruneMark) throws(SQLiteError) {
+    package convenience init(reader: StateReader, pruneMark: PruneMark) throws(SQLiteError) {
+        try self.init(reader: reader, pruneMark: pruneMark, bucketMax: LiveCounts.bucketMax)
+    }
+
+    /// - Parameter bucketMax: see `LiveCounts`.
+    init(reader: StateReader, pruneMark: PruneMark, bucketMax: Int32) throws(SQLiteError) {
         self.reader = reader
         self.pruneMark = pruneMark
-        meta = try reader.meta()
+        let meta = try reader.meta()
+        self.meta = meta
         leases = try reader.leases()
+        tables = Tables(try reader.liveCounts(of: meta, bucketMax: bucketMax), revision: meta.revision)
     }
 
     /// The state now, for readers.
@@ -48,7 +56,7 @@ package final class KeyValueStore {
         guard tables.frozen == nil else { return nil }
         tables.frozen = tables.active
         tables.active = Memtable()
-        let frozen = Frozen(table: tables.frozen ?? Memtable(), leases: leaseChanges, meta: meta)
+        let frozen = Frozen(table: tables.frozen ?? Memtable(), leases: leaseChanges, counts: tables.counts, meta: meta)
         leaseChanges = LeaseChanges()
         if makes(.forgetsFrozenChanges) { tables.frozen = nil }
         return frozen
@@ -83,6 +91,14 @@ package final class KeyValueStore {
     /// - Parameter wantsAnswer: if somebody here waits for what it read; the others need not read it.
     package func apply(
         _ payload: ByteReader, index: UInt64, term: UInt64, wantsAnswer: @autoclosure () -> Bool = true
+    ) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
+        let result = try carryOut(payload, index: index, term: term, wantsAnswer: wantsAnswer)
+        try tables.cutBuckets(revision: meta.revision, reader)
+        return result
+    }
+
+    private func carryOut(
+        _ payload: ByteReader, index: UInt64, term: UInt64, wantsAnswer: () -> Bool
     ) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
         applyNothing(index: index, term: term)
         var reader = payload
@@ -171,7 +187,7 @@ package final class KeyValueStore {
                 version: (previous?.version ?? 0) + 1, lease: lease,
                 value: put.ignoresValue ? previous?.value ?? [] : put.value), &writes)
         move(put.key, from: previous?.lease ?? 0, to: lease)
-        if previous == nil { meta.keyCount += 1 }
+        if previous == nil { noteLive(put.key, 1, writes) }
         return put.wantsPrevious ? previous : nil
     }
 
@@ -189,9 +205,15 @@ package final class KeyValueStore {
         for pair in found {
             record(KeyValue(key: pair.key, modRevision: writes.revision + 1), &writes)
             move(pair.key, from: pair.lease, to: 0)
+            noteLive(pair.key, -1, writes)
         }
-        meta.keyCount -= Int64(found.count)
         return (Int64(found.count), request.wantsPrevious && writes.wantsAnswer ? found : [])
+    }
+
+    /// A key began or ceased to live.
+    private func noteLive(_ key: [UInt8], _ difference: Int32, _ writes: Writes) {
+        meta.keyCount += Int64(difference)
+        tables.noteLive(key, difference, revision: writes.revision + 1)
     }
 
     private func record(_ pair: KeyValue, _ writes: inout Writes) {
@@ -261,7 +283,7 @@ package final class KeyValueStore {
         for key in leases.remove(id) {
             leaseChanges.attachments[LeaseChanges.Attachment(lease: id, key: key)] = false
             record(KeyValue(key: key, modRevision: writes.revision + 1), &writes)
-            meta.keyCount -= 1
+            noteLive(key, -1, writes)
         }
         finish(writes)
         leaseChanges.leases[id] = .some(nil)

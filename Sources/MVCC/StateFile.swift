@@ -26,6 +26,12 @@ enum StateFile {
         PRAGMA user_version=2;
         """
 
+    /// Since format 3: `LiveCounts`.
+    static let liveSchema = """
+        CREATE TABLE live_count(start BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+        PRAGMA user_version=3;
+        """
+
     static func damage(_ reason: String, _ path: String) -> SQLiteError {
         SQLiteError(code: 11, message: reason, context: path)
     }

@@ -12,6 +12,7 @@ package final class StateReader {
     private var pointValue: Statement
     private var pointIndex: Statement
     private var valueBySequence: Statement
+    private var sizeBySequence: Statement
     private var scanBefore: Statement
     private var scanUnbounded: Statement
     private var openSnapshot: Statement
@@ -43,6 +44,7 @@ package final class StateReader {
         pointIndex = try connection.prepare(
             "SELECT \(columns) FROM key_index i WHERE i.key=? AND i.main<=? ORDER BY i.main DESC LIMIT 1")
         valueBySequence = try connection.prepare("SELECT value,sum FROM revision WHERE seq=?")
+        sizeBySequence = try connection.prepare("SELECT length(value) FROM revision WHERE seq=?")
         scanBefore = try connection.prepare(
             "SELECT \(columns) FROM key_index i WHERE i.key>=? AND i.key<? ORDER BY i.key,i.main")
         scanUnbounded = try connection.prepare(
@@ -61,6 +63,21 @@ package final class StateReader {
     func leases() throws(SQLiteError) -> LeaseTable {
         let (leases, attachments) = try StateFile.leases(connection)
         return LeaseTable(leases, attachments)
+    }
+
+    /// How many keys live where. Counted anew when what was written does not add up: once, after an older version of this.
+    func liveCounts(of meta: StateMeta, bucketMax: Int32) throws(SQLiteError) -> LiveCounts {
+        var entries: [(start: [UInt8], count: Int64)] = []
+        var written = try connection.prepare("SELECT start,count FROM live_count ORDER BY start")
+        while try written.step() { entries.append((written.blob(0), written.integer(1))) }
+        if let counts = LiveCounts(entries, total: meta.keyCount, bucketMax: bucketMax) { return counts }
+        var builder = LiveCounts.Builder(bucketMax: bucketMax)
+        try beginScan(KeyRange(start: [], end: .unbounded), notAfter: meta.revision)
+        while let row = try nextScanned() {
+            if row.pair.version > 0 { builder.add(row.pair.key) }
+        }
+        endScan()
+        return builder.finish()
     }
 
     /// Bytes of the file, and of it those in use.
@@ -137,6 +154,16 @@ package final class StateReader {
             throw StateFile.damage("revision row \(row.sequence) is not what was written", connection.path)
         }
         return change.pair.value
+    }
+
+    /// Bytes of an index row's value.
+    func valueCount(of row: IndexRow) throws(SQLiteError) -> Int {
+        defer { sizeBySequence.reset() }
+        sizeBySequence.bind(1, row.sequence)
+        guard try sizeBySequence.step() else {
+            throw StateFile.damage("revision row \(row.sequence) is missing", connection.path)
+        }
+        return Int(sizeBySequence.integer(0))
     }
 
     private func indexRow(_ statement: borrowing Statement) throws(SQLiteError) -> IndexRow {

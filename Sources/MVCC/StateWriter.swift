@@ -14,6 +14,10 @@ package final class StateWriter {
     private var attach: Statement
     private var detach: Statement
     private var scan: Statement
+    private var putCount: Statement
+    private var deleteCount: Statement
+    /// As the file has them; nil when that is not known.
+    private var writtenCounts: LiveCounts?
     private var pass: PrunePass?
     private var slices = 0
     private static let slicesPerCheckpoint = 4
@@ -36,7 +40,7 @@ package final class StateWriter {
         try connection.execute("PRAGMA mmap_size=0")
         try connection.setPragma("cache_size", "-16384")
         try connection.setPragma("wal_autocheckpoint", "0")
-        try connection.setPragma("journal_size_limit", "67108864")
+        try connection.setPragma("journal_size_limit", "16777216")
         if let initial { try Self.create(in: connection, initial) }
         try Self.upgrade(connection)
         insertRevision = try connection.prepare(
@@ -51,17 +55,20 @@ package final class StateWriter {
         deleteLease = try connection.prepare("DELETE FROM lease WHERE id=?")
         attach = try connection.prepare("INSERT OR REPLACE INTO lease_key(lease,key,sum) VALUES(?,?,?)")
         detach = try connection.prepare("DELETE FROM lease_key WHERE lease=? AND key=?")
+        putCount = try connection.prepare("INSERT OR REPLACE INTO live_count(start,count) VALUES(?,?)")
+        deleteCount = try connection.prepare("DELETE FROM live_count WHERE start=?")
         try Self.makeWhole(connection, isNew: initial != nil)
         scan = try connection.prepare(
             "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
     }
 
     private static func upgrade(_ connection: borrowing Connection) throws(SQLiteError) {
-        if try connection.integer("PRAGMA user_version") == 1 {
-            try connection.execute("BEGIN IMMEDIATE; \(StateFile.leaseSchema) COMMIT")
+        for (format, next) in [(1, StateFile.leaseSchema), (2, StateFile.liveSchema)]
+        where try connection.integer("PRAGMA user_version") == Int64(format) {
+            try connection.execute("BEGIN IMMEDIATE; \(next) COMMIT")
         }
-        guard try connection.integer("PRAGMA user_version") == 2 else {
-            throw StateFile.damage("its format is neither 1 nor 2", connection.path)
+        guard try connection.integer("PRAGMA user_version") == 3 else {
+            throw StateFile.damage("its format is none of 1 to 3", connection.path)
         }
     }
 
@@ -76,6 +83,7 @@ package final class StateWriter {
         try connection.execute("PRAGMA application_id=0x77656674")
         try connection.execute(StateFile.schema)
         try connection.execute(StateFile.leaseSchema)
+        try connection.execute(StateFile.liveSchema)
         var insert = try connection.prepare("INSERT INTO meta(id,body,sum) VALUES(0,?,?)")
         insert.bind(1, body)
         insert.bind(2, Int64(CRC32C.of(body)))
@@ -134,6 +142,16 @@ package final class StateWriter {
     package func write(
         _ table: Memtable, _ leases: LeaseChanges = LeaseChanges(), meta: StateMeta
     ) throws(SQLiteError) {
+        try write(table, leases, counts: nil, meta: meta)
+    }
+
+    package func write(_ frozen: KeyValueStore.Frozen) throws(SQLiteError) {
+        try write(frozen.table, frozen.leases, counts: frozen.counts, meta: frozen.meta)
+    }
+
+    private func write(
+        _ table: Memtable, _ leases: LeaseChanges, counts: LiveCounts?, meta: StateMeta
+    ) throws(SQLiteError) {
         var meta = meta
         meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
         if makes(.writesStateInTwoParts) { try write(meta) }
@@ -141,8 +159,36 @@ package final class StateWriter {
             try table.forEachBySequence { (row) throws(SQLiteError) in try insert(row) }
             try table.forEach { (row) throws(SQLiteError) in try index(row) }
             try write(leases)
+            if let counts { try write(counts) }
             try write(meta)
         }
+        writtenCounts = counts
+    }
+
+    /// Writes what differs from what was written last.
+    private func write(_ counts: LiveCounts) throws(SQLiteError) {
+        let known = writtenCounts
+        if known == nil { try connection.execute("DELETE FROM live_count") }
+        var old = 0
+        for (place, start) in counts.starts.enumerated() {
+            while let known, old < known.starts.count, precedes(known.starts[old], start) {
+                try removeCount(known.starts[old])
+                old += 1
+            }
+            if let known, old < known.starts.count, known.starts[old] == start {
+                old += 1
+                if known.counts[old - 1] == counts.counts[place] { continue }
+            }
+            putCount.bind(1, start)
+            putCount.bind(2, Int64(counts.counts[place]))
+            try putCount.run()
+        }
+        for start in known?.starts.dropFirst(old) ?? [] { try removeCount(start) }
+    }
+
+    private func removeCount(_ start: [UInt8]) throws(SQLiteError) {
+        deleteCount.bind(1, start)
+        try deleteCount.run()
     }
 
     /// Moves all that was committed into the file and syncs it; false when a reader holds some of it back.

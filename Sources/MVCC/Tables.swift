@@ -15,7 +15,33 @@ package struct Tables: Sendable {
     /// On its way into the file.
     var frozen: Memtable?
 
-    package init() {}
+    /// How many keys live, and how that changed lately.
+    private(set) var counts: LiveCounts
+    private var liveChanges: LiveChanges
+
+    /// - Parameter revision: the state's.
+    init(_ counts: LiveCounts, revision: Int64) {
+        self.counts = counts
+        liveChanges = LiveChanges(since: revision)
+    }
+
+    /// A key began or ceased to live.
+    mutating func noteLive(_ key: [UInt8], _ difference: Int32, revision: Int64) {
+        counts.note(key, difference)
+        liveChanges.note(key, difference, revision: revision)
+    }
+
+    /// Cuts buckets of keys that have got too full.
+    mutating func cutBuckets(revision: Int64, _ reader: StateReader) throws(SQLiteError) {
+        while let range = counts.overfull() {
+            var keys: [[UInt8]] = []
+            try scan(range, notAfter: revision, reader) { item in
+                keys.append(item.pair.key)
+                return true
+            }
+            counts.cut(range.start, keys)
+        }
+    }
 
     /// The newest change of `key` not after `revision` that is in memory; what is there hides what the file has.
     func latestInMemory(_ key: [UInt8], notAfter revision: Int64) -> Memtable.Change? {
@@ -52,9 +78,9 @@ package struct Tables: Sendable {
         var row: StateReader.IndexRow?
     }
 
-    /// Calls `body` with the live keys of `range` as of `revision`, ascending.
+    /// Calls `body` with the live keys of `range` as of `revision`, ascending, until it answers false.
     func scan(
-        _ range: KeyRange, notAfter revision: Int64, _ reader: StateReader, _ body: (Found) -> Void
+        _ range: KeyRange, notAfter revision: Int64, _ reader: StateReader, _ body: (Found) -> Bool
     ) throws(SQLiteError) {
         var newer = MemoryScan(active, range, revision)
         var older = frozen.map { MemoryScan($0, range, revision) }
@@ -81,7 +107,7 @@ package struct Tables: Sendable {
                 found = Found(pair: change.pair)
                 fromActive = newer.next()
             }
-            if let found, found.pair.version > 0 { body(found) }
+            if let found, found.pair.version > 0, !body(found) { break }
         }
         reader.endScan()
     }
@@ -145,15 +171,24 @@ package struct Tables: Sendable {
         keysAlways: Bool, into result: inout RangeResult
     ) throws(SQLiteError) {
         let limit = request.limit > 0 ? Int(clamping: request.limit) : Int.max
-        let readsAll = request.sortOrder != .none || request.hasFilters
+        let readsAll = request.isSorted || request.hasFilters
+        let known =
+            request.countOnly || limit < Int.max && !readsAll
+            ? try count(request.range, at: revision, reader) : nil
         var found: [Found] = []
-        var count: Int64 = 0
-        try scan(request.range, notAfter: revision, reader) { item in
-            count += 1
-            guard !request.countOnly, readsAll || found.count <= limit, request.lets(item.pair) else { return }
-            if budget.take(item.pair) || keysAlways { found.append(item) }
+        var seen: Int64 = 0
+        if known == nil || !request.countOnly {
+            try scan(request.range, notAfter: revision, reader) { item in
+                seen += 1
+                if !request.countOnly, readsAll || found.count <= limit, request.lets(item.pair),
+                    budget.take(item.pair) || keysAlways
+                {
+                    found.append(item)
+                }
+                return known == nil || found.count <= limit
+            }
         }
-        result.count = count
+        result.count = known ?? seen
         if request.sortTarget == .value {
             for place in found.indices { try load(&found[place], reader, &budget) }
         }
@@ -172,6 +207,25 @@ package struct Tables: Sendable {
         result.pairs = found.map(\.pair)
     }
 
+    /// The keys of `range` that live at `revision`, without looking at most of them; nil when it is better to look.
+    private func count(
+        _ range: KeyRange, at revision: Int64, _ reader: StateReader
+    ) throws(SQLiteError) -> Int64? {
+        guard let cover = counts.cover(range), let later = liveChanges.difference(in: cover, after: revision) else {
+            return nil
+        }
+        var count = cover.count - later
+        func add(_ edge: KeyRange) throws(SQLiteError) {
+            try scan(edge, notAfter: revision, reader) { _ in
+                count += 1
+                return true
+            }
+        }
+        if cover.start != range.start { try add(KeyRange(start: range.start, end: .before(cover.start))) }
+        if let end = cover.end { try add(KeyRange(start: end, end: range.end)) }
+        return count
+    }
+
     private func load(
         _ found: inout Found, _ reader: StateReader, _ budget: inout AnswerBudget
     ) throws(SQLiteError) {
@@ -183,6 +237,11 @@ package struct Tables: Sendable {
 }
 
 extension RangeRequest {
+    /// If the answer's order is not the keys' own.
+    fileprivate var isSorted: Bool {
+        sortTarget == .key ? sortOrder == .descend : sortOrder != .none || sortTarget != .key
+    }
+
     fileprivate var hasFilters: Bool {
         minModRevision != 0 || maxModRevision != 0 || minCreateRevision != 0 || maxCreateRevision != 0
     }

@@ -27,12 +27,15 @@ package struct View: Sendable {
     package let leases: LeaseTable
 
     /// Answers a range; a revision of 0 reads the newest this view has.
-    package func range(_ request: RangeRequest, _ reader: StateReader) throws(ReadFailure) -> RangeResult {
+    /// - Parameter budget: what the answer may take in memory.
+    package func range(
+        _ request: RangeRequest, _ reader: StateReader, budget: AnswerBudget = AnswerBudget()
+    ) throws(ReadFailure) -> RangeResult {
         let readRevision = try readRevision(request)
         return try reader.inSnapshot { () throws(ReadFailure) in
             // Opened before the mark is read: if rows this needs are gone from the snapshot, the mark says so.
             guard readRevision >= pruneMark.value else { throw .request(.compacted) }
-            var budget = AnswerBudget()
+            var budget = budget
             var result: RangeResult
             do throws(SQLiteError) {
                 result = try tables.range(request, at: readRevision, reader, &budget)

@@ -47,7 +47,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
         let writer = openWriter()
         try whileFull { () throws(SQLiteError) in
             do throws(SQLiteError) {
-                try writer.write(frozen.table, frozen.leases, meta: frozen.meta)
+                try writer.write(frozen)
             } catch {
                 // Emptying the write-ahead log can make the room that is missing.
                 if error.isFull { _ = try? writer.checkpoint() }

@@ -31,7 +31,9 @@ package final class LogWriter<Shell: ReplicationShell> {
         }
     }
 
-    private static var compactionRowsMax: Int { 500 }
+    /// Entries removed in a slice: more when they come faster than that, or the file would only grow.
+    private static var compactionRows: Index { 500 }
+    private static var compactionSlicesMax: Index { 32 }
     private let shell: Shell
     private let store: LogStore
     private var compactTo: Index = 0
@@ -119,7 +121,9 @@ package final class LogWriter<Shell: ReplicationShell> {
     /// One slice. Without space it can wait.
     private func compact() throws(StorageError) {
         do throws(StorageError) {
-            try store.compact(to: compactTo, rowsMax: Self.compactionRowsMax)
+            let rows = compactTo - store.loaded().baseIndex
+            try store.compact(
+                to: compactTo, rowsMax: Int(max(Self.compactionRows, rows / Self.compactionSlicesMax)))
         } catch {
             guard error.isFull else { throw error }
         }

@@ -48,6 +48,7 @@ package struct Replica<Shell: ReplicationShell> {
     private var ticks = 0
     private var appliedTerm: Term = 0
     private var checkpointed: Index
+    private var logSizes = LogSizes()
     private var snapshotsUnderWay: [NodeID: Hold] = [:]
     private var knownConfiguration: Configuration?
     private var lastLeader: NodeID?
@@ -263,6 +264,7 @@ package struct Replica<Shell: ReplicationShell> {
 
     private mutating func pass(on ready: Ready) {
         shell.send(ready.messages)
+        if let append = ready.append { logSizes.note(append) }
         if ready.needsDisk || !ready.messagesWhenDurable.isEmpty {
             shell.post(
                 LogWork.append(
@@ -339,17 +341,26 @@ package struct Replica<Shell: ReplicationShell> {
 
     // MARK: - Log compaction
 
-    /// Keeps `catchUpEntries` for followers that lag, and cuts when `snapshotCount` more have gathered: never past what
-    /// `kv.db` has on the device, nor past a snapshot that is on its way to somebody.
+    /// Keeps `catchUpEntries`, or of large ones `catchUpBytes`, for followers that lag, and cuts when `snapshotCount` more have
+    /// gathered, or as many bytes: never past what `kv.db` has on the device, nor past a snapshot that is on its way to
+    /// somebody, nor, up to `lagBytesMax`, past what a follower that answers lacks.
     private mutating func compactLog() {
         let kept = shell.settings.catchUpEntries
         let safe = makes(.cutsLogBeforeCheckpoint) ? raft.applied + kept : checkpointed
-        guard safe > kept else { return }
-        var target = min(safe - kept, raft.applied)
+        let byBytes = logSizes.index(withBytesAfter: shell.settings.catchUpBytes)
+        var target = min(max(safe > kept ? safe - kept : 0, byBytes), safe, raft.applied)
         for hold in snapshotsUnderWay.values { target = min(target, hold.index) }
+        // A follower that is there and lags, as one whose disk hangs, would need the whole state without what it lacks.
+        for peer in raft.peerProgress where peer.isActive && peer.match >= raft.log.baseIndex {
+            if logSizes.bytes(after: peer.match) <= shell.settings.lagBytesMax { target = min(target, peer.match) }
+        }
         // When the others die, a witness may be the only one left that has what it holds.
         if raft.isWitness { target = min(target, raft.storedIndex) }
-        guard target >= raft.log.baseIndex + shell.settings.snapshotCount else { return }
+        let isMuch =
+            target >= raft.log.baseIndex + shell.settings.snapshotCount
+            || logSizes.bytes(through: target) >= shell.settings.catchUpBytes
+        guard target > raft.log.baseIndex, isMuch else { return }
+        logSizes.remove(through: target)
         raft.receive(.compact(to: target))
         shell.post(LogWork.compact(to: target))
     }

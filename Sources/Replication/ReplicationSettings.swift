@@ -8,6 +8,10 @@ package struct ReplicationSettings: Sendable {
     package var usesLeases = true
     package var snapshotCount: UInt64 = 10_000
     package var catchUpEntries: UInt64 = 5_000
+    /// Bytes of log entries that are kept for followers that lag, if that is less than `catchUpEntries`.
+    package var catchUpBytes = 16 << 20
+    /// Bytes of log entries that are kept for a follower that answers and lags.
+    package var lagBytesMax = 256 << 20
     /// Bytes of changes in memory at which they are written to `kv.db`.
     package var memtableBytesMax = 16 << 20
     /// Age of changes in memory at which they are.

@@ -84,10 +84,29 @@ package final class RunningMember: Sendable {
     // MARK: - Reads
 
     /// Answers a range: linearizable, unless it says serializable.
-    package func range(_ request: RangeRequest) async throws(ServerError) -> (RangeResult, term: Term) {
+    /// - Parameter budget: what the answer may take in memory.
+    package func range(
+        _ request: RangeRequest, budget: AnswerBudget = AnswerBudget()
+    ) async throws(ServerError) -> (RangeResult, term: Term) {
         core.metrics.ranges.add()
         return try await read(serializable: request.serializable) { (view, reader) throws(ReadFailure) in
-            (try view.range(request, reader), view.appliedTerm)
+            (try view.range(request, reader, budget: budget), view.appliedTerm)
+        }
+    }
+
+    /// The revision and term of this member's state; what was acknowledged before is in it unless `serializable`.
+    package func current(serializable: Bool) async throws(ServerError) -> (revision: Int64, term: Term) {
+        try await read(serializable: serializable) { (view, _) throws(ReadFailure) in
+            (view.revision, view.appliedTerm)
+        }
+    }
+
+    /// A part of a large range, from this member's own state.
+    package func portion(
+        of range: KeyRange, at revision: Int64, withValues: Bool
+    ) async throws(ServerError) -> View.Portion {
+        try await read(serializable: true, isOwn: true) { (view, reader) throws(ReadFailure) in
+            try view.portion(of: range, at: revision, withValues: withValues, reader)
         }
     }
 

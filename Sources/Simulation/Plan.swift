@@ -61,6 +61,7 @@ package struct Plan: Sendable {
         let isBusy = faults.contains(.busySnapshots)
         replication.snapshotCount = UInt64(isBusy ? dice.between(5, 40) : dice.pick([100, 1000]))
         replication.catchUpEntries = UInt64(isBusy ? dice.between(1, 10) : dice.pick([20, 500]))
+        replication.lagBytesMax = dice.pick([0, 0, 0, 256 << 20])
         replication.memtableMillisecondsMax = UInt64(dice.pick([300, 1000, 5000]))
         replication.memtableBytesMax = dice.pick([3000, 50_000, 16 << 20])
         raft.electionTicks = dice.pick([5, 10, 10, 10])

@@ -34,6 +34,8 @@ final class PeerLink: @unchecked Sendable {
     // Only on `loop`:
     private var state = State.idle
     private var pendingBytes = 0
+    /// How often in a row nothing was acknowledged.
+    private var silentChecks = 0
     private var delay = TimeAmount.milliseconds(20)
     private var lastComplaint: String?
 
@@ -162,14 +164,14 @@ final class PeerLink: @unchecked Sendable {
     private func watchForSilence(_ channel: any Channel) {
         guard let options = channel as? any SocketOptionProvider else { return }
         let interval = TimeAmount.nanoseconds(Self.silenceMax.nanoseconds / Int64(Self.silenceChecks))
-        var silent = 0
+        silentChecks = 0
         loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [self] task in
             guard case .open(let current) = state, current === channel else { return task.cancel() }
             options.getTCPInfo().whenSuccess { info in
                 let isSilent =
                     info.tcpi_unacked > 0 && Int64(info.tcpi_last_ack_recv) >= interval.nanoseconds / 1_000_000
-                silent = isSilent ? silent + 1 : 0
-                guard silent >= Self.silenceChecks else { return }
+                self.silentChecks = isSilent ? self.silentChecks + 1 : 0
+                guard self.silentChecks >= Self.silenceChecks else { return }
                 self.complain("it acknowledges nothing")
                 channel.close(promise: nil)
             }

@@ -55,7 +55,8 @@ final class Rig {
         self.path = path
         let exists = FileManager.default.fileExists(atPath: path)
         writer = try StateWriter(path: path, initial: exists ? nil : StateMeta(clusterID: 1))
-        store = try KeyValueStore(reader: StateReader(path: path, cacheBytes: 1 << 20), pruneMark: mark)
+        store = try KeyValueStore(
+            reader: StateReader(path: path, cacheBytes: 1 << 20), pruneMark: mark, bucketMax: 4)
         reader = try StateReader(path: path, cacheBytes: 1 << 20)
         index = store.meta.appliedIndex
     }
@@ -70,7 +71,7 @@ final class Rig {
     /// Writes what is in memory to the file.
     func checkpoint() throws {
         guard let frozen = store.freeze() else { return }
-        try writer.write(frozen.table, meta: frozen.meta)
+        try writer.write(frozen)
         store.dropFrozen()
         #expect(try writer.checkpoint())
     }
