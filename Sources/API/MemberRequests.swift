@@ -21,7 +21,7 @@ extension RunningMember {
     func alarms(_ action: Int, _ memberID: UInt64, _ kind: Alarm.Kind?) async throws(APIError) -> [Alarm] {
         switch (action, kind) {
         case (0, _):
-            try await kv { member throws(ServerError) in try await member.confirmCurrent() }
+            try await kv { member throws(ServerError) in try await member.confirmCurrentDespiteAlarms() }
             return alarms.filter { kind == nil || $0.kind == kind }
         case (1, let kind?): return try await change(.raise(Alarm(memberID: memberID, kind: kind)))
         case (2, let kind?): return try await change(.lower(kind, memberID: memberID))

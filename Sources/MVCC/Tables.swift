@@ -62,14 +62,15 @@ package struct Tables: Sendable {
 
     /// The live pair of `key`, for the writer, who is about to change it.
     func newest(_ key: [UInt8], _ reader: StateReader, withValue: Bool) throws(SQLiteError) -> KeyValue? {
-        let change: Memtable.Change?
-        if let found = active.newest(key, withValue: withValue) ?? frozen?.latest(key, notAfter: .max) {
-            change = found
+        let pair: KeyValue?
+        if let change = active.newest(key, withValue: withValue) ?? frozen?.latest(key, notAfter: .max) {
+            pair = change.pair
+        } else if withValue {
+            pair = try reader.latest(key, notAfter: .max)?.pair
         } else {
-            change = try reader.latest(key, notAfter: .max)
+            pair = try reader.latestIndex(key, notAfter: .max)?.pair
         }
-        guard let change, change.pair.version > 0 else { return nil }
-        return change.pair
+        return pair.flatMap { $0.version > 0 ? $0 : nil }
     }
 
     /// A live key that a scan came to; the value of one from disk is fetched when it is wanted.

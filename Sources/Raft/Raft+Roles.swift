@@ -63,6 +63,24 @@ extension Raft {
         electionTimeoutTicks = Int(ticks + random.next() % ticks) + patienceTicks
     }
 
+    /// The leader's process seems to be gone: there may be an election as soon as what was promised to it is over, by the
+    /// clocks of all. One voter goes first, the others a little later, so that they do not ask for each other's votes at once.
+    /// Whether the leader is gone indeed does not matter: if it speaks again, it is followed again.
+    mutating func noteRefused(_ peer: NodeID) {
+        guard role == .follower, leader == peer, installing == nil, settings.tickMilliseconds > 0 else { return }
+        leader = nil
+        let tick = UInt64(settings.tickMilliseconds) * 1_000_000
+        let bound = Int((promisedUntil - min(promisedUntil, now) + tick - 1) / tick)
+        let highest = configuration.voters.compactMap { configuration[$0] }.filter {
+            $0.id != peer && $0.role == .voter
+        }
+        .max { ($0.priority, $1.id) < ($1.priority, $0.id) }
+        let turn = highest?.id == id ? 1 : 1 + Self.turnTicks
+        electionTimeoutTicks = min(electionTimeoutTicks, electionElapsed + bound + turn)
+    }
+
+    private static let turnTicks = 3
+
     /// Who had better not lead waits for the others first.
     private var patienceTicks: Int {
         guard let own = configuration[id] else { return 0 }

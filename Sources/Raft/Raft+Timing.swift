@@ -4,11 +4,14 @@ internal import Bytes
 extension Raft {
     // MARK: - Leases (D 6.4.1)
 
-    /// A follower that heard its leader elects nobody for as long as the settings say, by its own clock; also after a restart,
-    /// when it does not know whom it heard. Only a leader that hands over may ask for less. Answers the milliseconds.
+    /// A follower that heard its leader elects nobody for half of what the settings say, and for all of it where round trips are
+    /// long, by its own clock; also after a restart, when it does not know whom it heard. Only a leader that hands over may
+    /// ask for less. Answers the milliseconds.
     mutating func promise() -> UInt32 {
         guard settings.usesLeases else { return 0 }
-        let milliseconds = min(settings.electionTicks * settings.tickMilliseconds, Settings.promiseMillisecondsMax)
+        let isSlow = electionTicks > settings.electionTicks
+        let ticks = isSlow ? settings.electionTicks : (settings.electionTicks + 1) / 2
+        let milliseconds = min(ticks * settings.tickMilliseconds, Settings.promiseMillisecondsMax)
         promisedUntil = max(promisedUntil, now + UInt64(milliseconds) * 1_000_000)
         return UInt32(milliseconds)
     }

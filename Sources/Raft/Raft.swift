@@ -170,6 +170,7 @@ package struct Raft: Sendable {
         case .installed(let index): noteInstalled(index)
         case .snapshotSent(let peer, let index): noteSnapshotSent(to: peer, index: index)
         case .unreachable(let peer): noteUnreachable(peer)
+        case .refused(let peer): noteRefused(peer)
         case .transfer(let target): transfer(to: target)
         case .campaign: if role != .leader, !isBoundByPromise { campaign(transfer: false) }
         case .compact(let index): compact(to: index)

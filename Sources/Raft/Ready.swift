@@ -82,6 +82,8 @@ package enum Event: Sendable {
     case snapshotSent(NodeID, index: Index?)
     /// The shell knows that messages to this peer were lost.
     case unreachable(NodeID)
+    /// The machine at this peer's address says that nobody listens there.
+    case refused(NodeID)
     case transfer(to: NodeID)
     case campaign
     /// The log up to this index is no longer needed.

@@ -175,7 +175,14 @@ package final class Applier<Shell: ReplicationShell> {
     // MARK: - Memory to file
 
     private func freezeIfLarge() {
-        if store.activeBytes >= shell.settings.memtableBytesMax { freeze() }
+        if store.activeBytes >= memtableBytesMax { freeze() }
+    }
+
+    /// The more keys there are, the fewer of those in a memtable share a page of the index, and each such page is written
+    /// whole: so more of them are gathered.
+    private var memtableBytesMax: Int {
+        let least = shell.settings.memtableBytesMax
+        return max(least, min(3 * least, 32 * Int(clamping: store.meta.keyCount)))
     }
 
     private func freezeIfOld() {

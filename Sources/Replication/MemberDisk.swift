@@ -88,7 +88,7 @@ package struct MemberDisk {
 
     /// The state in `kv.db` at `path`.
     package static func openStore(_ path: String, _ pruneMark: PruneMark) throws(SQLiteError) -> KeyValueStore {
-        try KeyValueStore(reader: StateReader(path: path, cacheBytes: 16 << 20), pruneMark: pruneMark)
+        try KeyValueStore(reader: StateReader(path: path, cacheBytes: 32 << 20), pruneMark: pruneMark)
     }
 
     /// If a founder of several has never written anything: it is new, or its disk was lost.

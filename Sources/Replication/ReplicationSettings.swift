@@ -12,7 +12,7 @@ package struct ReplicationSettings: Sendable {
     package var catchUpBytes = 16 << 20
     /// Bytes of log entries that are kept for a follower that answers and lags.
     package var lagBytesMax = 256 << 20
-    /// Bytes of changes in memory at which they are written to `kv.db`.
+    /// Bytes of changes in memory at which they are written to `kv.db`; up to three times as many where there are many keys.
     package var memtableBytesMax = 16 << 20
     /// Age of changes in memory at which they are.
     package var memtableMillisecondsMax: UInt64 = 5000

@@ -170,6 +170,17 @@ package final class RunningMember: Sendable {
         _ = try await read(serializable: false) { (view, _) throws(ReadFailure) in view.revision }
     }
 
+    /// The same, also while an alarm forbids to read keys.
+    package func confirmCurrentDespiteAlarms() async throws(ServerError) {
+        guard !core.isStopping else { throw .stopping }
+        guard !isWitness else { throw .witness }
+        let failure: ServerError? = await withCheckedContinuation { continuation in
+            core.consensus.post(
+                .read(PendingRead(deadline: deadline) { continuation.resume(returning: $0) }))
+        }
+        if let failure { throw failure }
+    }
+
     // MARK: - Membership
 
     package var membership: Membership { core.membership }

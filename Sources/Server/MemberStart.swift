@@ -135,6 +135,7 @@ extension RunningMember {
         let events = TransportEvents(
             received: { [core] in core.consensus.post(.messages($0)) },
             unreachable: { [core] in core.consensus.post(.raft(.unreachable($0))) },
+            refused: { [core] in core.consensus.post(.raft(.refused($0))) },
             undelivered: { [core] in core.consensus.post(.undelivered($0)) },
             removed: { [core] in core.onEnd(.removed) }, forgotten: { [core] in core.noteForgotten() },
             snapshotProgress: onSnapshotProgress,

@@ -95,6 +95,10 @@ extension World {
         for other in machines {
             guard let peer = other.process, other.number != machine else { continue }
             add(.tell(peer, .raft(.unreachable(process.identity.memberID))), after: laneDelay())
+            // As if nobody listened there, which need not be true.
+            if faultDice.chance(0.5) {
+                add(.tell(peer, .raft(.refused(process.identity.memberID))), after: laneDelay())
+            }
         }
     }
 

@@ -313,6 +313,7 @@ package final class World: @unchecked Sendable {
     func crash(_ number: Int, powerCut: Bool, awayNanoseconds: UInt64? = nil) {
         guard machines[number].process != nil else { return }
         say("m\(number) \(powerCut ? "loses power" : "is killed")")
+        if faultDice.chance(0.5) { reset(number) }
         if powerCut { wd_power_cut(Int32(number), faultDice.next()) } else { wd_kill(Int32(number)) }
         forgetProcess(number)
         add(

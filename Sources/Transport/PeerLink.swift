@@ -100,7 +100,9 @@ final class PeerLink: @unchecked Sendable {
             }
         bootstrap.connect(host: address.host, port: address.port).whenComplete { result in
             switch result {
-            case .failure(let error): self.retry("\(address.host):\(address.port): \(Self.text(error))")
+            case .failure(let error):
+                if Self.isRefusal(error) { self.events.refused(self.peer) }
+                self.retry("\(address.host):\(address.port): \(Self.text(error))")
             case .success(let channel):
                 if case .stopped = self.state {
                     channel.close(promise: nil)
@@ -116,6 +118,11 @@ final class PeerLink: @unchecked Sendable {
                 channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)
             }
         }
+    }
+
+    private static func isRefusal(_ error: any Error) -> Bool {
+        guard let failure = error as? NIOConnectionError, !failure.connectionErrors.isEmpty else { return false }
+        return failure.connectionErrors.allSatisfy { ($0.error as? IOError)?.errnoCode == ECONNREFUSED }
     }
 
     private static func text(_ error: any Error) -> String {

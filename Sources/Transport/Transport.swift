@@ -12,6 +12,8 @@ package struct TransportEvents: Sendable {
     package var received: @Sendable ([Message]) -> Void
     /// What was sent to this peer lately may be lost.
     package var unreachable: @Sendable (NodeID) -> Void
+    /// Nobody listens at this peer's address.
+    package var refused: @Sendable (NodeID) -> Void
     /// These messages certainly were not sent.
     package var undelivered: @Sendable ([Message]) -> Void
     /// A peer says that this member was removed.
@@ -25,6 +27,7 @@ package struct TransportEvents: Sendable {
 
     package init(
         received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
+        refused: @escaping @Sendable (NodeID) -> Void,
         undelivered: @escaping @Sendable ([Message]) -> Void,
         removed: @escaping @Sendable () -> Void, forgotten: @escaping @Sendable () -> Void,
         snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
@@ -32,6 +35,7 @@ package struct TransportEvents: Sendable {
     ) {
         self.received = received
         self.unreachable = unreachable
+        self.refused = refused
         self.undelivered = undelivered
         self.removed = removed
         self.forgotten = forgotten

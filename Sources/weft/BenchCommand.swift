@@ -51,8 +51,8 @@ struct LoadFlags: ParsableArguments {
     var threads = 1
     @Option(help: "Seconds that are measured.")
     var seconds = 10.0
-    @Option(help: "Seconds before that.")
-    var warmUp = 1.0
+    @Option(help: "Seconds before that. (default: 1; none with --total)")
+    var warmUp: Double?
     @Option(help: "End after so many operations.")
     var total: Int?
     @Option(help: "Operations per second, whether or not earlier ones are answered.")
@@ -74,11 +74,13 @@ struct LoadFlags: ParsableArguments {
     @Option(help: "Write a chart of the run, as SVG, to this file.")
     var chart: String?
 
+    private var warmUpSeconds: Double { warmUp ?? (total == nil ? 1 : 0) }
+
     func validate() throws {
         let isSound =
-            clients > 0 && (connections ?? 1) > 0 && threads > 0 && seconds > 0 && warmUp >= 0 && keys > 0
+            clients > 0 && (connections ?? 1) > 0 && threads > 0 && seconds > 0 && warmUpSeconds >= 0 && keys > 0
             && valueSize >= 0 && keySize >= 0 && (rate ?? 1) > 0 && (total ?? 1) > 0
-        guard isSound, seconds + warmUp < 1e6, clients <= 1_000_000, keys <= 1_000_000_000 else {
+        guard isSound, seconds + warmUpSeconds < 1e6, clients <= 1_000_000, keys <= 1_000_000_000 else {
             throw ValidationError("counts and times must be above 0 and within reason")
         }
         guard valueSize <= 1 << 20, keySize <= 1 << 20 else {
@@ -95,7 +97,7 @@ struct LoadFlags: ParsableArguments {
         plan.connections = connections ?? endpoints.count
         plan.clients = clients
         plan.threads = threads
-        plan.warmUpSeconds = warmUp
+        plan.warmUpSeconds = warmUpSeconds
         plan.seconds = seconds
         plan.total = total
         plan.rate = rate
@@ -105,7 +107,7 @@ struct LoadFlags: ParsableArguments {
         do {
             let run = LoadRun(plan)
             if fill { try await fill(run) }
-            if client.output == .simple { Console.error("for \(Int(warmUp + seconds)) s ...") }
+            if client.output == .simple { Console.error("for \(Int(warmUpSeconds + seconds)) s ...") }
             let report = Report(plan, try await run.run())
             if client.output == .json { printJSON(report.json) } else { print(report.text) }
             if let chart { try write(Chart(report).svg, to: chart) }

@@ -116,7 +116,7 @@ def million(weft, target, seconds, fabric):
     forget_peak(member)
     before = resident(member)
     report = load(weft, member.client_url, "range", "--all", "--serializable", "--keys", MILLION, "--prefix", "million/",
-                  "--total", 1, "--warm-up", 0, "--seconds", 120)
+                  "--total", 1, "--seconds", 120)
     yield "whole", resident_peak(member) - before
     yield "whole-time", report["latencyMilliseconds"]["max"] / 1000
 

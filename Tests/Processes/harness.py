@@ -95,6 +95,8 @@ class Member:
         self.log_path = os.path.join(fabric.directory, name + ".log")
         self.process = None
         self.prefix, self.host = [], "127.0.0.1"
+        # Variables beside those of this process.
+        self.environment = {}
 
     @property
     def client_url(self):
@@ -121,7 +123,7 @@ class Member:
         self.log_start = len(self.log()) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.prefix + [self.fabric.weft, *arguments], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL)
+                                            stdin=subprocess.DEVNULL, env={**os.environ, **self.environment})
 
     def kill(self):
         if self.process:

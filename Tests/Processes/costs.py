@@ -1,0 +1,73 @@
+"""What a request costs, in numbers that do not depend on how fast the machine is: allocations, waits of threads (hops from one to
+another) and syncs per request of one client, at the leader and at a follower.
+
+They are compared with Tests/Benchmarks/costs.json; `--write` notes those of now. Also shows that an acknowledged put was
+synced by a majority: at least two of three members synced as often as puts were acknowledged one after another.
+"""
+import argparse
+import json
+import os
+
+import counting
+from bench import WEFT_FLAGS, endpoints, load
+from harness import Fabric, Report
+
+KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Benchmarks", "costs.json")
+REQUESTS = 2000
+KINDS = {
+    "put": ["put", "--to", "leader"],
+    "range, linearizable": ["range", "--to", "leader"],
+    "range, serializable": ["range", "--to", "leader", "--serializable"],
+    "range, linearizable, at a follower": ["range", "--to", "followers"],
+    "put, JSON": ["put", "--to", "leader", "--protocol", "json"],
+}
+# Heartbeats, checkpoints and chores go on beside the requests.
+SLACK, MOST = 3.0, 1.3
+
+
+def measure(weft, fabric, arguments):
+    leader, follower = fabric.leader(), fabric.follower()
+    common = ["--keys", 100, "--connections", 1, "--clients", 1, "--seconds", 60]
+    load(weft, endpoints(fabric), *arguments, *common, "--total", 200)
+    before = [counting.counts(member) for member in fabric.members]
+    report = load(weft, endpoints(fabric), *arguments, *common, "--total", REQUESTS)
+    after = [counting.counts(member) for member in fabric.members]
+    done = report["completed"]
+    per = {}
+    for role, member in (("leader", leader), ("follower", follower)):
+        place = fabric.members.index(member)
+        per[role] = {what: round((after[place][what] - before[place][what]) / done, 2) for what in after[place]}
+    syncs = sorted(after[place]["syncs"] - before[place]["syncs"] for place in range(len(fabric.members)))
+    return per, done, syncs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weft")
+    parser.add_argument("--write", action="store_true", help="note the costs of now")
+    options = parser.parse_args()
+    report = Report()
+    found = {}
+    with counting.prepare(Fabric(options.weft, 3, WEFT_FLAGS)) as fabric:
+        fabric.leader()
+        load(options.weft, endpoints(fabric), "put", "--keys", 100, "--total", 1000, "--distribution", "sequential")
+        for kind, arguments in KINDS.items():
+            found[kind], done, syncs = measure(options.weft, fabric, arguments)
+            print(f"      {kind}: {found[kind]}", flush=True)
+            if kind.startswith("put"):
+                report.check(f"{kind}: {done} acknowledged one after another, synced {syncs} times", syncs[1] >= done)
+    if options.write:
+        with open(KEPT, "w") as file:
+            json.dump(found, file, indent=1)
+            file.write("\n")
+    with open(KEPT) as file:
+        kept = json.load(file)
+    for kind, roles in kept.items():
+        for role, costs in roles.items():
+            for what, known in costs.items():
+                now = found[kind][role][what]
+                report.check(f"{kind}, {role}: {now} {what}, of {known}", now <= known * MOST + SLACK)
+    report.finish()
+
+
+main()
