@@ -72,7 +72,11 @@ struct Gateway: Sendable {
             try member.check { limits throws(MVCCError) in try limits.check(request) }
             return try await member.range(request)
         }
-        return answer(header(revision: result.revision, term: term)) { $0.rangeFields(result) }
+        return answer(to: result, term: term)
+    }
+
+    func answer(to result: RangeResult, term: Term) -> JSONWriter {
+        answer(header(revision: result.revision, term: term)) { $0.rangeFields(result) }
     }
 
     private func put(_ request: PutRequest) async throws(APIError) -> JSONWriter {
@@ -81,7 +85,12 @@ struct Gateway: Sendable {
             member.metrics.puts.add()
             return try await member.propose(.put(request))
         }
-        return answer(header(revision: applied.revision, term: applied.term)) { json in
+        return answer(to: applied)
+    }
+
+    /// What a put did.
+    func answer(to applied: Applied) -> JSONWriter {
+        answer(header(revision: applied.revision, term: applied.term)) { json in
             if case .put(let previous) = applied.result { json.putFields(previous) }
         }
     }

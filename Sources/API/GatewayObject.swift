@@ -5,6 +5,8 @@ internal import MVCC
 /// numbers or strings. Unknown fields are ignored, null is absent.
 struct GatewayObject {
     private let fields: [JSONValue.Field]
+    /// The names of `fields` as the .proto has them, where they came in camel case.
+    private let protoNames: [String?]
 
     init(_ value: JSONValue) throws(APIError) {
         switch value {
@@ -12,6 +14,7 @@ struct GatewayObject {
         case .null: fields = []
         default: throw APIError(.invalidArgument, "proto: syntax error: an object is expected")
         }
+        protoNames = fields.map { Self.protoName($0.name) }
     }
 
     init(body: [UInt8]) throws(APIError) {
@@ -38,15 +41,19 @@ struct GatewayObject {
     }
 
     private func value(_ name: String) -> JSONValue? {
-        let camel = Self.camelCase(name)
-        let found = fields.last { $0.name == name || $0.name == camel }?.value
+        guard let place = fields.indices.last(where: { fields[$0].name == name || protoNames[$0] == name }) else {
+            return nil
+        }
+        let found = fields[place].value
         return found == .null ? nil : found
     }
 
-    private static func camelCase(_ name: String) -> String {
-        guard name.utf8.contains(UInt8(ascii: "_")) else { return name }
-        let parts = name.split(separator: "_")
-        return String(parts[0]) + parts.dropFirst().map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+    /// "rangeEnd" is "range_end"; nil for what has no upper case.
+    private static func protoName(_ name: String) -> String? {
+        let isUpper: (UInt8) -> Bool = { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
+        guard name.utf8.contains(where: isUpper) else { return nil }
+        let bytes = name.utf8.flatMap { isUpper($0) ? [UInt8(ascii: "_"), $0 | 0x20] : [$0] }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     private func invalid(_ type: String, _ name: String) -> APIError {

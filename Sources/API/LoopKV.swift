@@ -1,22 +1,28 @@
 internal import Bytes
 internal import EtcdProto
 internal import HTTPServer
+internal import JSON
 internal import MVCC
+internal import NIOHTTP1
 internal import Replication
 internal import Server
 internal import SwiftProtobuf
 
-/// Calls over gRPC on one event loop, for the requests that make up nearly all load: puts, reads of single keys, and what
-/// else is one command. Everything else goes the way of `GRPCService`, with the same answers.
+/// Calls over gRPC and requests to the gateway on one event loop, for those that make up nearly all load: puts, reads of single
+/// keys, and over gRPC what else is one command. Everything else goes the way of `GRPCService` and `Gateway`, with the same
+/// answers.
 ///
 /// Reads that come in one turn of the loop share one question to the leader and one snapshot of the file, and are carried
 /// out here: no other thread is woken for them. Only on the loop.
 final class LoopKV: UnaryService, @unchecked Sendable {
-    private typealias Read = (call: UnaryCall, request: RangeRequest)
+    private typealias Read = (
+        request: RangeRequest, reply: @Sendable (Result<(RangeResult, term: UInt64), ServerError>) -> Void
+    )
 
     private let member: RunningMember
     private let turn: LoopTurn
     private let reader: PointReader
+    private let gateway: Gateway
     /// What came in this turn.
     private var serializable: [Read] = []
     private var linearizable: [Read] = []
@@ -26,6 +32,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
         self.member = member
         self.turn = turn
         reader = member.makePointReader()
+        gateway = Gateway(member: member)
     }
 
     func takes(_ path: String) -> Bool {
@@ -146,18 +153,61 @@ final class LoopKV: UnaryService, @unchecked Sendable {
         return true
     }
 
+    // MARK: - etcd's gateway
+
+    func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+        guard request.method == .POST else { return false }
+        return switch request.path {
+        case "/v3/kv/range": takeRange(request, reply)
+        case "/v3/kv/put": takePut(request, reply)
+        default: false
+        }
+    }
+
+    private func takePut(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+        guard let put = try? GatewayObject(body: request.body).putRequest() else { return false }
+        do throws(MVCCError) {
+            try member.limits.check(put)
+        } catch {
+            reply(.error(APIError(error)))
+            return true
+        }
+        member.metrics.puts.add()
+        return member.propose(.put(put)) { [gateway] outcome in
+            reply(.json(outcome) { gateway.answer(to: $0) })
+        }
+    }
+
+    private func takeRange(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+        guard let range = try? GatewayObject(body: request.body).rangeRequest(), range.range.end == .single,
+            !range.range.start.isEmpty
+        else { return false }
+        read(range) { [gateway] outcome in reply(.json(outcome) { gateway.answer(to: $0.0, term: $0.term) }) }
+        return true
+    }
+
     // MARK: - Reads
 
     private func takeRange(_ call: UnaryCall) -> Bool {
         guard let request = RangeRequest(proto: call.message), request.range.end == .single,
             !request.range.start.isEmpty
         else { return false }
-        if request.serializable { serializable.append((call, request)) } else { linearizable.append((call, request)) }
-        if !isDue {
-            isDue = true
-            turn.later { self.endTurn() }
+        read(request) { [self] outcome in
+            end(call, outcome) { (result, term) in
+                result.proto(header: member.protoHeader(revision: result.revision, term: term))
+            }
         }
         return true
+    }
+
+    /// Has a single key read along with what else is asked in this turn.
+    private func read(
+        _ request: RangeRequest, _ reply: @escaping @Sendable (Result<(RangeResult, term: UInt64), ServerError>) -> Void
+    ) {
+        if request.serializable { serializable.append((request, reply)) } else { linearizable.append((request, reply)) }
+        if isDue { return }
+        isDue = true
+        turn.later { self.endTurn() }
     }
 
     private func endTurn() {
@@ -170,19 +220,25 @@ final class LoopKV: UnaryService, @unchecked Sendable {
         reader.awaitCurrent { [self] failure in
             turn.later { [self] in
                 guard let failure else { return read(asked) }
-                for (call, _) in asked { fail(call, failure) }
+                for read in asked { read.reply(.failure(failure)) }
             }
         }
     }
 
     private func read(_ reads: [Read]) {
         for (read, result) in zip(reads, reader.ranges(reads.map(\.request))) {
-            switch result {
-            case .success(let (result, term)):
-                let header = member.protoHeader(revision: result.revision, term: term)
-                read.call.answer(result.proto(header: header))
-            case .failure(let error): fail(read.call, error)
-            }
+            read.reply(result)
+        }
+    }
+}
+
+extension HTTPResponse {
+    fileprivate static func json<Value>(
+        _ outcome: Result<Value, ServerError>, _ answer: (Value) -> JSONWriter
+    ) -> HTTPResponse {
+        switch outcome {
+        case .success(let value): .json(.ok, answer(value))
+        case .failure(let error): .error(APIError(error))
         }
     }
 }

@@ -20,7 +20,7 @@ struct PlainKV: Sendable {
             case .GET, .HEAD:
                 let options = try Options(
                     request, known: ["prefix", "keys", "limit", "after", "revision", "serializable", "watch"])
-                if options.watches { return try watch(key, options, request) }
+                if options.watches { return try await watch(key, options, request) }
                 return options.lists ? try await list(key, options) : try await get(key, options, request)
             case .PUT:
                 _ = try Options(request, known: [])
@@ -112,13 +112,15 @@ struct PlainKV: Sendable {
         return HTTPResponse(status: .ok, headers: headers, body: pair.value)
     }
 
-    private func watch(_ key: [UInt8], _ options: Options, _ request: HTTPRequest) throws(APIError) -> HTTPResponse {
+    private func watch(_ key: [UInt8], _ options: Options, _ request: HTTPRequest) async throws(APIError)
+        -> HTTPResponse
+    {
         guard !options.keysOnly, !options.serializable, options.limit == 0, options.after == nil else {
             throw APIError(.invalidArgument, "with watch go prefix and revision, no other field")
         }
         if !options.isPrefix { try expectKey(key) }
         let range = options.isPrefix ? KeyRange(prefix: key) : KeyRange(start: key, end: .single)
-        return try PlainWatch(member: member).respond(to: request, range, revision: options.revision)
+        return try await PlainWatch(member: member).respond(to: request, range, revision: options.revision)
     }
 
     private func expectKey(_ key: [UInt8]) throws(APIError) {

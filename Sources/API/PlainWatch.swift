@@ -17,7 +17,7 @@ struct PlainWatch: Sendable {
     let member: RunningMember
 
     /// - Parameter revision: where to begin; 0 begins with what comes next.
-    func respond(to request: HTTPRequest, _ range: KeyRange, revision: Int64) throws(APIError) -> HTTPResponse {
+    func respond(to request: HTTPRequest, _ range: KeyRange, revision: Int64) async throws(APIError) -> HTTPResponse {
         guard request.method == .GET else { throw APIError(.invalidArgument, "only GET watches") }
         var watch = WatchRequest(range: range)
         watch.startRevision = revision
@@ -27,6 +27,8 @@ struct PlainWatch: Sendable {
             }
             watch.startRevision = last + 1
         }
+        // What another member was told to compact is compacted here, too.
+        if watch.startRevision > 0, member.status.leader != nil { try? await member.confirmCurrent() }
         guard watch.startRevision == 0 || watch.startRevision >= member.compactRevision else {
             var gone = HTTPResponse.error(
                 .gone, code: 11,

@@ -22,7 +22,9 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     // All only on the connection's event loop.
     private let service: any HTTPService
     private let limits: HTTPLimits
-    let executor: EventLoopExecutor
+    private let turn: LoopTurn
+    private let unary: (any UnaryService)?
+    var executor: EventLoopExecutor { turn.executor }
     private var state = State.idle
     /// Parts of the next requests that came along with the one being answered.
     private var ahead: [HTTPServerRequestPart] = []
@@ -35,11 +37,11 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     /// Fires when a streamed answer has room again, and when the client is gone.
     let changed: LoopSignal
 
-    init(service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, executor: EventLoopExecutor) {
+    init(service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, on pair: LoopTurns.Pair) {
         self.service = service
         self.limits = limits
         self.loop = loop
-        self.executor = executor
+        (turn, unary) = pair
         changed = LoopSignal(loop)
     }
 
@@ -132,6 +134,13 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade && !isShuttingDown)
         let request = HTTPRequest(method: head.method, target: head.uri, headers: head.headers, body: body)
         let bound = NIOLoopBound(self, eventLoop: loop)
+        if let unary {
+            let turn = turn
+            let isTaken = unary.answer(request) { response in
+                turn.post { bound.value.write(response, isHead: false) }
+            }
+            if isTaken { return }
+        }
         let service = service
         let isHead = head.method == .HEAD
         let version = head.version

@@ -11,15 +11,14 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
 
     private let service: any HTTPService
     private let limits: HTTPLimits
-    private let turn: LoopTurn
-    private let unary: (any UnaryService)?
+    private let pair: LoopTurns.Pair
     private var received = ByteBuffer()
     private var timer: Scheduled<Void>?
 
     init(service: any HTTPService, limits: HTTPLimits, on pair: LoopTurns.Pair) {
         self.service = service
         self.limits = limits
-        (turn, unary) = pair
+        self.pair = pair
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -53,7 +52,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
 
     private func addHTTP2(_ context: ChannelHandlerContext) throws {
         let connection = HTTP2Connection(
-            service: service, unary: unary, limits: limits, loop: context.eventLoop, turn: turn)
+            service: service, unary: pair.service, limits: limits, loop: context.eventLoop, turn: pair.turn)
         try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
     }
 
@@ -63,7 +62,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
             ByteToMessageHandler(
                 HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes),
                 maximumBufferSize: limits.bodyBytesMax + limits.headerBytesMax),
-            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, executor: turn.executor),
+            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, on: pair),
         ]
         try context.pipeline.syncOperations.addHandlers(handlers, position: .after(self))
     }

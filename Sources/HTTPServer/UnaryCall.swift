@@ -18,34 +18,30 @@ package struct UnaryCall: Sendable {
 
     /// Answers the call; from any thread, once.
     package func answer(_ message: [UInt8]) {
-        turn.post(LoopTurn.Answer(stream: stream, message: message, status: .ok))
+        turn.post { [stream] in stream.connection.reply(stream, message, .ok) }
     }
 
     /// Ends the call without an answer; from any thread, once.
     package func fail(_ status: GRPCStatus) {
-        turn.post(LoopTurn.Answer(stream: stream, message: nil, status: status))
+        turn.post { [stream] in stream.connection.reply(stream, nil, status) }
     }
 }
 
-/// Answers calls on one event loop. What it is given at once it may answer at once or later, from any thread.
+/// Answers calls and requests on one event loop. What it is given it may answer at once or later, from any thread.
 package protocol UnaryService: AnyObject, Sendable {
     /// If calls of this method may be for it.
     func takes(_ path: String) -> Bool
     /// Takes a call over; false when it is one for a task. On the loop.
     func answer(_ call: UnaryCall) -> Bool
+    /// Takes a request over HTTP/1.1 over, and gives the whole answer to `reply`, once; false when it is one for a task.
+    func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool
 }
 
 /// What the connections of one event loop share: work is gathered while the loop reads, and answers while others give them.
 package final class LoopTurn: Sendable {
-    struct Answer: Sendable {
-        let stream: HTTP2Stream
-        let message: [UInt8]?
-        let status: GRPCStatus
-    }
-
     let loop: any EventLoop
     let executor: EventLoopExecutor
-    private let answers = Mutex<[Answer]>([])
+    private let answers = Mutex<[@Sendable () -> Void]>([])
 
     init(loop: any EventLoop) {
         self.loop = loop
@@ -57,8 +53,9 @@ package final class LoopTurn: Sendable {
     /// Runs `body` on the loop after all that is due there now.
     package func later(_ body: @escaping @Sendable () -> Void) { loop.execute(body) }
 
-    func post(_ answer: Answer) {
-        if loop.inEventLoop { return Self.pass(on: answer) }
+    /// Runs `answer` on the loop: at once when that is where this is called.
+    func post(_ answer: @escaping @Sendable () -> Void) {
+        if loop.inEventLoop { return answer() }
         let isFirst = answers.withLock { answers in
             answers.append(answer)
             return answers.count == 1
@@ -69,13 +66,9 @@ package final class LoopTurn: Sendable {
                 defer { answers = [] }
                 return answers
             }) {
-                Self.pass(on: answer)
+                answer()
             }
         }
-    }
-
-    private static func pass(on answer: Answer) {
-        answer.stream.connection.reply(answer.stream, answer.message, answer.status)
     }
 }
 

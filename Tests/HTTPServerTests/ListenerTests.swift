@@ -11,6 +11,16 @@ import Testing
 private final class Unary: UnaryService {
     func takes(_ path: String) -> Bool { ["/now", "/later", "/no", "/left"].contains(path) }
 
+    func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+        let response = HTTPResponse(status: .ok, body: request.body)
+        switch request.path {
+        case "/now": reply(response)
+        case "/later": Thread.detachNewThread { reply(response) }
+        default: return false
+        }
+        return true
+    }
+
     func answer(_ call: UnaryCall) -> Bool {
         switch call.path {
         case "/now": call.answer(call.message)
@@ -226,6 +236,15 @@ private final class Service: HTTPService {
             answers[frame.stream, default: []] += frame.payload
         }
         for call in 0..<100 { #expect(answers[Int32(2 * call + 1)] == [0, 0, 0, 0, 1, UInt8(call)]) }
+    }
+
+    @Test(arguments: ["/now", "/later"]) func requestsAreAnsweredWithoutATask(_ path: String) throws {
+        let (_, client) = try listen()
+        // Sent ahead, they are answered one after the other.
+        let texts = (0..<50).map { "POST \(path) HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\n\($0 + 100)" }
+        client.send(texts.joined())
+        let answers = client.text(until: "\r\n\r\n149").components(separatedBy: "\r\n\r\n")
+        #expect(answers.dropFirst().map { $0.prefix(3) } == (100..<150).map { "\($0)" })
     }
 
     @Test func aCallWithoutATaskIsRefused() throws {
