@@ -29,7 +29,7 @@ package struct ReplicationSettings: Sendable {
         settings.electionTicks = max(2, electionMilliseconds / heartbeatMilliseconds)
         settings.tickMilliseconds = heartbeatMilliseconds
         settings.usesLeases = usesLeases
-        settings.commitNewsNanoseconds = 2_000_000
+        settings.commitNewsNanoseconds = 1_000_000
         settings.mayHavePromised = true
         return settings
     }
