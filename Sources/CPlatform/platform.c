@@ -5,6 +5,9 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 void weft_set_malloc_arenas(int count) {
     mallopt(M_ARENA_MAX, count);
@@ -12,6 +15,13 @@ void weft_set_malloc_arenas(int count) {
 
 void weft_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), name);
+}
+
+void weft_yield_to_others(void) {
+    enum { whoIsThread = 1, classBestEffort = 2, classShift = 13, lastOfClass = 7 };
+    // Where neither is allowed, the thread competes as the others do.
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 5);
+    (void)syscall(SYS_ioprio_set, whoIsThread, 0, classBestEffort << classShift | lastOfClass);
 }
 
 void weft_line_buffer_standard_output(void) {

@@ -103,9 +103,11 @@ package struct Connection: ~Copyable, @unchecked Sendable {
         _ = weft_sqlite_no_checkpoint_on_close(handle)
     }
 
-    /// Writes an image of what this connection sees to a new database at `target`.
+    /// Writes an image of what this connection sees to a new database at `target`, which is not synced: after a crash it is of
+    /// no use. A sync of so much at once would hold up those of everybody else on the device.
     package func copy(to target: String) throws(SQLiteError) {
         let other = try Connection(path: target, access: .readWrite)
+        try other.execute("PRAGMA synchronous=OFF")
         guard let backup = sqlite3_backup_init(other.handle, "main", handle, "main") else {
             throw other.error(sqlite3_extended_errcode(other.handle), target)
         }

@@ -101,13 +101,16 @@ func pause(nanoseconds: UInt64) {
     while nanosleep(&rest, &remaining) != 0, errno == EINTR { rest = remaining }
 }
 
-/// Starts a thread that runs `body` once; tools show its name, of which the system keeps 15 bytes.
-package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+/// Starts a thread that runs `body` once; tools show its name, of which the system keeps 15 bytes. One in the background
+/// runs when others leave it time.
+package func startThread(_ name: String, isInBackground: Bool = false, _ body: @escaping @Sendable () -> Void) {
     final class Box: Sendable {
         let name: String
+        let isInBackground: Bool
         let body: @Sendable () -> Void
-        init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        init(_ name: String, _ isInBackground: Bool, _ body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.isInBackground = isInBackground
             self.body = body
         }
     }
@@ -116,13 +119,14 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
     pthread_attr_setstacksize(&attributes, 2 << 20)
-    let box = Unmanaged.passRetained(Box(name, body))
+    let box = Unmanaged.passRetained(Box(name, isInBackground, body))
     let code = pthread_create(
         &thread, &attributes,
         { argument in
             guard let argument else { return nil }
             let box = Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
             weft_name_thread(String(box.name.prefix(15)))
+            if box.isInBackground { weft_yield_to_others() }
             box.body()
             return nil
         }, box.toOpaque())

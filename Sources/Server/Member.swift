@@ -257,6 +257,7 @@ package final class RunningMember: Sendable {
         core.transport.stop()
         core.watches.post(.stop)
         core.snapshots.post(.stop)
+        core.transfers.mailbox.post(nil)
         let applied = Rendezvous<Void>()
         core.apply.post(.stop(flush: !quickly) { applied.fulfil(()) })
         applied.wait()

@@ -22,6 +22,7 @@ final class MemberCore: Sendable {
     let readers: ReaderPool
     let pruneMark: PruneMark
     let snapshotStore: SnapshotStore
+    let transfers = TransferLane()
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
     /// If there are streams of watches.

@@ -67,7 +67,8 @@ extension RunningMember {
         startThread("weft-log") { lanes.logs.run(log) }
         startThread("weft-checkpoint") { lanes.checkpoints.run(writer) }
         startThread("weft-apply") { lanes.apply.run(store) }
-        startThread("weft-snapshot") { lanes.snapshots.run() }
+        startThread("weft-snapshot", isInBackground: true) { lanes.snapshots.run() }
+        startThread("weft-transfer", isInBackground: true) { core.transfers.run() }
         startThread("weft-consensus") { lanes.consensus.run(raft) }
         core.readers.start()
         return RunningMember(core: core)
@@ -146,6 +147,7 @@ extension RunningMember {
             })
         return Transport(
             directory: PeerDirectory(clusterID: core.identity.clusterID, selfID: core.identity.memberID),
-            group: group, store: core.snapshotStore, events: events, logger: logger)
+            group: group, store: core.snapshotStore, events: events,
+            inBackground: { [core] work in core.transfers.mailbox.post(work) }, logger: logger)
     }
 }

@@ -18,6 +18,8 @@ package struct SnapshotStore: Sendable {
     }
 
     package static let chunkBytes = 256 << 10
+    /// What is received is synced this often: all at the end would hold up the log's syncs on the same device.
+    private static let syncBytes = 1 << 20
     private let directory: String
 
     package init(directory: String) {
@@ -66,8 +68,20 @@ package struct SnapshotStore: Sendable {
     }
 
     package func write(_ chunk: [UInt8], at offset: Int, of header: Header) throws(StorageError) {
-        let file = try File(incomingPath(header), .create)
+        let path = incomingPath(header)
+        let file = try File(path, .create)
         try file.write(chunk, at: offset)
+        if offset / Self.syncBytes < (offset + chunk.count) / Self.syncBytes { try sync(file) }
+    }
+
+    private func sync(_ file: borrowing File) throws(StorageError) {
+        do throws(StorageError) {
+            try file.sync()
+        } catch {
+            // What a failed sync left in memory would pass for written the next time: none of it is used.
+            try File.remove(file.path)
+            throw error
+        }
     }
 
     /// The path of a received image, once it is whole, right and on the device. It has another name then, so that the next
@@ -79,13 +93,7 @@ package struct SnapshotStore: Sendable {
             try File.remove(path)
             throw .damaged(path: path, reason: "the snapshot that was received is not the one that was sent")
         }
-        do throws(StorageError) {
-            try File(path, .readWrite).sync()
-        } catch {
-            // What a failed sync left in memory would pass for written the next time: none of it is used.
-            try File.remove(path)
-            throw error
-        }
+        try sync(try File(path, .readWrite))
         let whole = "\(directory)/install-\(header.mark.index)-\(header.mark.term)-\(header.checksum).db"
         try File.rename(path, to: whole)
         return whole

@@ -1,4 +1,3 @@
-internal import Dispatch
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -18,18 +17,19 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     private let directory: PeerDirectory
     private let events: TransportEvents
     private let store: SnapshotStore
-    private let queue: DispatchQueue
+    private let inBackground: Background
     private let logger: Logger
     private var state = State.strange
     private var deadline: Scheduled<Void>?
 
     init(
-        directory: PeerDirectory, events: TransportEvents, store: SnapshotStore, queue: DispatchQueue, logger: Logger
+        directory: PeerDirectory, events: TransportEvents, store: SnapshotStore, inBackground: @escaping Background,
+        logger: Logger
     ) {
         self.directory = directory
         self.events = events
         self.store = store
-        self.queue = queue
+        self.inBackground = inBackground
         self.logger = logger
     }
 
@@ -70,7 +70,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case (.snapshot(let from, nil), .snapshotHeader(let header)):
             state = .snapshot(from: from, header)
             logger.info("receiving a snapshot of index \(header.mark.index), \(header.bytes) bytes")
-            onQueue(channel) {
+            onDisk(channel) {
                 .snapshotHave(try self.store.received(header))
             } then: { frame in
                 // All of it may be here from an earlier connection.
@@ -81,7 +81,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
                 return context.close(promise: nil)
             }
             events.snapshotProgress(offset + bytes.count, header.bytes)
-            onQueue(channel) {
+            onDisk(channel) {
                 try self.store.write(bytes, at: offset, of: header)
                 return .snapshotHave(offset + bytes.count)
             } then: { _ in
@@ -91,12 +91,12 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         }
     }
 
-    /// Does disk work away from the event loop, in order, and sends the frame it answers.
-    private func onQueue(
+    /// Does disk work in the background and sends the frame it answers.
+    private func onDisk(
         _ channel: any Channel, _ work: @escaping @Sendable () throws -> PeerFrame,
         then: @escaping @Sendable (PeerFrame) -> Void
     ) {
-        queue.async { [logger] in
+        inBackground { [logger] in
             do {
                 let frame = try work()
                 channel.writeAndFlush(FrameDecoder.bytes(of: frame), promise: nil)
@@ -109,7 +109,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     }
 
     private func finish(_ header: SnapshotStore.Header, _ from: NodeID, _ channel: any Channel) {
-        queue.async { [events, store, logger] in
+        inBackground { [events, store, logger] in
             do {
                 try events.snapshotReceived(header.mark, try store.finish(header), from)
                 channel.writeAndFlush(FrameDecoder.bytes(of: .snapshotDone(true)), promise: nil)

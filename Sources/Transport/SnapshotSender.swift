@@ -2,9 +2,6 @@ internal import NIOCore
 internal import NIOPosix
 internal import Raft
 internal import Storage
-#if canImport(Dispatch)
-    internal import Dispatch
-#endif
 
 /// Sends one image to one peer over a connection of its own, a window of chunks ahead of the answers. A new connection
 /// goes on where the last one broke.
@@ -17,8 +14,7 @@ final class SnapshotSender: @unchecked Sendable {
     private let path: String
     private let directory: PeerDirectory
     private let completion: @Sendable (Bool) -> Void
-    /// Reads of the image run here, away from the event loops.
-    private let queue: DispatchQueue
+    private let inBackground: Background
     // On the connection's event loop:
     private var sent = 0
     private var acknowledged = 0
@@ -27,14 +23,15 @@ final class SnapshotSender: @unchecked Sendable {
     private var silence: Scheduled<Void>?
 
     init(
-        peer: NodeID, header: SnapshotStore.Header, path: String, directory: PeerDirectory, queue: DispatchQueue,
+        peer: NodeID, header: SnapshotStore.Header, path: String, directory: PeerDirectory,
+        inBackground: @escaping Background,
         completion: @escaping @Sendable (Bool) -> Void
     ) {
         self.peer = peer
         self.header = header
         self.path = path
         self.directory = directory
-        self.queue = queue
+        self.inBackground = inBackground
         self.completion = completion
     }
 
@@ -89,7 +86,7 @@ final class SnapshotSender: @unchecked Sendable {
         else { return }
         isReading = true
         let offset = sent
-        queue.async { [path] in
+        inBackground { [path] in
             let chunk = try? File(path, .read).read(at: offset, count: SnapshotStore.chunkBytes)
             channel.eventLoop.execute {
                 self.isReading = false

@@ -1,4 +1,3 @@
-internal import Dispatch
 package import Logging
 package import NIOCore
 internal import NIOPosix
@@ -44,6 +43,9 @@ package struct TransportEvents: Sendable {
     }
 }
 
+/// Runs work later, away from the event loops, in the order it comes.
+package typealias Background = @Sendable (_ work: @escaping @Sendable () -> Void) -> Void
+
 /// Links between members: one connection each way for messages, and one per snapshot. Thread-safe.
 package final class Transport: Sendable {
     package let directory: PeerDirectory
@@ -51,18 +53,20 @@ package final class Transport: Sendable {
     private let store: SnapshotStore
     private let events: TransportEvents
     private let logger: Logger
+    /// Runs what reads and writes images, in order.
+    private let inBackground: Background
     private let links = Mutex<[NodeID: PeerLink]>([:])
     private let listeners = Mutex<[any Channel]>([])
-    private let queue = DispatchQueue(label: "weft.snapshot")
 
     package init(
         directory: PeerDirectory, group: any EventLoopGroup, store: SnapshotStore, events: TransportEvents,
-        logger: Logger
+        inBackground: @escaping Background, logger: Logger
     ) {
         self.directory = directory
         self.group = group
         self.store = store
         self.events = events
+        self.inBackground = inBackground
         self.logger = logger
     }
 
@@ -77,7 +81,8 @@ package final class Transport: Sendable {
                     try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
                     try channel.pipeline.syncOperations.addHandler(
                         PeerAcceptor(
-                            directory: self.directory, events: self.events, store: self.store, queue: self.queue,
+                            directory: self.directory, events: self.events, store: self.store,
+                            inBackground: self.inBackground,
                             logger: self.logger))
                 }
             }
@@ -130,7 +135,8 @@ package final class Transport: Sendable {
         completion: @escaping @Sendable (Bool) -> Void
     ) {
         SnapshotSender(
-            peer: peer, header: header, path: path, directory: directory, queue: queue, completion: completion
+            peer: peer, header: header, path: path, directory: directory, inBackground: inBackground,
+            completion: completion
         ).start(on: group.next())
     }
 

@@ -45,9 +45,8 @@ def main():
     parser.add_argument("--perf", action="store_true", help="name the functions, too; needs perf and the right to use it")
     parser.add_argument("--store", choices=["weft", "etcd"], default="weft")
     parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("load", nargs=argparse.REMAINDER)
-    options = parser.parse_args()
-    work = options.load or ["put", "--clients", "1000", "--connections", "100", "--to", "leader"]
+    options, work = parser.parse_known_args()
+    work = work or ["put", "--clients", "1000", "--connections", "100", "--to", "leader"]
     with store(options.store, options.weft) as fabric, tempfile.TemporaryDirectory() as folder:
         leader, follower = fabric.leader(), fabric.follower()
         members = (("leader", leader), ("follower", follower))

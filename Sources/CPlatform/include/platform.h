@@ -6,5 +6,8 @@ void weft_set_malloc_arenas(int count);
 /// Names the calling thread, in 15 bytes at most.
 void weft_name_thread(const char *name);
 
+/// Lets other threads go first, at the processor and at the disk, from now on.
+void weft_yield_to_others(void);
+
 /// Makes standard output line-buffered, also when it is no terminal.
 void weft_line_buffer_standard_output(void);
