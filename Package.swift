@@ -37,20 +37,25 @@ let package = Package(
     targets: [
         room("Bytes", ["CPlatform"]),
         room("Raft", ["Bytes"]),
+        room("Fabric", ["Bytes"]),
         .systemLibrary(name: "CSQLite"),
         .target(name: "CPlatform"),
         .target(name: "CPageSums", dependencies: ["CPlatform", "CSQLite"]),
         room("SQLite", ["CPageSums", "CSQLite"]),
         room("Storage", ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite"]),
-        room("MVCC", ["Bytes", "SQLite"]),
+        room("MVCC", ["Bytes", "Fabric", "SQLite"]),
         room("Transport", ["Bytes", "Raft", "Storage", nioCore, nioPosix, logging]),
-        room("Replication", ["Bytes", "MVCC", "Raft", "SQLite", "Storage", logging]),
+        room("Replication", ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
         room(
-            "Server", ["CPlatform", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", nioCore, logging]),
+            "Server",
+            ["CPlatform", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", nioCore, logging]),
         .target(name: "CSimulatedDisk", dependencies: ["CPlatform", "CSQLite"]),
         room(
             "Simulation",
-            ["Bytes", "CSimulatedDisk", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", logging]),
+            [
+                "Bytes", "CSimulatedDisk", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
+                logging,
+            ]),
         .executableTarget(
             name: "weft-sim",
             dependencies: [
@@ -80,8 +85,9 @@ let package = Package(
         room(
             "API",
             [
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Bytes", "EtcdProto", "HTTPServer", "JSON",
-                "MVCC",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Bytes", "EtcdProto", "Fabric",
+                "HTTPServer",
+                "JSON", "MVCC",
                 "Raft", "Replication", "Server", nioHTTP1,
             ]),
         .executableTarget(
@@ -95,6 +101,7 @@ let package = Package(
             swiftSettings: houseRules),
         tests("BytesTests", ["Bytes", "JSON"]),
         tests("RaftTests", ["Bytes", "Raft"], resources: ["Interactions"]),
+        tests("FabricTests", ["Bytes", "Fabric"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
         tests("MVCCTests", ["Bytes", "MVCC", "SQLite"]),
         tests("ReplicationTests", ["MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),

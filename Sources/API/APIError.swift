@@ -69,6 +69,7 @@ struct APIError: Error, Equatable, Sendable {
                 .resourceExhausted, "weft: the answer would be over 256 MiB; ask for less with limit or keys_only")
         case .answerTooLargeButDone:
             self.init(.resourceExhausted, "weft: the request was carried out, but its answer would be over 256 MiB")
+        case .fabric(let refusal): self.init(.failedPrecondition, "\(refusal)")
         case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
         case .corrupt: self.init(.dataLoss, "etcdserver: corrupt cluster")
         case .unreadable:

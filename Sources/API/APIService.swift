@@ -30,6 +30,10 @@ package struct APIService: HTTPService {
         if path.hasPrefix("/v3/") { return await gateway.respond(to: request) }
         if path == Members.path || path.hasPrefix(Members.path + "/") { return await members.respond(to: request) }
         if path == PlainSnapshot.path { return await PlainSnapshot(member: member).respond(to: request) }
+        if path.hasPrefix(FabricAPI.prefix + "/") { return await FabricAPI(member: member).respond(to: request) }
+        if path == ClusterDomains.path || path.hasPrefix(ClusterDomains.path + "/") {
+            return await ClusterDomains(member: member).respond(to: request)
+        }
         if path.hasPrefix("/v1/kv/") { return await plain.respond(to: request) }
         guard request.method == .GET || request.method == .HEAD else {
             let known = Self.readOnlyPaths.contains(path)

@@ -31,12 +31,16 @@ package struct FabricClient: Sendable {
 
     /// Sends a request with a JSON body, or none. Another endpoint is tried only when this one could not be connected to: a
     /// request that was sent may have taken effect.
-    package func send(_ method: HTTPMethod, _ path: String, body: [UInt8] = []) async throws -> JSONValue {
+    package func send(
+        _ method: HTTPMethod, _ path: String, body: [UInt8] = [], headers: HTTPHeaders = [:]
+    ) async throws -> JSONValue {
+        var headers = headers
+        headers.add(name: "content-type", value: "application/json")
         var failures: [String] = []
         for endpoint in endpoints {
             do {
                 let response = try await http.send(
-                    method, endpoint, path, headers: ["content-type": "application/json"], body: body)
+                    method, endpoint, path, headers: headers, body: body)
                 return try Self.answer(response)
             } catch let failure as HTTPClient.Failure where failure.description.hasPrefix("cannot connect") {
                 failures.append(failure.description)

@@ -62,6 +62,8 @@ extension Command {
         guard !alarms.isEmpty else { return nil }
         switch self {
         case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm: return nil
+        // Few and small, and what moves volumes to where there is room.
+        case .fabric: return alarms.contains(.corrupt) ? .corrupt : nil
         case .put, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
             if alarms.contains(.corrupt) { return .corrupt }
             return addsKeys && alarms.contains(.noSpace) ? .noSpace : nil

@@ -1,4 +1,5 @@
 package import Bytes
+internal import Fabric
 
 /// Commands as bytes: what log entries hold.
 extension Command {
@@ -46,6 +47,9 @@ extension Command {
         case .lowerAlarm(let kind, let memberID):
             writer.byte(12)
             Alarm(memberID: memberID, kind: kind).encode(into: &writer)
+        case .fabric(let command):
+            writer.byte(13)
+            command.encode(into: &writer)
         }
     }
 
@@ -87,6 +91,7 @@ extension Command {
         case 12:
             let alarm = try Alarm(from: &reader)
             self = .lowerAlarm(alarm.kind, memberID: alarm.memberID)
+        case 13: self = .fabric(try FabricCommand(from: &reader))
         case let kind: throw .invalid("command \(kind)")
         }
         try reader.expectEnd()

@@ -1,4 +1,5 @@
 package import Bytes
+package import Fabric
 package import SQLite
 
 /// The replicated state machine: etcd's multi-version store as a memtable over `kv.db`.
@@ -10,15 +11,20 @@ package final class KeyValueStore {
     package struct Frozen: Sendable {
         package let table: Memtable
         package let leases: LeaseChanges
+        let fabric: FabricRows
         let counts: LiveCounts
         package let meta: StateMeta
     }
 
     private var tables: Tables
-    package private(set) var meta: StateMeta
+    package internal(set) var meta: StateMeta
     let reader: StateReader
     /// The leases, for everybody.
     package let leases: LeaseTable
+    /// Domains, nodes and volumes.
+    package internal(set) var fabric: FabricState
+    var fabricRows = FabricRows()
+    var fabricChanges: [FabricChange] = []
     private var leaseChanges = LeaseChanges()
     private var leaseEvents: [LeaseEvent] = []
     private var changes: [KeyValue] = []
@@ -35,6 +41,7 @@ package final class KeyValueStore {
         let meta = try reader.meta()
         self.meta = meta
         leases = try reader.leases()
+        fabric = try reader.fabric()
         tables = Tables(try reader.liveCounts(of: meta, bucketMax: bucketMax), revision: meta.revision)
     }
 
@@ -43,12 +50,12 @@ package final class KeyValueStore {
         View(
             tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
             appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, alarms: meta.alarms,
-            leases: leases)
+            leases: leases, fabric: fabric)
     }
 
     /// About what the changes not yet in the file take in memory.
     package var pendingBytes: Int { activeBytes + (tables.frozen?.bytes ?? 0) }
-    package var activeBytes: Int { tables.active.bytes + leaseChanges.bytes }
+    package var activeBytes: Int { tables.active.bytes + leaseChanges.bytes + fabricRows.bytes }
     package var isFreezing: Bool { tables.frozen != nil }
 
     /// Sets the current memtable aside to be written; nil while one is.
@@ -56,8 +63,11 @@ package final class KeyValueStore {
         guard tables.frozen == nil else { return nil }
         tables.frozen = tables.active
         tables.active = Memtable()
-        let frozen = Frozen(table: tables.frozen ?? Memtable(), leases: leaseChanges, counts: tables.counts, meta: meta)
+        let frozen = Frozen(
+            table: tables.frozen ?? Memtable(), leases: leaseChanges, fabric: fabricRows, counts: tables.counts,
+            meta: meta)
         leaseChanges = LeaseChanges()
+        fabricRows = FabricRows()
         if makes(.forgetsFrozenChanges) { tables.frozen = nil }
         return frozen
     }
@@ -121,13 +131,14 @@ package final class KeyValueStore {
         case .leaseGrant(let id, let ttl): return grant(id, ttl: ttl)
         case .leaseRenew(let id): return renew(id)
         case .leaseRevoke(let id):
-            guard leases.lease(id) != nil else { return .failure(.leaseNotFound) }
+            guard leases.lease(id) != nil, id < FabricState.firstLease else { return .failure(.leaseNotFound) }
             try end(id)
             return .success(.done)
         case .leaseExpire(let leaderTerm, let marks):
             guard leaderTerm == term else { return .success(.done) }
             for mark in marks where leases.lease(mark.id)?.generation == mark.generation { try end(mark.id) }
             return .success(.done)
+        case .fabric(let command): return try apply(command, term: term)
         case .leaseAge(let marks):
             for mark in marks { age(mark) }
             return .success(.done)
@@ -248,14 +259,18 @@ package final class KeyValueStore {
     }
 
     private func grant(_ id: Int64, ttl: Int64) -> Result<CommandResult, MVCCError> {
-        guard leases.lease(id) == nil else { return .failure(.leaseExists) }
+        guard leases.lease(id) == nil, id < FabricState.firstLease else { return .failure(.leaseExists) }
+        return .success(.lease(begin(id, ttl: ttl)))
+    }
+
+    func begin(_ id: Int64, ttl: Int64) -> Lease {
         let lease = Lease(id: id, ttl: ttl, remaining: ttl)
         set(lease)
         leaseEvents.append(.begun(lease))
-        return .success(.lease(lease))
+        return lease
     }
 
-    private func renew(_ id: Int64) -> Result<CommandResult, MVCCError> {
+    func renew(_ id: Int64) -> Result<CommandResult, MVCCError> {
         guard var lease = leases.lease(id) else { return .failure(.leaseNotFound) }
         lease.generation += 1
         lease.remaining = lease.ttl
@@ -278,7 +293,7 @@ package final class KeyValueStore {
     }
 
     /// Ends a lease, and with it its keys, in one revision.
-    private func end(_ id: Int64) throws(SQLiteError) {
+    func end(_ id: Int64) throws(SQLiteError) {
         var writes = Writes(revision: meta.revision, wantsAnswer: false)
         for key in leases.remove(id) {
             leaseChanges.attachments[LeaseChanges.Attachment(lease: id, key: key)] = false

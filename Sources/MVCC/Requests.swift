@@ -1,3 +1,5 @@
+package import Fabric
+
 /// What a range answers and how (etcd's `RangeRequest`).
 package struct RangeRequest: Equatable, Sendable {
     package enum SortOrder: UInt8, Sendable {
@@ -174,6 +176,7 @@ package enum Command: Equatable, Sendable {
     case publish(memberID: UInt64, MemberAttributes)
     case raiseAlarm(Alarm)
     case lowerAlarm(Alarm.Kind, memberID: UInt64)
+    case fabric(FabricCommand)
 }
 
 /// What a command did.
@@ -186,6 +189,7 @@ package enum CommandResult: Equatable, Sendable {
     case alarm(Alarm?)
     /// A member's attributes changed.
     case published
+    case fabric(FabricAnswer)
     case done
 }
 
@@ -210,6 +214,7 @@ package enum MVCCError: Error, Equatable, Sendable {
     case noSpace
     /// An alarm is raised: the members' states differ.
     case corrupt
+    case fabric(FabricRefusal)
     /// A command that this version cannot read.
     case unreadable
 }

@@ -61,6 +61,7 @@ enum StateFile {
             rows -= 1
         }
         _ = try leases(connection)
+        _ = try fabric(connection)
         guard rows == 0 else { throw damage("it has \(rows) revisions more than its index", connection.path) }
     }
 

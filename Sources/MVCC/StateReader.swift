@@ -8,7 +8,7 @@ package final class StateReader {
         var sequence: Int64
     }
 
-    private let connection: Connection
+    let connection: Connection
     private var pointValue: Statement
     private var pointIndex: Statement
     private var valueBySequence: Statement

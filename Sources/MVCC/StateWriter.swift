@@ -16,6 +16,8 @@ package final class StateWriter {
     private var scan: Statement
     private var putCount: Statement
     private var deleteCount: Statement
+    private var putRecord: Statement
+    private var deleteRecord: Statement
     /// As the file has them; nil when that is not known.
     private var writtenCounts: LiveCounts?
     private var pass: PrunePass?
@@ -57,18 +59,22 @@ package final class StateWriter {
         detach = try connection.prepare("DELETE FROM lease_key WHERE lease=? AND key=?")
         putCount = try connection.prepare("INSERT OR REPLACE INTO live_count(start,count) VALUES(?,?)")
         deleteCount = try connection.prepare("DELETE FROM live_count WHERE start=?")
+        putRecord = try connection.prepare("INSERT OR REPLACE INTO fabric(kind,key,body,sum) VALUES(?,?,?,?)")
+        deleteRecord = try connection.prepare("DELETE FROM fabric WHERE kind=? AND key=?")
         try Self.makeWhole(connection, isNew: initial != nil)
         scan = try connection.prepare(
             "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
     }
 
     private static func upgrade(_ connection: borrowing Connection) throws(SQLiteError) {
-        for (format, next) in [(1, StateFile.leaseSchema), (2, StateFile.liveSchema)]
+        for (format, next) in [
+            (1, StateFile.leaseSchema), (2, StateFile.liveSchema), (3, StateFile.fabricSchema),
+        ]
         where try connection.integer("PRAGMA user_version") == Int64(format) {
             try connection.execute("BEGIN IMMEDIATE; \(next) COMMIT")
         }
-        guard try connection.integer("PRAGMA user_version") == 3 else {
-            throw StateFile.damage("its format is none of 1 to 3", connection.path)
+        guard try connection.integer("PRAGMA user_version") == 4 else {
+            throw StateFile.damage("its format is none of 1 to 4", connection.path)
         }
     }
 
@@ -84,6 +90,7 @@ package final class StateWriter {
         try connection.execute(StateFile.schema)
         try connection.execute(StateFile.leaseSchema)
         try connection.execute(StateFile.liveSchema)
+        try connection.execute(StateFile.fabricSchema)
         var insert = try connection.prepare("INSERT INTO meta(id,body,sum) VALUES(0,?,?)")
         insert.bind(1, body)
         insert.bind(2, Int64(CRC32C.of(body)))
@@ -142,15 +149,15 @@ package final class StateWriter {
     package func write(
         _ table: Memtable, _ leases: LeaseChanges = LeaseChanges(), meta: StateMeta
     ) throws(SQLiteError) {
-        try write(table, leases, counts: nil, meta: meta)
+        try write(table, leases, FabricRows(), counts: nil, meta: meta)
     }
 
     package func write(_ frozen: KeyValueStore.Frozen) throws(SQLiteError) {
-        try write(frozen.table, frozen.leases, counts: frozen.counts, meta: frozen.meta)
+        try write(frozen.table, frozen.leases, frozen.fabric, counts: frozen.counts, meta: frozen.meta)
     }
 
     private func write(
-        _ table: Memtable, _ leases: LeaseChanges, counts: LiveCounts?, meta: StateMeta
+        _ table: Memtable, _ leases: LeaseChanges, _ fabric: FabricRows, counts: LiveCounts?, meta: StateMeta
     ) throws(SQLiteError) {
         var meta = meta
         meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
@@ -159,6 +166,7 @@ package final class StateWriter {
             try table.forEachBySequence { (row) throws(SQLiteError) in try insert(row) }
             try table.forEach { (row) throws(SQLiteError) in try index(row) }
             try write(leases)
+            try write(fabric)
             if let counts { try write(counts) }
             try write(meta)
         }
@@ -257,6 +265,22 @@ package final class StateWriter {
                 detach.bind(2, attachment.key)
                 try detach.run()
             }
+        }
+    }
+
+    private func write(_ fabric: FabricRows) throws(SQLiteError) {
+        for (key, body) in fabric.rows {
+            guard let body else {
+                deleteRecord.bind(1, Int64(key.kind))
+                deleteRecord.bind(2, key.key)
+                try deleteRecord.run()
+                continue
+            }
+            putRecord.bind(1, Int64(key.kind))
+            putRecord.bind(2, key.key)
+            putRecord.bind(3, body)
+            putRecord.bind(4, Int64(RowSum.of(key, body)))
+            try putRecord.run()
         }
     }
 

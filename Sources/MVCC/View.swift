@@ -1,3 +1,4 @@
+package import Fabric
 package import SQLite
 internal import Synchronization
 
@@ -25,6 +26,7 @@ package struct View: Sendable {
     package let alarms: [Alarm]
     /// As they are now, perhaps later than the rest of this.
     package let leases: LeaseTable
+    package let fabric: FabricState
 
     /// Answers a range; a revision of 0 reads the newest this view has.
     /// - Parameter budget: what the answer may take in memory.

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Fabric
 internal import Logging
 package import MVCC
 internal import Raft
@@ -25,6 +26,7 @@ package final class Applier<Shell: ReplicationShell> {
     private var lessor: Lessor
     private var compactor: AutoCompactor
     private var quota: QuotaKeeper
+    private var planner = FabricPlanner()
     /// In use of `kv.db`.
     private var fileBytes: Int64 = 0
     /// What watchers were told of last.
@@ -89,6 +91,8 @@ package final class Applier<Shell: ReplicationShell> {
     }
 
     private func noteChanges() {
+        let fabricChanges = store.takeFabricChanges()
+        if !fabricChanges.isEmpty { shell.noteFabric(fabricChanges, revision: store.fabric.revision) }
         let changes = store.takeChanges()
         guard !changes.isEmpty || store.meta.compactRevision != compactRevision else { return }
         compactRevision = store.meta.compactRevision
@@ -195,7 +199,10 @@ package final class Applier<Shell: ReplicationShell> {
 
     /// Proposes what a leader has to because time has passed.
     private func keepTime(leading term: Term?) {
-        for command in lessor.tick(now: shell.now, leading: term) { propose(command) }
+        let wall = shell.wallMilliseconds
+        for command in lessor.tick(now: shell.now, wall: wall, leading: term) { propose(command) }
+        let plan = planner.tick(now: shell.now, wall: wall, isLeading: term != nil, store.fabric)
+        if let plan { propose(plan) }
         let old = compactor.tick(
             now: shell.now, isLeading: term != nil, revision: store.meta.revision,
             compactRevision: store.meta.compactRevision)
@@ -261,7 +268,9 @@ package final class Applier<Shell: ReplicationShell> {
         noteBegun()
         shell.noteMembership(store.meta)
         publish()
-        shell.noteReplaced(revision: store.meta.revision, compactRevision: store.meta.compactRevision)
+        shell.noteReplaced(
+            revision: store.meta.revision, compactRevision: store.meta.compactRevision,
+            fabricRevision: store.fabric.revision)
         shell.finishReplacement()
         shell.post(LogWork.reset(mark))
         releaseReads()

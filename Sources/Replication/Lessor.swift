@@ -1,3 +1,4 @@
+internal import Fabric
 internal import MVCC
 internal import Raft
 
@@ -87,8 +88,10 @@ struct Lessor {
     }
 
     /// What a leader is to propose now.
-    /// - Parameter term: the term this member leads, if it does.
-    mutating func tick(now: UInt64, leading term: Term?) -> [Command] {
+    /// - Parameters:
+    ///   - wall: milliseconds since 1970, to be written down.
+    ///   - term: the term this member leads, if it does.
+    mutating func tick(now: UInt64, wall: Int64, leading term: Term?) -> [Command] {
         // While the process stood still nobody could renew anything.
         let gap = now - min(lastTick, now)
         lastTick = now
@@ -108,8 +111,17 @@ struct Lessor {
             for id in ids.sorted() { look(at: id, now: now, &due) }
         }
         guard let term else { return [] }
-        return Self.batches(due.ended).map { .leaseExpire(term: term, $0) }
+        let nodes = due.ended.filter { $0.id >= FabricState.firstLease }
+        let others = due.ended.filter { $0.id < FabricState.firstLease }
+        return Self.batches(others).map { .leaseExpire(term: term, $0) }
+            + Self.batches(nodes).map { Self.expiry(ofNodes: $0, term, wall) }
             + Self.batches(due.aged).map(Command.leaseAge)
+    }
+
+    private static func expiry(ofNodes marks: [Lease.Mark], _ term: Term, _ wall: Int64) -> Command {
+        let leases = marks.map { LeaseMark(id: $0.id, generation: $0.generation) }
+        return .fabric(
+            FabricCommand(.expireNodes(term: term, leases), Trace(at: wall, by: "fabric", reason: "not heard of")))
     }
 
     private struct Due {

@@ -1,3 +1,4 @@
+package import Fabric
 package import Logging
 package import MVCC
 package import Raft
@@ -66,6 +67,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     var logger: Logger { get }
     /// Nanoseconds of a clock that only runs forward.
     var now: UInt64 { get }
+    /// Milliseconds since 1970, by a clock that may jump: for people to read.
+    var wallMilliseconds: Int64 { get }
     /// Never answers the same twice, across starts of the member, too.
     func makeRequestID() -> UInt64
 
@@ -104,10 +107,12 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func fail(_ error: StorageError)
     /// Keys changed, in order; watchers want to know.
     func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64)
+    /// Records of the fabric changed, in order.
+    func noteFabric(_ changes: [FabricChange], revision: Int64)
     /// `kv.db` has all changes through `revision`.
     func noteWritten(through revision: Int64)
     /// Another state took the place of what was.
-    func noteReplaced(revision: Int64, compactRevision: Int64)
+    func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64)
     /// Keeps connections to the members of the newest configuration.
     func follow(_ configuration: Configuration)
     /// The membership as of what is applied; `removed` have just gone.

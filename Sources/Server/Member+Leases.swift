@@ -1,3 +1,4 @@
+internal import Fabric
 package import MVCC
 package import Replication
 
@@ -6,10 +7,12 @@ extension RunningMember {
     package static let leaseSecondsMax: Int64 = 9_000_000_000
 
     /// No lease is shorter than what an election takes, and half of it more.
-    private var leaseSecondsMin: Int64 {
+    var leaseSecondsMin: Int64 {
         let milliseconds = core.serverSettings.replication.electionMilliseconds * 3 / 2
         return Int64((milliseconds + 999) / 1000)
     }
+
+    private static func anyLeaseID() -> Int64 { Int64.random(in: 1..<FabricState.firstLease) }
 
     /// Grants a lease.
     /// - Parameters:
@@ -18,7 +21,7 @@ extension RunningMember {
     package func grantLease(id: Int64, ttl: Int64) async throws(ServerError) -> (Lease, Applied) {
         guard ttl <= Self.leaseSecondsMax else { throw .refused(.leaseTooLong) }
         while true {
-            let chosen = id != 0 ? id : Int64.random(in: 1...Int64.max)
+            let chosen = id != 0 ? id : Self.anyLeaseID()
             do throws(ServerError) {
                 let applied = try await propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin)))
                 guard case .lease(let lease) = applied.result else { preconditionFailure("a grant without a lease") }
@@ -37,7 +40,7 @@ extension RunningMember {
             answer(.failure(.refused(.leaseTooLong)))
             return true
         }
-        let chosen = id != 0 ? id : Int64.random(in: 1...Int64.max)
+        let chosen = id != 0 ? id : Self.anyLeaseID()
         return propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin))) { [self] outcome in
             switch outcome {
             case .success(let applied):
@@ -94,7 +97,14 @@ extension RunningMember {
     }
 
     package func revokeLease(_ id: Int64) async throws(ServerError) -> Applied {
-        try await propose(.leaseRevoke(id))
+        guard id >= FabricState.firstLease else { return try await propose(.leaseRevoke(id)) }
+        // A node says that it goes.
+        let trace = Trace(at: core.wallMilliseconds, by: "", reason: "its lease was revoked")
+        do throws(ServerError) {
+            return try await propose(.fabric(FabricCommand(.revokeLease(id), trace)))
+        } catch .refused(.fabric) {
+            throw .refused(.leaseNotFound)
+        }
     }
 
     /// A lease, its seconds left as this member counts them, and its keys; nil when there is none of this id.
@@ -108,9 +118,9 @@ extension RunningMember {
         return (left, entry.lease.ttl, withKeys ? entry.keys.sorted(by: precedes) : [])
     }
 
-    /// Ids of all leases, ascending.
+    /// Ids of all leases of clients, ascending; nodes of the fabric have their own.
     package func leaseIDs() async throws(ServerError) -> [Int64] {
         try await confirmCurrent()
-        return core.view.leases.ids
+        return core.view.leases.ids.filter { $0 < FabricState.firstLease }
     }
 }

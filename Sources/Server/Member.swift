@@ -256,6 +256,7 @@ package final class RunningMember: Sendable {
         core.consensus.post(.stop)
         core.transport.stop()
         core.watches.post(.stop)
+        core.fabricFeed.close()
         core.snapshots.post(.stop)
         core.transfers.mailbox.post(nil)
         let applied = Rendezvous<Void>()

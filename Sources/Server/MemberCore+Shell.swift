@@ -1,6 +1,7 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+internal import Fabric
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -14,6 +15,7 @@ extension MemberCore: ReplicationShell {
 
     var settings: ReplicationSettings { serverSettings.replication }
     var now: UInt64 { monotonicNanoseconds() }
+    var wallMilliseconds: Int64 { millisecondsSince1970() }
     func makeRequestID() -> UInt64 { requests.makeID() }
 
     func post(_ work: ConsensusWork, wakes: Bool) { consensus.post(work, wakes: wakes) }
@@ -46,7 +48,10 @@ extension MemberCore: ReplicationShell {
 
     func noteWritten(through revision: Int64) { watches.post(.written(through: revision)) }
 
-    func noteReplaced(revision: Int64, compactRevision: Int64) {
+    func noteFabric(_ changes: [FabricChange], revision: Int64) { fabricFeed.publish(changes, revision: revision) }
+
+    func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64) {
+        fabricFeed.replace(revision: fabricRevision)
         watches.post(.replaced(revision: revision, compactRevision: compactRevision))
     }
 

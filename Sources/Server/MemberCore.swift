@@ -23,6 +23,7 @@ final class MemberCore: Sendable {
     let pruneMark: PruneMark
     let snapshotStore: SnapshotStore
     let transfers = TransferLane()
+    let fabricFeed = FabricFeed()
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
     /// If there are streams of watches.

@@ -1,3 +1,4 @@
+internal import Fabric
 package import Logging
 internal import MVCC
 package import NIOCore
@@ -59,6 +60,7 @@ extension RunningMember {
             identity, settings.replication.raft, seed: generator.next(), now: monotonicNanoseconds())
         core.noteMembership(disk.store.meta)
         core.publish(disk.store.view(), pendingBytes: disk.store.pendingBytes)
+        core.fabricFeed.replace(revision: disk.store.fabric.revision)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }
         let (revision, compactRevision) = (disk.store.meta.revision, disk.store.meta.compactRevision)

@@ -1,4 +1,5 @@
 internal import CSimulatedDisk
+internal import Fabric
 internal import Logging
 internal import MVCC
 internal import Raft
@@ -238,6 +239,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     // MARK: - ReplicationShell
 
     var now: UInt64 { world.clockReading(of: machine) }
+    var wallMilliseconds: Int64 { Int64(now / 1_000_000) }
     func makeRequestID() -> UInt64 { world.makeRequestID() }
 
     func post(_ work: ConsensusWork, wakes: Bool) {
@@ -319,7 +321,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func noteWritten(through revision: Int64) { hub?.noteWritten(through: revision) }
 
-    func noteReplaced(revision: Int64, compactRevision: Int64) {
+    func noteFabric(_ changes: [FabricChange], revision: Int64) {}
+
+    func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64) {
         hub?.replace(revision: revision, compactRevision: compactRevision)
     }
 

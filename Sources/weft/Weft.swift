@@ -23,7 +23,8 @@ struct Weft: AsyncParsableCommand {
               weft --generate-completion-script bash > /etc/bash_completion.d/weft
             """,
         subcommands: [
-            Serve.self, Join.self, Leave.self, MemberCommand.self, Get.self, Put.self, Delete.self, Txn.self,
+            Serve.self, Join.self, Leave.self, MemberCommand.self, DomainCommand.self, NodeCommand.self,
+            VolumeCommand.self, EventsCommand.self, Get.self, Put.self, Delete.self, Txn.self,
             Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self,
             AlarmCommand.self, Defragment.self, Status.self, Check.self, MoveLeader.self, BenchCommand.self,
             VersionCommand.self,

@@ -22,7 +22,7 @@ import Testing
     ) -> [Int64: Double] {
         var ended: [Int64: Double] = [:]
         for now in stride(from: start, through: end, by: 100_000_000) {
-            for case .leaseExpire(let leaderTerm, let marks) in lessor.tick(now: now, leading: term) {
+            for case .leaseExpire(let leaderTerm, let marks) in lessor.tick(now: now, wall: 0, leading: term) {
                 #expect(leaderTerm == term)
                 for mark in marks { ended[mark.id] = ended[mark.id] ?? Double(now) / 1e9 }
             }
@@ -68,7 +68,7 @@ import Testing
         for tick: UInt64 in 0...3000 {
             let now = tick * 100_000_000
             if tick.isMultiple(of: 300) { begin(&lessor, lease(2, ttl: 1000, generation: Int64(tick) + 2), at: now) }
-            for case .leaseAge(let marks) in lessor.tick(now: now, leading: 5) {
+            for case .leaseAge(let marks) in lessor.tick(now: now, wall: 0, leading: 5) {
                 #expect(marks.map(\.id) == [1])
                 for mark in marks {
                     left.append(mark.remaining)

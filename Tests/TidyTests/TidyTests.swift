@@ -32,17 +32,21 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "Bytes": ["CPlatform"], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
         "Storage": ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite", "Glibc"],
-        "MVCC": ["Bytes", "SQLite", "Glibc", "Synchronization"],
+        "Fabric": ["Bytes"],
+        "MVCC": ["Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
         "Transport": [
-            "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Dispatch", "Glibc", "Synchronization",
+            "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization",
         ],
-        "Replication": ["Bytes", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
+        "Replication": ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
         "Server": [
-            "CPlatform", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore", "Logging", "Glibc",
+            "CPlatform", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore",
+            "Logging",
+            "Glibc",
             "Synchronization",
         ],
         "Simulation": [
-            "Bytes", "CSimulatedDisk", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
+            "Bytes", "CSimulatedDisk", "Fabric", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage",
+            "Transport",
         ],
         "weft-sim": ["ArgumentParser", "Bytes", "CPlatform", "CSimulatedDisk", "Foundation", "Glibc", "Simulation"],
         "SettingsFile": ["Yams"],
@@ -52,7 +56,7 @@ import Testing
         ],
         "HTTPServer": ["CNGHTTP2", "CZlib", "Glibc", "NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
         "API": [
-            "Bytes", "EtcdProto", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
+            "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],

@@ -1,0 +1,332 @@
+package import Bytes
+
+/// The fabric's records and what follows from them: a part of the replicated state. A value; `apply` is a function of it and
+/// the command, the same on every member.
+package struct FabricState: Sendable {
+    /// So many events are kept at least.
+    package static let eventsMax = 10_000
+    /// Leases of nodes have ids from here on, and nobody else's have.
+    package static let firstLease: Int64 = 0x7fff_0000_0000_0000
+
+    var meta = FabricMeta()
+    var domainTable = RecordTable<Domain>()
+    var nodeTable = RecordTable<Node>()
+    var volumeTable = RecordTable<Volume>()
+    var eventTable = RecordTable<AuditEvent>()
+    /// Volumes by name.
+    private var names: [String: Int64] = [:]
+    /// What each node holds, by its name.
+    private(set) var usage: [String: NodeUsage] = [:]
+    /// Since this was asked last, in order.
+    private var changes: [FabricChange] = []
+    private var leaseEffects: [LeaseEffect] = []
+
+    package init() {}
+
+    // MARK: - Looking
+
+    /// Counts changes; users' revisions are apart from it.
+    package var revision: Int64 { meta.revision }
+    package var isEmpty: Bool { meta.revision == 0 }
+    package var domains: some Sequence<Domain> { domainTable.records() }
+    package var nodes: some Sequence<Node> { nodeTable.records() }
+    package var nodeCount: Int { nodeTable.count }
+    package var volumeCount: Int { volumeTable.count }
+
+    package func domain(_ name: String) -> Domain? { domainTable[name] }
+    package func node(_ name: String) -> Node? { nodeTable[name] }
+
+    /// By ascending id, from this one on.
+    package func volumes(from id: Int64 = 0) -> some Sequence<Volume> { volumeTable.records(from: id) }
+
+    /// Those after this number that are kept still.
+    package func events(after number: Int64 = 0) -> some Sequence<AuditEvent> {
+        eventTable.records(from: number + 1)
+    }
+
+    /// The newest event's number.
+    package var lastEvent: Int64? { eventTable.last?.number }
+
+    package func volume(_ reference: VolumeReference) -> Volume? {
+        switch reference {
+        case .id(let id): volumeTable[id]
+        case .name(let name): names[name].flatMap { volumeTable[$0] }
+        }
+    }
+
+    package func usage(of node: String) -> NodeUsage { usage[node] ?? NodeUsage() }
+
+    /// Its replicas count, and can be placed and brought up to date.
+    package func isAvailable(_ node: Node) -> Bool {
+        node.isOnline && !node.isInMaintenance && domainTable[node.domain]?.isActive == true
+    }
+
+    package func isAvailable(_ name: String) -> Bool { nodeTable[name].map(isAvailable) ?? false }
+
+    /// Replicas that are current and within reach.
+    package func currentReplicas(of volume: Volume) -> Int {
+        volume.replicas.count { $0.state == .current && isAvailable($0.node) }
+    }
+
+    /// What follows from its replicas now.
+    func state(of volume: Volume) -> Volume.State {
+        switch currentReplicas(of: volume) {
+        case volume.replication...: .up
+        case 0: .down
+        default: .degraded
+        }
+    }
+
+    // MARK: - Changing
+
+    /// Carries out a command, or refuses it whole.
+    package mutating func apply(_ command: FabricCommand) -> Result<FabricAnswer, FabricRefusal> {
+        precondition(changes.isEmpty, "changes of an earlier command were not taken")
+        let before = meta
+        do throws(FabricRefusal) {
+            let result = try carryOut(command)
+            if meta != before { noteCounters() }
+            return .success(FabricAnswer(result: result, isNew: result.createRevision > before.revision))
+        } catch {
+            precondition(meta == before && changes.isEmpty, "refused after a change: \(error)")
+            return .failure(error)
+        }
+    }
+
+    private mutating func carryOut(_ command: FabricCommand) throws(FabricRefusal) -> FabricResult {
+        let trace = command.trace
+        try FabricLimits.check(trace)
+        switch command.action {
+        case .putDomain(let spec): return .domain(try put(spec, trace, command.expected))
+        case .activate(let name): return .domain(try activate(name, trace, command.expected))
+        case .deactivate(let name, let force):
+            return .domain(try deactivate(name, force: force, trace, command.expected))
+        case .removeDomain(let name): return try removeDomain(name, trace, command.expected)
+        case .putNode(let spec): return .node(try put(spec, trace, command.expected))
+        case .setNode(let name, let isCordoned, let isInMaintenance):
+            return .node(
+                try setNode(
+                    name, isCordoned: isCordoned, isInMaintenance: isInMaintenance, trace, command.expected))
+        case .removeNode(let name): return try removeNode(name, trace, command.expected)
+        case .expireNodes(_, let marks): return .changed(endLeases(marks.map(\.id), trace))
+        case .revokeLease(let id):
+            guard nodeTable.records().contains(where: { $0.lease == id && $0.isOnline }) else {
+                throw .notFound(.node, "with lease \(id)")
+            }
+            return .changed(endLeases([id], trace))
+        case .createVolume(let spec): return .volume(try create(spec, trace))
+        case .updateVolume(let reference, let change):
+            return .volume(try update(reference, change, trace, command.expected))
+        case .deleteVolume(let reference): return try deleteVolume(reference, trace, command.expected)
+        case .attach(let reference, let node, let force):
+            return .volume(try attach(reference, to: node, force: force, trace, command.expected))
+        case .detach(let reference, let token):
+            return .volume(try detach(reference, token: token, trace, command.expected))
+        case .report(let reference, let node, let state, let generation):
+            return .volume(try report(reference, on: node, state, generation: generation, trace))
+        case .replan(let ids): return .changed(replan(ids, trace))
+        }
+    }
+
+    /// What was changed since this was asked last, in order.
+    package mutating func takeChanges() -> [FabricChange] {
+        defer { changes = [] }
+        return changes
+    }
+
+    /// What is to become of leases because of it.
+    package mutating func takeLeaseEffects() -> [LeaseEffect] {
+        defer { leaseEffects = [] }
+        return leaseEffects
+    }
+
+    // MARK: - Records
+
+    /// Fails unless `record` is as the asker knows it.
+    func expect<R: Record>(_ expected: Int64?, _ record: R?, _ name: String) throws(FabricRefusal) {
+        guard let expected, expected != record?.mark.modRevision ?? 0 else { return }
+        throw .changed(R.kind, name, revision: record?.mark.modRevision ?? 0)
+    }
+
+    /// The record with the marks of the revision that is being made.
+    private func marked<R: Record>(_ record: R, after old: R?, _ trace: Trace) -> R {
+        var marked = record
+        marked.mark = old?.mark ?? RecordMark(createRevision: meta.revision, modRevision: 0, createdAt: trace.at)
+        marked.mark.modRevision = meta.revision
+        return marked
+    }
+
+    /// All changes of a command share one revision, which begins with the first of them.
+    private mutating func begin() {
+        if changes.isEmpty { meta.revision += 1 }
+    }
+
+    @discardableResult
+    mutating func put(_ domain: Domain, _ trace: Trace) -> Domain {
+        begin()
+        let marked = marked(domain, after: domainTable[domain.name], trace)
+        domainTable.put(marked)
+        changes.append(FabricChange(.domain(marked), revision: meta.revision))
+        return marked
+    }
+
+    @discardableResult
+    mutating func put(_ node: Node, _ trace: Trace) -> Node {
+        begin()
+        let marked = marked(node, after: nodeTable[node.name], trace)
+        nodeTable.put(marked)
+        changes.append(FabricChange(.node(marked), revision: meta.revision))
+        return marked
+    }
+
+    @discardableResult
+    mutating func put(_ volume: Volume, _ trace: Trace) -> Volume {
+        begin()
+        let old = volumeTable[volume.id]
+        var marked = marked(volume, after: old, trace)
+        marked.state = state(of: volume)
+        if old == nil { names[volume.name] = volume.id }
+        if let old { count(old, -1) }
+        count(marked, 1)
+        volumeTable.put(marked)
+        changes.append(FabricChange(.volume(marked), revision: meta.revision))
+        return marked
+    }
+
+    /// Writes down that something happened.
+    mutating func note(_ kind: RecordKind, _ name: String, _ what: String, _ trace: Trace) {
+        begin()
+        meta.lastEvent += 1
+        let event = AuditEvent(number: meta.lastEvent, trace: trace, kind: kind, name: name, what: what)
+        let marked = marked(event, after: nil, trace)
+        eventTable.put(marked)
+        changes.append(FabricChange(.event(marked), revision: meta.revision))
+        guard eventTable.count > Self.eventsMax + Self.eventsMax / 10 else { return }
+        for old in Array(eventTable.records().prefix(Self.eventsMax / 10)) {
+            eventTable.remove(old.number)
+            changes.append(FabricChange(.event(old), revision: meta.revision, isRemoval: true))
+        }
+    }
+
+    mutating func remove(_ domain: Domain) {
+        begin()
+        domainTable.remove(domain.name)
+        changes.append(FabricChange(.domain(domain), revision: meta.revision, isRemoval: true))
+    }
+
+    mutating func remove(_ node: Node) {
+        begin()
+        nodeTable.remove(node.name)
+        usage[node.name] = nil
+        changes.append(FabricChange(.node(node), revision: meta.revision, isRemoval: true))
+    }
+
+    mutating func remove(_ volume: Volume) {
+        begin()
+        volumeTable.remove(volume.id)
+        names[volume.name] = nil
+        count(volume, -1)
+        changes.append(FabricChange(.volume(volume), revision: meta.revision, isRemoval: true))
+    }
+
+    mutating func add(_ effect: LeaseEffect) { leaseEffects.append(effect) }
+
+    private mutating func noteCounters() {
+        meta.mark.modRevision = meta.revision
+        changes.append(FabricChange(.meta(FabricCounters(meta: meta)), revision: meta.revision))
+    }
+
+    private mutating func count(_ volume: Volume, _ sign: Int64) {
+        for replica in volume.replicas {
+            usage[replica.node, default: NodeUsage()].count(replica, of: volume, sign)
+        }
+    }
+
+    // MARK: - From the file
+
+    /// Takes up a record as it was stored; in any order, before anything else.
+    package mutating func load(_ kind: RecordKind, _ body: [UInt8]) throws(DecodingFault) {
+        switch kind {
+        case .meta: meta = try FabricMeta(decoding: body)
+        case .domain: domainTable.put(try Domain(decoding: body))
+        case .node: nodeTable.put(try Node(decoding: body))
+        case .volume:
+            let volume = try Volume(decoding: body)
+            volumeTable.put(volume)
+            names[volume.name] = volume.id
+            count(volume, 1)
+        case .event: eventTable.put(try AuditEvent(decoding: body))
+        }
+    }
+}
+
+/// What lies on a node.
+package struct NodeUsage: Equatable, Sendable {
+    /// Never walked but in order.
+    private(set) var volumeIDs: Set<Int64> = []
+    private var bytes: [String: Int64] = [:]
+    /// Replicas that are being brought up to date.
+    package private(set) var resyncing = 0
+
+    /// Volumes with a replica here.
+    package var volumeCount: Int { volumeIDs.count }
+    package var volumes: [Int64] { volumeIDs.sorted() }
+
+    package func allocatedBytes(in pool: String) -> Int64 { bytes[pool] ?? 0 }
+
+    mutating func count(_ replica: VolumeReplica, of volume: Volume, _ sign: Int64) {
+        let allocated = allocatedBytes(in: replica.pool) + sign * volume.sizeBytes
+        bytes[replica.pool] = allocated == 0 ? nil : allocated
+        if replica.state == .resyncing { resyncing += Int(sign) }
+        if sign > 0 { volumeIDs.insert(volume.id) } else { volumeIDs.remove(volume.id) }
+    }
+}
+
+/// A record that was written or removed.
+package struct FabricChange: Sendable {
+    package enum Item: Sendable {
+        case meta(FabricCounters)
+        case domain(Domain)
+        case node(Node)
+        case volume(Volume)
+        case event(AuditEvent)
+    }
+
+    /// As it is now; as it was, of a removal.
+    package let item: Item
+    package let revision: Int64
+    package let isRemoval: Bool
+    package let kind: RecordKind
+    package let key: [UInt8]
+    /// What is to be stored; nil of a removal.
+    package let body: [UInt8]?
+
+    init(_ item: Item, revision: Int64, isRemoval: Bool = false) {
+        self.item = item
+        self.revision = revision
+        self.isRemoval = isRemoval
+        func parts<R: Record>(_ record: R) -> (RecordKind, [UInt8], [UInt8]?) {
+            (R.kind, record.key, isRemoval ? nil : record.encoded())
+        }
+        (kind, key, body) =
+            switch item {
+            case .meta(let counters): parts(counters.meta)
+            case .domain(let domain): parts(domain)
+            case .node(let node): parts(node)
+            case .volume(let volume): parts(volume)
+            case .event(let event): parts(event)
+            }
+    }
+}
+
+/// The counters as a change, opaque to others.
+package struct FabricCounters: Sendable {
+    let meta: FabricMeta
+}
+
+/// What is to become of a lease because of what happened to its node.
+package enum LeaseEffect: Equatable, Sendable {
+    case grant(Int64, ttl: Int64)
+    case renew(Int64)
+    case end(Int64)
+}

@@ -1,0 +1,67 @@
+internal import Bytes
+internal import Fabric
+internal import SQLite
+
+/// Changes of the fabric's records that are not in `kv.db` yet; the last of each counts.
+struct FabricRows: Sendable {
+    struct Key: Hashable {
+        var kind: UInt8
+        var key: [UInt8]
+    }
+
+    private(set) var rows: [Key: [UInt8]?] = [:]
+    /// About what they take in memory.
+    private(set) var bytes = 0
+
+    /// Answers the change's checksum.
+    mutating func note(_ change: FabricChange) -> UInt32 {
+        let key = Key(kind: change.kind.rawValue, key: change.key)
+        rows[key] = .some(change.body)
+        bytes += 64 + key.key.count + (change.body?.count ?? 0)
+        return RowSum.of(key, change.body)
+    }
+}
+
+extension RowSum {
+    static func of(_ key: FabricRows.Key, _ body: [UInt8]?) -> UInt32 {
+        var writer = ByteWriter(reserving: 256)
+        writer.byte(key.kind)
+        writer.lengthPrefixed(key.key)
+        writer.bool(body != nil)
+        if let body { writer.raw(body) }
+        return CRC32C.of(writer.bytes)
+    }
+}
+
+extension StateFile {
+    /// Since format 4.
+    static let fabricSchema = """
+        CREATE TABLE fabric(kind INTEGER NOT NULL, key BLOB NOT NULL, body BLOB NOT NULL, sum INTEGER NOT NULL,
+            PRIMARY KEY(kind, key)) WITHOUT ROWID;
+        PRAGMA user_version=4;
+        """
+
+    /// All records, each row checked. An image of an older version has none.
+    static func fabric(_ connection: borrowing Connection) throws(SQLiteError) -> FabricState {
+        var state = FabricState()
+        guard try connection.integer("PRAGMA user_version") ?? 0 >= 4 else { return state }
+        var scan = try connection.prepare("SELECT kind,key,body,sum FROM fabric")
+        while try scan.step() {
+            let key = FabricRows.Key(kind: UInt8(clamping: scan.integer(0)), key: scan.blob(1))
+            let body = scan.blob(2)
+            guard scan.integer(3) == Int64(RowSum.of(key, body)), let kind = RecordKind(rawValue: key.kind) else {
+                throw damage("a row of the fabric is not what was written", connection.path)
+            }
+            do throws(DecodingFault) {
+                try state.load(kind, body)
+            } catch {
+                throw damage("a row of the fabric cannot be read: \(error)", connection.path)
+            }
+        }
+        return state
+    }
+}
+
+extension StateReader {
+    func fabric() throws(SQLiteError) -> FabricState { try StateFile.fabric(connection) }
+}

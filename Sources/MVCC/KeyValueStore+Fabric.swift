@@ -1,0 +1,33 @@
+package import Fabric
+internal import SQLite
+
+/// Domains, nodes and volumes: records beside the keys, in the same state.
+extension KeyValueStore {
+    func apply(_ command: FabricCommand, term: UInt64) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
+        var command = command
+        if case .expireNodes(let leaderTerm, let marks) = command.action {
+            // What was renewed meanwhile goes on, and everything that another leader found.
+            let ended = marks.filter { leaderTerm == term && leases.lease($0.id)?.generation == $0.generation }
+            command.action = .expireNodes(term: term, ended)
+        }
+        let result = fabric.apply(command)
+        for effect in fabric.takeLeaseEffects() {
+            switch effect {
+            case .grant(let id, let ttl): _ = begin(id, ttl: ttl)
+            case .renew(let id): _ = renew(id)
+            case .end(let id) where leases.lease(id) != nil: try end(id)
+            case .end: break
+            }
+        }
+        let changes = fabric.takeChanges()
+        for change in changes { meta.mix(fabricRows.note(change)) }
+        fabricChanges += changes
+        return result.map(CommandResult.fabric).mapError(MVCCError.fabric)
+    }
+
+    /// What was changed of the fabric's records since this was asked last, in order.
+    package func takeFabricChanges() -> [FabricChange] {
+        defer { fabricChanges = [] }
+        return fabricChanges
+    }
+}

@@ -1,0 +1,47 @@
+internal import Fabric
+internal import MVCC
+
+/// Finds, for a leader, the volumes about which something is to be decided: a slice of all at a time, as long as anything
+/// changes, and now and then because time has passed. What becomes of them is decided where it is applied.
+struct FabricPlanner {
+    /// So many are looked at per tick, and so many decided about at once.
+    private static let lookMax = 2000
+    private static let planMax = 100
+    private static let restNanoseconds: UInt64 = 10_000_000_000
+    private static let retryNanoseconds: UInt64 = 2_000_000_000
+
+    /// Where to go on; nil when a pass is over.
+    private var cursor: Int64?
+    /// The revision at which the newest pass began.
+    private var revision: Int64 = 0
+    private var nextPass: UInt64 = 0
+    /// What was proposed last is to be applied first.
+    private var awaited: (revision: Int64, until: UInt64)?
+
+    /// What a leader is to propose now.
+    mutating func tick(now: UInt64, wall: Int64, isLeading: Bool, _ fabric: FabricState) -> Command? {
+        guard isLeading, fabric.volumeCount > 0 else {
+            cursor = nil
+            awaited = nil
+            return nil
+        }
+        if let awaited, fabric.revision == awaited.revision, now < awaited.until { return nil }
+        awaited = nil
+        if cursor == nil, fabric.revision != revision || now >= nextPass {
+            cursor = 0
+            revision = fabric.revision
+            nextPass = now + Self.restNanoseconds
+        }
+        var looked = 0
+        while let start = cursor, looked < Self.lookMax {
+            let found = fabric.inNeedOfPlan(from: start, count: Self.planMax, at: wall)
+            cursor = found.next
+            looked += Self.planMax
+            guard found.ids.isEmpty else {
+                awaited = (fabric.revision, now + Self.retryNanoseconds)
+                return .fabric(FabricCommand(.replan(found.ids), Trace(at: wall, by: "fabric")))
+            }
+        }
+        return nil
+    }
+}
