@@ -39,7 +39,8 @@ class Trouble:
         return found
 
     def quiet(self):
-        return self.puts()
+        """The middle one of three: the first may still feel the filling."""
+        return sorted((self.puts() for _ in range(3)), key=lambda found: found["p99"])[1]
 
     def snapshot(self):
         self.follower.kill()
