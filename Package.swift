@@ -93,7 +93,8 @@ let package = Package(
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Bench", "Client", "CPlatform", "JSON", "Raft", "Replication", "Server", "Storage", "Transport",
+                "API", "Bench", "Client", "CPlatform", "Fabric", "JSON", "Raft", "Replication", "Server", "Storage",
+                "Transport",
                 "HTTPServer", "MVCC",
                 nioCore, nioPosix, nioHTTP1, logging,
                 "SettingsFile", .product(name: "ArgumentParser", package: "swift-argument-parser"),

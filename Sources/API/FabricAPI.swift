@@ -3,6 +3,7 @@ internal import HTTPServer
 internal import JSON
 internal import MVCC
 internal import NIOHTTP1
+internal import Raft
 internal import Replication
 internal import Server
 
@@ -25,7 +26,8 @@ struct FabricAPI: Sendable {
             case "nodes": return try await nodes(call)
             case "volumes": return try await volumes(call)
             case "events" where parts.count == 1: return try await events(call)
-            case "status" where parts.count == 1: return try await status(call)
+            case "status" where parts.count == 1: return try await FabricStatus(call: call).respond()
+            case "durability" where parts.count == 1: return try await FabricStatus(call: call).durability()
             default: throw APIError(.notFound, "there is nothing at \(request.path); see /openapi.json")
             }
         } catch {
@@ -49,40 +51,28 @@ struct FabricAPI: Sendable {
             return call.answer(domain.mark) { $0.domain(domain, fabric.summaries()[domain.name]) }
         case (.PUT, 1):
             return await call.change(.putDomain(try DomainSpec(name: call.path[0], body: call.request.body)))
-        case (.DELETE, 1): return await call.change(.removeDomain(call.path[0]))
+        case (.DELETE, 1):
+            let members = member.status.configuration.members.count { $0.domain == call.path[0] }
+            guard members == 0 else {
+                return .error(
+                    .conflict, code: 9, "\(members) members of the fabric belong to domain \"\(call.path[0])\"")
+            }
+            return await call.change(.removeDomain(call.path[0]))
         case (.POST, 2) where call.path[1] == "activate":
             let body = try FabricBody(call.request.body, known: ["by", "reason"])
-            return await call.change(.activate(call.path[0]), by: try body.text("by"), reason: try body.text("reason"))
+            return await call.setDomain(
+                call.path[0], isActive: true, by: try body.text("by"), reason: try body.text("reason"))
         case (.POST, 2) where call.path[1] == "deactivate":
             let body = try FabricBody(call.request.body, known: ["by", "reason", "force"])
-            return await call.change(
-                .deactivate(call.path[0], force: try body.flag("force") ?? false), by: try body.text("by"),
+            return await call.setDomain(
+                call.path[0], isActive: false, force: try body.flag("force") ?? false, by: try body.text("by"),
                 reason: try body.text("reason"))
-        case (.GET, 2) where call.path[1] == "preflight": return try await preflight(call)
+        case (.GET, 2) where call.path[1] == "preflight":
+            return try await FabricStatus(call: call).preflight(call.path[0])
         case (_, 0): return .methodNotAllowed("GET")
         case (_, 1): return .methodNotAllowed("GET, PUT, DELETE")
         case (_, 2) where ["activate", "deactivate"].contains(call.path[1]): return .methodNotAllowed("POST")
         default: throw APIError(.notFound, "there is nothing at \(call.request.path); see /openapi.json")
-        }
-    }
-
-    private func preflight(_ call: FabricCall) async throws(APIError) -> HTTPResponse {
-        let fabric = try await call.fabric()
-        guard let domain = fabric.domain(call.path[0]) else { throw FabricCall.missing(.domain, call.path[0]) }
-        let loss = fabric.loss(of: domain.name)
-        return call.answer(nil) { json in
-            json.object { json in
-                json.name("domain")
-                json.string(domain.name)
-                json.name("volumesDown")
-                json.number(loss.downCount)
-                json.name("volumesDegraded")
-                json.number(loss.degradedCount)
-                json.name("volumesAttached")
-                json.number(loss.attachedCount)
-                json.name("firstVolumesDown")
-                json.array(loss.down) { $0.string($1) }
-            }
         }
     }
 
@@ -244,7 +234,7 @@ struct FabricAPI: Sendable {
             .report(VolumeReference(call.path[0]), node: call.path[2], report.0, generation: report.generation))
     }
 
-    // MARK: - Events and status
+    // MARK: - Events
 
     private func events(_ call: FabricCall) async throws(APIError) -> HTTPResponse {
         guard call.request.method == .GET else { return .methodNotAllowed("GET") }
@@ -254,18 +244,5 @@ struct FabricAPI: Sendable {
         let events = Array(fabric.events(after: after).prefix(limit))
         let isCut = (events.last?.number ?? .max) < (fabric.lastEvent ?? 0)
         return call.list(fabric, events, next: isCut ? events.last?.number : nil) { $0.event($1) }
-    }
-
-    private func status(_ call: FabricCall) async throws(APIError) -> HTTPResponse {
-        guard call.request.method == .GET else { return .methodNotAllowed("GET") }
-        let fabric = try await call.fabric()
-        let summaries = fabric.summaries()
-        return call.answer(nil) { json in
-            json.object { json in
-                json.summary(fabric)
-                json.name("domains")
-                json.array(Array(fabric.domains)) { $0.domain($1, summaries[$1.name]) }
-            }
-        }
     }
 }

@@ -155,6 +155,19 @@ struct FabricCall: Sendable {
         }
     }
 
+    func setDomain(
+        _ name: String, isActive: Bool, force: Bool = false, by: String? = nil, reason: String? = nil
+    ) async -> HTTPResponse {
+        await responding { () async throws(FabricFailure) in
+            let expected = try expected()
+            let (answer, fabric) = try await ask { member throws(ServerError) in
+                try await member.setDomain(
+                    name, isActive: isActive, force: force, by: by ?? user, reason: reason ?? "", expected: expected)
+            }
+            return response(to: answer, fabric)
+        }
+    }
+
     /// What a change left behind.
     func response(to change: FabricAnswer, _ fabric: FabricState) -> HTTPResponse {
         let status: HTTPResponseStatus = change.isNew ? .created : .ok

@@ -48,6 +48,8 @@ struct GatewayObject {
         return found == .null ? nil : found
     }
 
+    func has(_ name: String) -> Bool { value(name) != nil }
+
     /// "rangeEnd" is "range_end"; nil for what has no upper case.
     private static func protoName(_ name: String) -> String? {
         let isUpper: (UInt8) -> Bool = { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }

@@ -1,3 +1,4 @@
+internal import Fabric
 internal import HTTPServer
 internal import JSON
 internal import MVCC
@@ -18,7 +19,7 @@ struct Members: Sendable {
             switch (request.method, parts.count) {
             case (.GET, 0): return try await list()
             case (.POST, 0): return try await add(GatewayObject(body: request.body))
-            case (.PATCH, 1): return try await prioritize(try id(parts[0]), GatewayObject(body: request.body))
+            case (.PATCH, 1): return try await adjust(try id(parts[0]), GatewayObject(body: request.body))
             case (.POST, 2) where parts[1] == "replace":
                 return try await replace(try id(parts[0]), GatewayObject(body: request.body))
             case (_, 0): return .methodNotAllowed("GET, POST")
@@ -70,7 +71,8 @@ struct Members: Sendable {
         var replaces: NodeID?
         if let text = try request.text("replaces") { replaces = try id(text) }
         let newcomer = Member(
-            id: UInt64.random(in: 1...UInt64.max), role: role, peerURLs: peerURLs, replaces: replaces)
+            id: UInt64.random(in: 1...UInt64.max), role: role, peerURLs: peerURLs, replaces: replaces,
+            domain: try domain(request) ?? "")
         try await change(.add(newcomer))
         return .json(.ok, answer(newcomer))
     }
@@ -84,13 +86,26 @@ struct Members: Sendable {
         return .json(.ok, answer())
     }
 
-    /// `{"priority":0…255}`
-    private func prioritize(_ id: NodeID, _ request: GatewayObject) async throws(APIError) -> HTTPResponse {
-        guard let priority = UInt8(exactly: try request.integer("priority")) else {
-            throw APIError(.invalidArgument, "a priority is a number from 0 to 255")
+    /// `{"priority":0…255}`, `{"domain":"east"}`, or both.
+    private func adjust(_ id: NodeID, _ request: GatewayObject) async throws(APIError) -> HTTPResponse {
+        var changes: [ConfigurationChange] = []
+        if let domain = try domain(request) { changes.append(.locate(id, domain: domain)) }
+        if changes.isEmpty || request.has("priority") {
+            guard let priority = UInt8(exactly: try request.integer("priority")) else {
+                throw APIError(.invalidArgument, "a priority is a number from 0 to 255")
+            }
+            changes.append(.prioritize(id, priority))
         }
-        try await change(.prioritize(id, priority))
+        try await change(changes.count == 1 ? changes[0] : .several(changes))
         return .json(.ok, answer())
+    }
+
+    private func domain(_ request: GatewayObject) throws(APIError) -> String? {
+        guard let domain = try request.text("domain") else { return nil }
+        guard domain.isEmpty || Domain.canBeNamed(domain) else {
+            throw APIError(.invalidArgument, "\"\(domain)\" is no name for a domain")
+        }
+        return domain
     }
 
     private func change(_ change: ConfigurationChange) async throws(APIError) {
@@ -104,6 +119,7 @@ extension JSONWriter {
             json.field("id", String(entry.member.id, radix: 16))
             json.field("name", entry.attributes.name)
             json.field("role", "\(entry.member.role)")
+            json.field("domain", entry.member.domain)
             json.field("priority", Int64(entry.member.priority))
             if let replaces = entry.member.replaces { json.field("replaces", String(replaces, radix: 16)) }
             json.field("peerURLs", entry.member.peerURLs) { $0.string($1) }

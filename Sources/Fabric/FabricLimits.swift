@@ -1,3 +1,8 @@
+extension Domain {
+    /// If a domain, or anything else of the fabric, can have this name.
+    package static func canBeNamed(_ name: String) -> Bool { (try? FabricLimits.checkName("domain", name)) != nil }
+}
+
 /// What records may hold: bytes from clients are checked here, at every member alike.
 enum FabricLimits {
     static let nameBytesMax = 128

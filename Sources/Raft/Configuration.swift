@@ -23,17 +23,21 @@ package struct Member: Equatable, Sendable {
     package var priority: UInt8
     /// A joining member takes this one's place when it has caught up.
     package var replaces: NodeID?
+    /// The failure domain it belongs to; empty when nobody said.
+    package var domain: String
 
     package static let defaultPriority: UInt8 = 100
 
     package init(
-        id: NodeID, role: Role, peerURLs: [String], priority: UInt8 = defaultPriority, replaces: NodeID? = nil
+        id: NodeID, role: Role, peerURLs: [String], priority: UInt8 = defaultPriority, replaces: NodeID? = nil,
+        domain: String = ""
     ) {
         self.id = id
         self.role = role
         self.peerURLs = peerURLs
         self.priority = priority
         self.replaces = replaces
+        self.domain = domain
     }
 
     package var isVoting: Bool { role == .voter || role == .witness }
@@ -65,6 +69,12 @@ package indirect enum ConfigurationChange: Equatable, Sendable {
     case remove(NodeID)
     case update(NodeID, peerURLs: [String])
     case prioritize(NodeID, UInt8)
+    /// Says which domain a member belongs to.
+    case locate(NodeID, domain: String)
+    /// Takes a domain out of what `spread` asks for, or back into it.
+    case setActive(domain: String, Bool)
+    /// In so many domains voters with state must have an entry before it is committed.
+    case spread(UInt8)
     case several([ConfigurationChange])
 
     /// `old` goes and `new`, a learner that has caught up, votes in its place.
@@ -84,8 +94,12 @@ package struct Configuration: Equatable, Sendable {
     package let outgoing: [NodeID]
     /// Members that go when that ends.
     package let leaving: [Member]
+    package let policy: CommitPolicy
 
-    package init(_ members: [Member] = [], leaving: [Member] = [], outgoing: [NodeID] = []) {
+    package init(
+        _ members: [Member] = [], leaving: [Member] = [], outgoing: [NodeID] = [], policy: CommitPolicy = CommitPolicy()
+    ) {
+        self.policy = policy
         self.members = members.sorted { $0.id < $1.id }
         self.leaving = leaving.sorted { $0.id < $1.id }
         self.outgoing = outgoing.sorted()
@@ -123,18 +137,20 @@ package struct Configuration: Equatable, Sendable {
     // MARK: - Changes
 
     /// The configuration in which the voters of before no longer count.
-    package var afterJoint: Configuration { Configuration(members) }
+    package var afterJoint: Configuration { Configuration(members, policy: policy) }
 
     /// The configuration after `change`: with two sets of voters when more than one vote changes.
     package func applying(_ change: ConfigurationChange) throws(ChangeRefusal) -> Configuration {
-        let next = Configuration(try changed(by: change))
+        let next = try changed(by: change)
         let changes = next.voters.count { !voters.contains($0) } + voters.count { !next.voters.contains($0) }
         guard changes > 1 else { return next }
-        return Configuration(next.members, leaving: members.filter { next[$0.id] == nil }, outgoing: voters)
+        return Configuration(
+            next.members, leaving: members.filter { next[$0.id] == nil }, outgoing: voters, policy: next.policy)
     }
 
-    private func changed(by change: ConfigurationChange) throws(ChangeRefusal) -> [Member] {
+    private func changed(by change: ConfigurationChange) throws(ChangeRefusal) -> Configuration {
         var next = members
+        var policy = policy
         switch change {
         case .add(let member):
             guard self[member.id] == nil else { throw .memberExists }
@@ -159,12 +175,17 @@ package struct Configuration: Equatable, Sendable {
         case .prioritize(let id, let priority):
             guard let place = next.firstIndex(where: { $0.id == id }) else { throw .memberNotFound }
             next[place].priority = priority
+        case .locate(let id, let domain):
+            guard let place = next.firstIndex(where: { $0.id == id }) else { throw .memberNotFound }
+            next[place].domain = domain
+        case .setActive(let domain, let isActive): policy.set(domain, isActive)
+        case .spread(let domains): policy.domainsMin = domains
         case .several(let changes):
-            var current = Configuration(next)
-            for change in changes { current = Configuration(try current.changed(by: change)) }
-            next = current.members
+            var current = self
+            for change in changes { current = try current.changed(by: change) }
+            return current
         }
-        return next
+        return Configuration(next, policy: policy)
     }
 
     private func expectUnused(_ peerURLs: [String], by id: NodeID) throws(ChangeRefusal) {
@@ -177,9 +198,13 @@ package struct Configuration: Equatable, Sendable {
             writer.varint(UInt64(group.count))
             for member in group { member.encode(into: &writer) }
         }
-        writer.varint(UInt64(outgoing.count))
+        // Those who know of no policy can read what has none.
+        writer.varint(UInt64(outgoing.count) | (policy.isPlain ? 0 : Self.policyMark))
         for id in outgoing { writer.fixed(id) }
+        if !policy.isPlain { policy.encode(into: &writer) }
     }
+
+    private static let policyMark: UInt64 = 1 << 40
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter()
@@ -201,31 +226,38 @@ package struct Configuration: Equatable, Sendable {
             groups.append(group)
         }
         var outgoing: [NodeID] = []
-        for _ in 0..<(try reader.count(itemBytesMin: 8)) { outgoing.append(try reader.fixed()) }
-        self.init(groups[0], leaving: groups[1], outgoing: outgoing)
+        let count = try reader.varint()
+        for _ in 0..<(count & ~Self.policyMark) { outgoing.append(try reader.fixed()) }
+        let policy = count & Self.policyMark == 0 ? CommitPolicy() : try CommitPolicy(from: &reader)
+        self.init(groups[0], leaving: groups[1], outgoing: outgoing, policy: policy)
     }
 }
 
 extension Member {
     package func encode(into writer: inout ByteWriter) {
         writer.fixed(id)
-        writer.byte(role.rawValue)
+        writer.byte(role.rawValue | (domain.isEmpty ? 0 : Self.domainMark))
         writer.byte(priority)
         writer.varint(replaces ?? 0)
         writer.varint(UInt64(peerURLs.count))
         for url in peerURLs { writer.string(url) }
+        if !domain.isEmpty { writer.string(domain) }
     }
+
+    private static let domainMark: UInt8 = 0x80
 
     package init(from reader: inout ByteReader) throws(DecodingFault) {
         let id: NodeID = try reader.fixed()
-        guard let role = Role(rawValue: try reader.byte()) else { throw .invalid("member role") }
+        let kind = try reader.byte()
+        guard let role = Role(rawValue: kind & ~Self.domainMark) else { throw .invalid("member role") }
         let priority = try reader.byte()
         let replaces = try reader.varint()
         let urlCount = try reader.count()
         var peerURLs: [String] = []
         for _ in 0..<urlCount { peerURLs.append(try reader.string()) }
         self.init(
-            id: id, role: role, peerURLs: peerURLs, priority: priority, replaces: replaces == 0 ? nil : replaces)
+            id: id, role: role, peerURLs: peerURLs, priority: priority, replaces: replaces == 0 ? nil : replaces,
+            domain: kind & Self.domainMark == 0 ? "" : try reader.string())
     }
 }
 

@@ -29,6 +29,13 @@ struct Leadership: Sendable {
     /// Somebody was told to campaign at once, with which the promises that leases stand on ended.
     var hasGivenUpLeases = false
     var ticksToHandover = 0
+    /// For so many ticks in a row this member's disk lacked what was committed a tick before.
+    var ticksBehind = 0
+    var committedBefore: Index = 0
+    var writers = WriterCount()
+    var writersTicks = 0
+    /// Where most of what was written lately came from, if that is another domain.
+    var writersDomain: String?
     /// When followers are to be told what is committed though there is nothing else to send; nil when they know.
     var newsDue: UInt64?
     /// Reads that wait for the next round.

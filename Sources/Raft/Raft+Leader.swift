@@ -29,6 +29,7 @@ extension Raft {
             entries.append(Entry(index: log.lastIndex + 1 + Index(entries.count), term: term, proposal: proposal))
         }
         leadership = current
+        noteWriter(proposer, count: entries.count)
         append(entries)
         if !entries.isEmpty { leadership?.note(proposer, awaits: log.lastIndex) }
         if !refused.isEmpty { drop(refused, of: proposer, stamp) }
@@ -235,6 +236,10 @@ extension Raft {
             }
             majority = all.sorted(by: >)[configuration.voters.count / 2]
         }
+        let spread = configuration.reachedBySpread { member in
+            member == id ? log.durableIndex : current.progress(of: member)?.match ?? 0
+        }
+        majority = min(majority, spread ?? majority)
         guard majority > commit, log.term(at: majority) == term || makes(.commitsOlderTermsByCounting) else { return }
         noteCommitted(from: commit + 1, through: majority)
     }
@@ -304,8 +309,10 @@ extension Raft {
 
     package var isTransferring: Bool { leadership?.transferTarget != nil }
 
-    /// How far each peer's log agrees, and if it was heard of lately; empty unless this member leads.
-    package var peerProgress: [(id: NodeID, match: Index, isActive: Bool)] {
-        leadership?.peers.map { ($0.id, $0.progress.match, $0.progress.recentlyActive) } ?? []
+    /// How far each peer's log agrees, if it was heard of lately, and how long it takes to answer; empty unless this member leads.
+    package var peerProgress: [(id: NodeID, match: Index, isActive: Bool, roundTripNanoseconds: UInt64)] {
+        leadership?.peers.map { peer in
+            (peer.id, peer.progress.match, peer.progress.recentlyActive, peer.progress.roundTrip.mean)
+        } ?? []
     }
 }

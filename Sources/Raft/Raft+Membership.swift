@@ -40,6 +40,11 @@ extension Raft {
         for newcomer in next.voters where !configuration.isVoter(newcomer) {
             guard isCaughtUp(newcomer) else { throw .learnerNotCaughtUp }
         }
+        // What it asks for from now on must be there, or the fabric would stop.
+        if next.policy.isStricter(than: configuration.policy) {
+            let isMet = next.reachedBySpread { $0 == id || isCaughtUp($0) ? 1 : 0 } ?? 1
+            guard isMet == 1 else { throw .unhealthy }
+        }
         // The voters that answer must be a quorum of what remains, or the fabric would stop.
         guard next.voters != configuration.voters else { return }
         let answers = next.isQuorum { voter in

@@ -81,36 +81,4 @@ extension Raft {
         resetElectionTimer()
         electionElapsed = elapsed
     }
-
-    // MARK: - Who leads
-
-    /// Ticks between two tries to hand the lead to a better placed member.
-    private var handoverTicks: Int { 5 * electionTicks }
-
-    /// A witness never keeps the lead, nor does a member while one of a higher priority could have it.
-    mutating func handOver() {
-        guard let current = leadership, current.transferTarget == nil, hasCommittedInTerm, !configuration.isJoint else {
-            return
-        }
-        let own = configuration[id]
-        if current.ticksToHandover > 0, !isWitness {
-            leadership?.ticksToHandover = current.ticksToHandover - 1
-            return
-        }
-        let heirs = current.peers.filter { peer in
-            guard let member = configuration[peer.id], member.role == .voter, peer.progress.recentlyActive else {
-                return false
-            }
-            let isBetter = isWitness || member.priority > own?.priority ?? Member.defaultPriority
-            return isBetter && peer.progress.match + settings.promotionLagMax >= log.lastIndex
-        }
-        let heir = heirs.max { a, b in
-            let (x, y) = (configuration[a.id]?.priority ?? 0, configuration[b.id]?.priority ?? 0)
-            return (x, a.progress.match, b.id) < (y, b.progress.match, a.id)
-        }
-        guard let heir else { return }
-        let pause = handoverTicks
-        leadership?.ticksToHandover = pause
-        transfer(to: heir.id)
-    }
 }

@@ -1,6 +1,7 @@
 /// How long a peer takes to answer, smoothed as in TCP (RFC 6298, section 2). Nanoseconds.
 struct RoundTrip: Sendable {
-    private var mean: UInt64 = 0
+    /// 0 until something was measured.
+    private(set) var mean: UInt64 = 0
     private var variation: UInt64 = 0
 
     /// What takes longer is no distance: somebody stood still, or the connection broke.

@@ -41,6 +41,7 @@ package final class Applier<Shell: ReplicationShell> {
         frozenIndex = store.meta.appliedIndex
         frozenRevision = store.meta.revision
         isWitness = store.meta.members.isWitness(shell.identity.memberID)
+        planner.follow(store.meta.members)
         lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
         compactor = AutoCompactor(shell.settings.autoCompaction, now: shell.now)
         quota = QuotaKeeper(memberID: shell.identity.memberID, quotaBytes: shell.settings.quotaBytes)
@@ -151,6 +152,7 @@ package final class Applier<Shell: ReplicationShell> {
             change.configuration.encoded(), memberIDs: members, removed: removed, index: entry.index, term: entry.term)
         // A witness that is removed has no more state than before.
         isWitness = isWitness || change.configuration.isWitness(shell.identity.memberID)
+        planner.follow(change.configuration)
         shell.noteMembership(store.meta)
     }
 
@@ -263,6 +265,7 @@ package final class Applier<Shell: ReplicationShell> {
         frozenIndex = mark.index
         frozenRevision = store.meta.revision
         isWitness = mark.configuration.isWitness(shell.identity.memberID)
+        planner.follow(mark.configuration)
         lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
         shell.metrics.snapshotsReceived.add()
         noteBegun()

@@ -1,5 +1,6 @@
 internal import Fabric
 internal import MVCC
+internal import Raft
 
 /// Finds, for a leader, the volumes about which something is to be decided: a slice of all at a time, as long as anything
 /// changes, and now and then because time has passed. What becomes of them is decided where it is applied.
@@ -18,15 +19,32 @@ struct FabricPlanner {
     /// What was proposed last is to be applied first.
     private var awaited: (revision: Int64, until: UInt64)?
 
+    /// The domains that members belong to, with the kind that their members make them.
+    private var memberDomains: [(name: String, kind: Domain.Kind)] = []
+
+    mutating func follow(_ configuration: Configuration) {
+        memberDomains = configuration.domains.map { domain in
+            let members = configuration.members.filter { $0.domain == domain }
+            return (domain, members.allSatisfy(\.isWitness) ? .witness : .data)
+        }
+    }
+
     /// What a leader is to propose now.
     mutating func tick(now: UInt64, wall: Int64, isLeading: Bool, _ fabric: FabricState) -> Command? {
-        guard isLeading, fabric.volumeCount > 0 else {
+        guard isLeading else {
             cursor = nil
             awaited = nil
             return nil
         }
         if let awaited, fabric.revision == awaited.revision, now < awaited.until { return nil }
         awaited = nil
+        if let missing = memberDomains.first(where: { fabric.domain($0.name) == nil }) {
+            awaited = (fabric.revision, now + Self.retryNanoseconds)
+            let spec = DomainSpec(name: missing.name, kind: missing.kind)
+            return .fabric(
+                FabricCommand(.putDomain(spec), Trace(at: wall, by: "fabric", reason: "a member belongs to it")))
+        }
+        guard fabric.volumeCount > 0 else { return nil }
         if cursor == nil, fabric.revision != revision || now >= nextPass {
             cursor = 0
             revision = fabric.revision

@@ -6,6 +6,8 @@ package struct RaftStatus: Sendable {
         package var id: NodeID
         package var match: Index
         package var isActive: Bool
+        /// 0 while it is not known.
+        package var roundTripNanoseconds: UInt64
     }
 
     package var term: Term = 0

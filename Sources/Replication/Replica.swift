@@ -258,7 +258,9 @@ package struct Replica<Shell: ReplicationShell> {
                 lastIndex: raft.log.lastIndex, firstIndex: raft.log.baseIndex + 1, applied: raft.applied,
                 pending: outstanding.count, configuration: raft.configuration,
                 peers: raft.peerProgress.map {
-                    RaftStatus.Peer(id: $0.id, match: $0.match, isActive: $0.isActive)
+                    RaftStatus.Peer(
+                        id: $0.id, match: $0.match, isActive: $0.isActive,
+                        roundTripNanoseconds: $0.roundTripNanoseconds)
                 }))
     }
 

@@ -15,6 +15,8 @@ package struct ServerSettings: Sendable {
     }
 
     package var name = "default"
+    /// The failure domain this member belongs to; empty when nobody said.
+    package var domain = ""
     package var dataDirectory = "default.weft"
     package var peerListenAddresses: [PeerAddress] = []
     package var advertisedPeerURLs = ["http://localhost:2380"]

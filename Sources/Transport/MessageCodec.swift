@@ -223,6 +223,17 @@ package enum MessageCodec {
             writer.byte(4)
             writer.fixed(id)
             writer.byte(priority)
+        case .locate(let id, let domain):
+            writer.byte(6)
+            writer.fixed(id)
+            writer.string(domain)
+        case .setActive(let domain, let isActive):
+            writer.byte(7)
+            writer.string(domain)
+            writer.bool(isActive)
+        case .spread(let domains):
+            writer.byte(8)
+            writer.byte(domains)
         case .several(let changes):
             writer.byte(5)
             writer.varint(UInt64(changes.count))
@@ -241,6 +252,13 @@ package enum MessageCodec {
             let member = try Member(from: &reader)
             return .update(member.id, peerURLs: member.peerURLs)
         case 4: return .prioritize(try reader.fixed(), try reader.byte())
+        case 6:
+            let id: NodeID = try reader.fixed()
+            return .locate(id, domain: try reader.string())
+        case 7:
+            let domain = try reader.string()
+            return .setActive(domain: domain, try reader.bool())
+        case 8: return .spread(try reader.byte())
         case 5 where !isInner:
             var changes: [ConfigurationChange] = []
             for _ in 0..<(try reader.count(itemBytesMin: 9)) { changes.append(try change(&reader, isInner: true)) }

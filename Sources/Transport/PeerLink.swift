@@ -2,6 +2,7 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import Raft
+internal import Synchronization
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -31,8 +32,12 @@ final class PeerLink: @unchecked Sendable {
     private let loop: any EventLoop
     private let logger: Logger
     private let events: TransportEvents
+    /// If the peer greeted, and the connection holds.
+    let isOpen = Atomic<Bool>(false)
     // Only on `loop`:
-    private var state = State.idle
+    private var state = State.idle {
+        didSet { isOpen.store({ if case .open = state { true } else { false } }(), ordering: .relaxed) }
+    }
     private var pendingBytes = 0
     /// How often in a row nothing was acknowledged.
     private var silentChecks = 0

@@ -108,6 +108,11 @@ package final class Transport: Sendable {
         }
     }
 
+    /// The peers that are connected now.
+    package var connected: Set<NodeID> {
+        links.withLock { links in Set(links.filter { $0.value.isOpen.load(ordering: .relaxed) }.keys) }
+    }
+
     /// Sends messages to their addressees, in order; may lose them.
     package func send(_ messages: [Message]) {
         var start = 0

@@ -70,7 +70,10 @@ struct Daemon: Sendable {
             serves clients on \(urls), data in \(directory.path)
             """)
         ServiceManager.notify("READY=1\nSTATUS=member \(member.name), clients on \(urls)")
-        Task(priority: .background) { await member.publishAttributes() }
+        Task(priority: .background) {
+            await member.publishAttributes()
+            await member.announceDomain()
+        }
         joined(member)
         wait(member, listeners)
         withExtendedLifetime(signals) {}

@@ -10,7 +10,8 @@ struct DomainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "domain", abstract: "The failure domains of a fabric: usually one per Kubernetes cluster.",
         subcommands: [
-            List.self, Create.self, Label.self, Activate.self, Deactivate.self, Preflight.self, Remove.self,
+            List.self, Create.self, Label.self, Activate.self, Deactivate.self, Preflight.self, Durability.self,
+            Remove.self,
         ])
 
     struct List: AsyncParsableCommand {
@@ -207,6 +208,36 @@ struct DomainCommand: AsyncParsableCommand {
             lines.append("  \(count("volumesDegraded")) volumes are degraded")
             lines.append("  \(count("volumesAttached")) volumes are attached there, and have to be attached elsewhere")
             return lines
+        }
+    }
+
+    struct Durability: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say in how many domains a write is on disk before it is acknowledged.",
+            discussion: """
+                1 asks for a majority of the members, wherever they are. 2 asks for members with data in two domains as well; while
+                domains are inactive, for as many as are active. Without a number it shows what holds.
+
+                Example:
+                  weft domain durability 2
+                """)
+        @Argument(help: "1 to 3.")
+        var domains: Int?
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { client in
+                guard let domains else { return try await client.send(.GET, "/v1/fabric/durability") }
+                return try await FabricResource.change(client, .PUT, "/v1/fabric/durability") { json in
+                    json.name("domains")
+                    json.number(domains)
+                }
+            }
+            if flags.output == .json { return printJSON(answer) }
+            let count = answer["domains"]?.integer ?? 1
+            print(
+                "a write is acknowledged when a majority has it"
+                    + (count > 1 ? ", and data members of \(count) domains" : ""))
         }
     }
 

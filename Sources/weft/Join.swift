@@ -22,6 +22,8 @@ struct Join: AsyncParsableCommand {
 
             Examples:
               weft join http://10.0.0.1:2379 --name m4 --data-dir /var/lib/weft
+              weft join http://10.0.0.1:2379 --name m5 --domain west
+              weft join http://10.0.0.1:2379 --name tie --domain third --witness
               weft join http://127.0.0.1:2379 --name m4 --listen-client-urls http://127.0.0.1:4379 \\
                 --listen-peer-urls http://127.0.0.1:4380
             """)
@@ -152,7 +154,7 @@ struct Joining {
             return ticket(fabric, known.id)
         }
         try await checkPeersAreReachable(fabric, own)
-        let id = try await add(own, fabric)
+        let id = try await add(own, settings.server.domain, fabric)
         print("added to fabric \(hex(fabric.clusterID)) as member \(hex(id)), without a vote yet")
         return ticket(fabric, id)
     }
@@ -163,12 +165,13 @@ struct Joining {
             peers: fabric.members.filter { $0.id != id }.map { ($0.id, $0.peerURLs) })
     }
 
-    private func add(_ peerURLs: [String], _ fabric: FabricMembers) async throws -> UInt64 {
+    private func add(_ peerURLs: [String], _ domain: String, _ fabric: FabricMembers) async throws -> UInt64 {
         do {
             let old = try await replacedID()
             let answer = try await client.call("/v1/members") { json in
                 json.field("peerURLs", peerURLs) { $0.string($1) }
                 json.field("role", role)
+                json.field("domain", domain)
                 if let old { json.field("replaces", hex(old)) }
             }
             if let id = answer["member"]?["id"]?.text.flatMap({ UInt64($0, radix: 16) }) { return id }

@@ -20,12 +20,13 @@ struct MemberCommand: AsyncParsableCommand {
         func run() async throws {
             let answer = try await flags.ask { try await $0.send(.GET, "/v1/members") }
             if flags.output == .json { return printJSON(answer) }
-            var table = Table(["ID", "NAME", "ROLE", "PRIORITY", "PEER URLS", "CLIENT URLS"])
+            var table = Table(["ID", "NAME", "ROLE", "DOMAIN", "PRIORITY", "PEER URLS", "CLIENT URLS"])
             for member in answer["members"]?.items ?? [] {
                 let name = member["name"]?.text ?? ""
                 table.add([
                     member["id"]?.text ?? "", name.isEmpty ? "(not started)" : name,
-                    MemberCommand.role(member["role"]?.text ?? ""), member["priority"]?.text ?? "",
+                    MemberCommand.role(member["role"]?.text ?? ""), member["domain"]?.text ?? "-",
+                    member["priority"]?.text ?? "",
                     MemberCommand.list(member["peerURLs"]), MemberCommand.list(member["clientURLs"]),
                 ])
             }

@@ -9,6 +9,9 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "The member's name, unique in the fabric. (default: default)")
     var name: String?
 
+    @Option(help: "The failure domain this machine belongs to: usually its Kubernetes cluster. (default: none)")
+    var domain: String?
+
     @Option(help: "Where the member keeps its data. (default: NAME.weft)")
     var dataDir: String?
 
@@ -86,7 +89,7 @@ struct ServeFlags: ParsableArguments {
     /// What was given on the command line, by flag name.
     var given: [(key: String, value: String)] {
         let all: [(String, String?)] = [
-            ("name", name), ("data-dir", dataDir), ("listen-peer-urls", listenPeerUrls),
+            ("name", name), ("domain", domain), ("data-dir", dataDir), ("listen-peer-urls", listenPeerUrls),
             ("listen-client-urls", listenClientUrls), ("initial-advertise-peer-urls", initialAdvertisePeerUrls),
             ("advertise-client-urls", advertiseClientUrls), ("initial-cluster", initialCluster),
             ("initial-cluster-state", initialClusterState), ("initial-cluster-token", initialClusterToken),

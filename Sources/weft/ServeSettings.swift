@@ -1,3 +1,4 @@
+internal import Fabric
 internal import ArgumentParser
 internal import Client
 internal import Logging
@@ -76,7 +77,7 @@ struct ServeSettings {
     }
 
     static let keys = [
-        "name", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
+        "name", "domain", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
         "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
         "heartbeat-interval", "election-timeout", "lease-reads", "snapshot-count", "snapshot-catchup-entries",
         "checkpoint-interval", "auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes",
@@ -99,6 +100,13 @@ struct ServeSettings {
                 throw Problem(.usage, "a name is one line without commas and equals signs")
             }
             server.name = value
+        case "domain":
+            guard Domain.canBeNamed(value) else {
+                throw Problem(
+                    .usage,
+                    "domain \"\(value)\": letters, digits, dots, dashes and underscores, a letter or digit first")
+            }
+            server.domain = value
         case "data-dir": server.dataDirectory = value
         case "listen-peer-urls": listenPeer = try endpoints(value)
         case "listen-client-urls": listenClient = try endpoints(value)

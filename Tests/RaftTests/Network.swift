@@ -34,6 +34,8 @@ struct Network {
     var cut: Set<[NodeID]> = []
     /// If the disk is written as soon as a Ready asks for it.
     var writesAtOnce = true
+    /// Its disk takes everything and finishes nothing.
+    var stalledDisk: NodeID?
     var trace: (String) -> Void = { _ in }
     var settings: Raft.Settings
 
@@ -191,7 +193,7 @@ struct Network {
 
     /// Makes everything a member handed to its disk durable.
     mutating func finishWrites(_ id: NodeID) {
-        while let write = hosts[id]?.writes.first {
+        while id != stalledDisk, let write = hosts[id]?.writes.first {
             hosts[id]?.writes.removeFirst()
             if let hardState = write.hardState { hosts[id]?.disk.hardState = hardState }
             if let append = write.append {

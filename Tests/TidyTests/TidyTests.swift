@@ -63,8 +63,8 @@ import Testing
         "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
         "weft": [
-            "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Glibc", "HTTPServer", "JSON",
-            "Logging",
+            "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Fabric", "Glibc", "HTTPServer",
+            "JSON", "Logging",
             "MVCC",
             "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Storage", "Synchronization",
             "Transport", "SettingsFile",

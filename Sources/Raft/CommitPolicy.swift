@@ -1,0 +1,65 @@
+internal import Bytes
+
+/// What an entry needs beside a majority of the voters before it is committed.
+package struct CommitPolicy: Equatable, Sendable {
+    /// In so many domains a voter with state must have it on disk; as many of them as are active, if those are fewer. 0 and
+    /// 1 ask for nothing.
+    package internal(set) var domainsMin: UInt8 = 0
+    /// Domains that nothing is asked of, ascending.
+    package private(set) var inactive: [String] = []
+
+    package init() {}
+
+    var isPlain: Bool { domainsMin == 0 && inactive.isEmpty }
+
+    /// If `other` asks for less than this, for the same members.
+    func isStricter(than other: CommitPolicy) -> Bool {
+        domainsMin > max(other.domainsMin, 1) || domainsMin > 1 && !Set(other.inactive).isSubset(of: inactive)
+    }
+
+    mutating func set(_ domain: String, _ isActive: Bool) {
+        inactive.removeAll { $0 == domain }
+        if !isActive { inactive = (inactive + [domain]).sorted() }
+    }
+
+    func encode(into writer: inout ByteWriter) {
+        writer.byte(domainsMin)
+        writer.varint(UInt64(inactive.count))
+        for domain in inactive { writer.string(domain) }
+    }
+
+    init(from reader: inout ByteReader) throws(DecodingFault) {
+        domainsMin = try reader.byte()
+        for _ in 0..<(try reader.count()) { inactive.append(try reader.string()) }
+    }
+}
+
+extension Configuration {
+    /// The domains of voters that keep state, without those that are inactive; ascending.
+    package var activeDomains: [String] {
+        let all = members.filter { $0.role == .voter && !$0.domain.isEmpty }.map(\.domain)
+        return Set(all).subtracting(policy.inactive).sorted()
+    }
+
+    /// All domains that members belong to, ascending.
+    package var domains: [String] { Set(members.map(\.domain)).subtracting([""]).sorted() }
+
+    /// The highest number that members with state have reached in as many domains as the policy asks for; nil when it asks for
+    /// nothing.
+    func reachedBySpread(_ value: (NodeID) -> UInt64) -> UInt64? {
+        guard policy.domainsMin > 1 else { return nil }
+        let reached = activeDomains.map { domain in
+            members.filter { $0.role == .voter && $0.domain == domain }.map { value($0.id) }.max() ?? 0
+        }
+        .sorted(by: >)
+        let needed = min(Int(policy.domainsMin), reached.count)
+        return needed == 0 ? nil : reached[needed - 1]
+    }
+
+    /// Domains without which the voters that remain are no majority, if there are several: a fabric that is to survive a site has
+    /// none.
+    package var indispensableDomains: [String] {
+        guard domains.count > 1 else { return [] }
+        return domains.filter { domain in !isQuorum { self[$0]?.domain != domain } }
+    }
+}

@@ -1,0 +1,147 @@
+import Bytes
+import Testing
+
+@testable import Raft
+
+/// Domains in consensus: what commits wait for, and who leads.
+@Suite struct DomainTests {
+    /// Two members in the east and two in the west, a fifth in neither; 1 leads.
+    private func sites(spread: UInt8 = 0) -> Network {
+        var network = Network(voters: [1, 2, 3, 4, 5])
+        network.elect(1)
+        var changes: [ConfigurationChange] = [(1, "east"), (2, "east"), (3, "west"), (4, "west"), (5, "third")].map {
+            .locate($0, domain: $1)
+        }
+        if spread > 0 { changes.append(.spread(spread)) }
+        network.post(.change(requestID: 1, .several(changes)), to: 1)
+        network.settle()
+        precondition(network[1].configuration[4]?.domain == "west")
+        return network
+    }
+
+    @Test func aConfigurationWithDomainsComesBackFromItsBytes() throws {
+        var policy = CommitPolicy()
+        policy.domainsMin = 2
+        policy.set("west", false)
+        let members = [
+            Member(id: 1, role: .voter, peerURLs: ["http://a"], domain: "east"),
+            Member(id: 2, role: .witness, peerURLs: [], domain: "third"),
+            Member(id: 3, role: .voter, peerURLs: ["http://c"]),
+        ]
+        for configuration in [
+            Configuration(members), Configuration(members, policy: policy), Configuration(),
+            Configuration(members, outgoing: [1, 2], policy: policy),
+        ] {
+            var reader = ByteReader(configuration.encoded())
+            #expect(try Configuration(from: &reader) == configuration)
+            #expect(reader.isAtEnd)
+            for length in 0..<configuration.encoded().count {
+                var short = ByteReader(Array(configuration.encoded().prefix(length)))
+                #expect(throws: DecodingFault.self) { try Configuration(from: &short) }
+            }
+        }
+    }
+
+    @Test func withoutASecondDomainNothingIsCommitted() {
+        var network = sites(spread: 2)
+        network.propose("before", at: 1)
+        network.settle()
+        let committed = network[1].commit
+        #expect(committed == network[1].log.lastIndex)
+        // A majority remains, with a voter of a third domain; without the west there are two domains still.
+        network.cutOff([3, 4])
+        network.propose("two domains", at: 1)
+        network.settle()
+        #expect(network[1].commit == committed + 1)
+        network.cutOff([3, 4, 5])
+        network.propose("one domain", at: 1)
+        network.settle()
+        #expect(network[1].commit == committed + 1)
+    }
+
+    @Test func anInactiveDomainIsNotWaitedFor() {
+        var network = Network(voters: [1, 2, 3])
+        network.elect(1)
+        network.post(
+            .change(
+                requestID: 1,
+                .several([
+                    .locate(1, domain: "east"), .locate(2, domain: "east"), .locate(3, domain: "west"), .spread(2),
+                ])),
+            to: 1)
+        network.settle()
+        network.cutOff([3])
+        network.propose("waits", at: 1)
+        network.settle()
+        #expect(network[1].commit < network[1].log.lastIndex)
+        // The change governs its own commit: it takes effect when it is appended.
+        network.post(.change(requestID: 2, .setActive(domain: "west", false)), to: 1)
+        network.settle()
+        #expect(network[1].commit == network[1].log.lastIndex)
+        // It does not come back before somebody there answers.
+        for _ in 0..<30 {
+            network.tick(1)
+            network.settle()
+        }
+        network.post(.change(requestID: 3, .setActive(domain: "west", true)), to: 1)
+        network.settle()
+        #expect(network.hosts[1]?.refused.last == .unhealthy)
+        network.heal()
+        for _ in 0..<20 {
+            network.tick(1)
+            network.settle()
+        }
+        network.post(.change(requestID: 4, .setActive(domain: "west", true)), to: 1)
+        network.settle()
+        #expect(network[1].configuration.policy.inactive.isEmpty)
+    }
+
+    @Test func domainsWithoutWhichNoQuorumRemainsAreNamed() {
+        func layout(_ domains: String...) -> [String] {
+            Configuration(
+                domains.enumerated().map { Member(id: NodeID($0 + 1), role: .voter, peerURLs: [], domain: $1) }
+            ).indispensableDomains
+        }
+        #expect(layout("a", "a", "b", "b", "c").isEmpty)
+        #expect(layout("a", "b", "c").isEmpty)
+        #expect(layout("a", "a", "b") == ["a"])
+        #expect(layout("a", "a", "b", "b") == ["a", "b"])
+        #expect(layout("a", "a", "a").isEmpty, "in one site there is nothing to survive")
+    }
+
+    @Test func theLeadGoesToWhereMostIsWritten() {
+        var network = sites()
+        for round in 0..<300 {
+            if network.leaders != [1] { break }
+            for number in 0..<4 { network.propose("w", at: 3, requestID: UInt64(1000 + round * 10 + number)) }
+            network.tick(1)
+            network.settle()
+        }
+        network.settle()
+        let leader = network.leaders.first.flatMap { network[$0].configuration[$0]?.domain }
+        #expect(leader == "west")
+    }
+
+    @Test func aFewWritesElsewhereMoveNothing() {
+        var network = sites()
+        for round in 0..<300 {
+            if round.isMultiple(of: 10) { network.propose("w", at: 3, requestID: UInt64(1000 + round)) }
+            network.tick(1)
+            network.settle()
+        }
+        #expect(network.leaders == [1])
+    }
+
+    @Test func aLeaderWhoseDiskIsSlowHandsOver() {
+        var network = sites()
+        // Its disk takes everything and says nothing, while the others commit.
+        network.stalledDisk = 1
+        for round in 0..<40 {
+            network.propose("w", at: 1, requestID: UInt64(1000 + round))
+            network.tick(1)
+            network.settle()
+            if network.leaders != [1] { break }
+        }
+        #expect(network.leaders.count == 1 && network.leaders != [1])
+    }
+}
