@@ -45,12 +45,15 @@ package struct APIService: HTTPService {
         case "/livez": return health.livez(request)
         case "/readyz": return await health.readyz(request)
         case "/metrics": return await MetricsText(member: member).respond()
+        case OpenAPI.path: return OpenAPI.respond()
         case "/": return index()
         default: return .error(.notFound, code: 5, "there is nothing at \(path); see /")
         }
     }
 
-    private static let readOnlyPaths: Set<Substring> = ["/", "/version", "/health", "/livez", "/readyz", "/metrics"]
+    private static let readOnlyPaths: Set<Substring> = [
+        "/", "/version", "/health", "/livez", "/readyz", "/metrics", OpenAPI.path,
+    ]
 
     package func refusal(_ status: HTTPResponseStatus, _ reason: String) -> HTTPResponse {
         let code =
@@ -83,6 +86,7 @@ package struct APIService: HTTPService {
               curl -X DELETE HOST/v1/kv/volumes/v1                            delete
               curl -N 'HOST/v1/kv/volumes/?prefix&watch'                      watch
               curl -o backup.db HOST/v1/snapshot                              back up
+              curl HOST/v1/fabric/{domains,nodes,volumes,events,status}       the storage cluster; see /openapi.json
               POST /v3/kv/{range,put,deleterange,txn,compaction}              etcd's v3 API as JSON
               GET  /version /health /livez /readyz /metrics
 

@@ -43,12 +43,12 @@ struct FabricAPI: Sendable {
             if let watch = try await call.watch(.domain) { return watch }
             let fabric = try await call.fabric()
             let summaries = fabric.summaries()
-            return call.list(fabric, Array(fabric.domains)) { $0.domain($1, summaries[$1.name]) }
+            return call.list(fabric, Array(fabric.domains)) { $0.domain($1, summaries[$1.name, default: .init()]) }
         case (.GET, 1):
             if let watch = try await call.watch(.domain, name: call.path[0]) { return watch }
             let fabric = try await call.fabric()
             guard let domain = fabric.domain(call.path[0]) else { throw FabricCall.missing(.domain, call.path[0]) }
-            return call.answer(domain.mark) { $0.domain(domain, fabric.summaries()[domain.name]) }
+            return call.answer(domain.mark) { $0.domain(domain, fabric.summaries()[domain.name, default: .init()]) }
         case (.PUT, 1):
             return await call.change(.putDomain(try DomainSpec(name: call.path[0], body: call.request.body)))
         case (.DELETE, 1):

@@ -173,7 +173,7 @@ struct FabricCall: Sendable {
         let status: HTTPResponseStatus = change.isNew ? .created : .ok
         switch change.result {
         case .domain(let domain):
-            return answer(domain.mark, status) { $0.domain(domain, fabric.summaries()[domain.name]) }
+            return answer(domain.mark, status) { $0.domain(domain, fabric.summaries()[domain.name, default: .init()]) }
         case .node(let node): return answer(node.mark, status) { $0.node(node, fabric) }
         case .volume(let volume):
             var response = answer(volume.mark, status) { $0.volume(volume, fabric) }

@@ -24,7 +24,7 @@ struct FabricStatus: Sendable {
                 json.name("members")
                 json.array(member.membership.entries) { write($1, status, &$0) }
                 json.name("domains")
-                json.array(Array(fabric.domains)) { $0.domain($1, summaries[$1.name]) }
+                json.array(Array(fabric.domains)) { $0.domain($1, summaries[$1.name, default: .init()]) }
                 json.name("warnings")
                 json.array(member.layoutWarnings) { $0.string($1) }
             }

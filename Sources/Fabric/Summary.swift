@@ -20,6 +20,8 @@ extension FabricState {
         package var stale = 0
         package var resyncing = 0
 
+        package init() {}
+
         package var sync: Sync {
             if stale > 0 { return .notInSync }
             if resyncing > 0 { return .syncInProgress }

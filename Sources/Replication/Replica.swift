@@ -19,7 +19,9 @@ package struct Replica<Shell: ReplicationShell> {
 
     /// Reads that share one question to the leader.
     private struct ReadBatch {
-        var id: UInt64
+        /// Of each time the question was asked. An answer to an earlier one does, too: all its reads were there by then; where the
+        /// leader is far away it may be the only one that comes in time.
+        var ids: [UInt64]
         var reads: [PendingRead]
         var askedAtTick: Int
     }
@@ -36,6 +38,8 @@ package struct Replica<Shell: ReplicationShell> {
 
     /// Ticks after which an unanswered question is asked anew, under a new id.
     private static var readRetryTicks: Int { 5 }
+    /// So many of its ids are remembered.
+    private static var readTriesMax: Int { 16 }
 
     private let shell: Shell
     package private(set) var raft: Raft
@@ -174,9 +178,11 @@ package struct Replica<Shell: ReplicationShell> {
         ask(reads)
     }
 
-    private mutating func ask(_ reads: [PendingRead]) {
+    /// - Parameter before: the ids under which the same was asked.
+    private mutating func ask(_ reads: [PendingRead], before: [UInt64] = []) {
         let id = shell.makeRequestID()
-        readBatches.append(ReadBatch(id: id, reads: reads, askedAtTick: ticks))
+        let ids = before.suffix(Self.readTriesMax - 1) + [id]
+        readBatches.append(ReadBatch(ids: Array(ids), reads: reads, askedAtTick: ticks))
         raft.receive(.readIndex([id]))
     }
 
@@ -213,7 +219,7 @@ package struct Replica<Shell: ReplicationShell> {
             for read in batch.reads where read.deadline <= now {
                 read.proceed(raft.leader == nil ? .noLeader : .timeout)
             }
-            if !alive.isEmpty { ask(alive) }
+            if !alive.isEmpty { ask(alive, before: batch.ids) }
         }
         expire(now)
         expireChanges(now)
@@ -300,7 +306,7 @@ package struct Replica<Shell: ReplicationShell> {
     }
 
     private mutating func release(_ state: Ready.ReadState) {
-        guard let place = readBatches.firstIndex(where: { $0.id == state.id }) else { return }
+        guard let place = readBatches.firstIndex(where: { $0.ids.contains(state.id) }) else { return }
         let batch = readBatches.remove(at: place)
         shell.post(ApplyWork.reads(batch.reads, at: state.index))
     }

@@ -115,6 +115,10 @@ class Member:
         founders = ",".join(f"{m.name}={m.peer_url}" for m in self.fabric.founders)
         self.spawn(["serve", *self.arguments(), "--initial-cluster", founders, *extra])
 
+    def restart(self):
+        """Starts it again as what it is, founder or not."""
+        self.spawn(["serve", *self.arguments()])
+
     def join(self, other, *extra):
         self.spawn(["join", other.client_url, *self.arguments(), *extra])
 
@@ -154,6 +158,14 @@ class Member:
             if self.process and self.process.poll() is not None:
                 raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log()[-3000:]}")
             assert time.time() < end, f"{self.name} does not get well:\n{self.log()[-3000:]}"
+            time.sleep(0.05)
+
+    def wait_started(self, text, seconds=60):
+        """Until its log of this run says so."""
+        end = time.time() + seconds
+        while text not in self.log()[self.log_start:]:
+            assert self.process.poll() is None, f"{self.name} ended:\n{self.log()[-3000:]}"
+            assert time.time() < end, f"{self.name} does not say \"{text}\":\n{self.log()[-3000:]}"
             time.sleep(0.05)
 
     def status(self):

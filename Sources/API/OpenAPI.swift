@@ -1,0 +1,304 @@
+internal import HTTPServer
+internal import JSON
+internal import NIOHTTP1
+
+/// What `/v1/fabric` and `/v1/clusterdomains` take and answer, for tools: OpenAPI 3.1, served at `/openapi.json`.
+enum OpenAPI {
+    static let path: Substring = "/openapi.json"
+
+    struct Operation {
+        var method: String
+        var path: String
+        var summary: String
+        var query: [String] = []
+        /// Names of schemas; nil is no body.
+        var request: String?
+        var response = "Changed"
+        var created = false
+    }
+
+    private static let listing = ["serializable", "watch", "revision"]
+
+    static let operations: [Operation] = [
+        Operation(
+            method: "get", path: "/v1/fabric/domains", summary: "List the domains; with watch, their changes.",
+            query: listing, response: "Domains"),
+        Operation(
+            method: "get", path: "/v1/fabric/domains/{name}", summary: "A domain.", query: listing, response: "Domain"),
+        Operation(
+            method: "put", path: "/v1/fabric/domains/{name}", summary: "Make a domain, or change its labels and kind.",
+            request: "DomainSpec", response: "Domain", created: true),
+        Operation(
+            method: "delete", path: "/v1/fabric/domains/{name}", summary: "Forget a domain without nodes and members."),
+        Operation(
+            method: "post", path: "/v1/fabric/domains/{name}/activate", summary: "Take a domain into use again.",
+            request: "Reason", response: "Domain"),
+        Operation(
+            method: "post", path: "/v1/fabric/domains/{name}/deactivate",
+            summary: "Take a domain out of use: its replicas are stale, its attachments end.", request: "Deactivation",
+            response: "Domain"),
+        Operation(
+            method: "get", path: "/v1/fabric/domains/{name}/preflight",
+            summary: "What would happen if the domain vanished now.", response: "Preflight"),
+        Operation(
+            method: "get", path: "/v1/fabric/nodes", summary: "List the nodes; with watch, their changes.",
+            query: listing + ["domain"], response: "Nodes"),
+        Operation(method: "get", path: "/v1/fabric/nodes/{name}", summary: "A node.", query: listing, response: "Node"),
+        Operation(
+            method: "put", path: "/v1/fabric/nodes/{name}",
+            summary: "Register a node, or change what it offers; it is online for ttlSeconds.", request: "NodeSpec",
+            response: "Node", created: true),
+        Operation(method: "delete", path: "/v1/fabric/nodes/{name}", summary: "Forget a node that no volume needs."),
+        Operation(
+            method: "post", path: "/v1/fabric/nodes/{name}/heartbeat",
+            summary: "The node is online for ttlSeconds more; 409 when it has to be registered again.",
+            response: "Heartbeat"),
+        Operation(
+            method: "post", path: "/v1/fabric/nodes/{name}/cordon", summary: "Place no new replicas on it.",
+            response: "Node"),
+        Operation(
+            method: "post", path: "/v1/fabric/nodes/{name}/uncordon", summary: "Place replicas on it again.",
+            response: "Node"),
+        Operation(
+            method: "post", path: "/v1/fabric/nodes/{name}/enter-maintenance", summary: "Take its replicas out of use.",
+            response: "Node"),
+        Operation(
+            method: "post", path: "/v1/fabric/nodes/{name}/exit-maintenance",
+            summary: "Take them into use again, once resynced.", response: "Node"),
+        Operation(
+            method: "get", path: "/v1/fabric/volumes", summary: "List the volumes; with watch, their changes.",
+            query: listing + ["domain", "node", "state", "limit", "after"], response: "Volumes"),
+        Operation(
+            method: "post", path: "/v1/fabric/volumes", summary: "Make a volume; the fabric places its replicas.",
+            request: "VolumeSpec", response: "Volume", created: true),
+        Operation(
+            method: "get", path: "/v1/fabric/volumes/{name}", summary: "A volume, by name or id.", query: listing,
+            response: "Volume"),
+        Operation(
+            method: "patch", path: "/v1/fabric/volumes/{name}", summary: "Change size, replication or labels.",
+            request: "VolumeChange", response: "Volume"),
+        Operation(
+            method: "put", path: "/v1/fabric/volumes/{name}", summary: "The same as PATCH.", request: "VolumeChange",
+            response: "Volume"),
+        Operation(
+            method: "delete", path: "/v1/fabric/volumes/{name}", summary: "Delete a volume that is not attached."),
+        Operation(
+            method: "get", path: "/v1/fabric/volumes/{name}/explain",
+            summary: "How its replicas came where they are, and where a further one would go.", response: "Explanation"),
+        Operation(
+            method: "post", path: "/v1/fabric/volumes/{name}/attach",
+            summary: "Attach it to one node; its token is higher than all before.", request: "Attach",
+            response: "Volume"),
+        Operation(
+            method: "post", path: "/v1/fabric/volumes/{name}/detach", summary: "Detach it, if this token holds it.",
+            request: "Detach", response: "Volume"),
+        Operation(
+            method: "put", path: "/v1/fabric/volumes/{name}/replicas/{node}",
+            summary: "A node says that a replica it was told to resync has everything, or that one missed something.",
+            request: "Report", response: "Volume"),
+        Operation(
+            method: "get", path: "/v1/fabric/events", summary: "What happened, oldest first; with watch, what happens.",
+            query: ["after", "limit", "watch", "revision"], response: "Events"),
+        Operation(
+            method: "get", path: "/v1/fabric/status", summary: "Members by domain, quorum, nodes, volumes, warnings.",
+            response: "Status"),
+        Operation(
+            method: "get", path: "/v1/fabric/durability",
+            summary: "In how many domains a write is on disk before it is acknowledged.", response: "Durability"),
+        Operation(
+            method: "put", path: "/v1/fabric/durability", summary: "Change that.", request: "Durability",
+            response: "Durability"),
+        Operation(
+            method: "get", path: "/v1/clusterdomains",
+            summary: "Names of the data domains, as the OpenStorage SDK has it.", response: "ClusterDomains"),
+        Operation(
+            method: "get", path: "/v1/clusterdomains/inspect/{name}", summary: "If a domain is active.",
+            response: "ClusterDomain"),
+        Operation(
+            method: "post", path: "/v1/clusterdomains/activate/{name}", summary: "Activate a domain.",
+            response: "Nothing"),
+        Operation(
+            method: "post", path: "/v1/clusterdomains/deactivate/{name}", summary: "Deactivate a domain.",
+            response: "Nothing"),
+    ]
+
+    /// Fields by schema: `name:type`, a type in brackets is a list of it, one with a capital is another schema; `!` is required.
+    static let schemas: [(name: String, fields: String)] = [
+        ("Labels", ""), ("Nothing", ""), ("Error", "error:string code:integer message:string"),
+        ("Changed", "revision:integer"),
+        ("DomainSpec", "kind:string labels:Labels"), ("Reason", "by:string reason:string"),
+        ("Deactivation", "by:string reason:string force:boolean"),
+        ("Trace", "at:time by:string reason:string"), ("Counts", "current:integer stale:integer resyncing:integer"),
+        (
+            "Domain",
+            "name:string kind:string state:string sync:string epoch:integer labels:Labels lastChange:Trace nodes:integer onlineNodes:integer capacityBytes:integer allocatedBytes:integer replicas:Counts createdAt:time revision:integer"
+        ), ("Domains", "revision:integer items:[Domain]"),
+        (
+            "Preflight",
+            "domain:string quorumRemains:boolean quorumMargin:integer leaderGoesTo:string volumesDown:integer volumesDegraded:integer volumesAttached:integer firstVolumesDown:[string] warnings:[string]"
+        ), ("Pool", "name!:string capacityBytes!:integer allocatedBytes:integer labels:Labels"),
+        (
+            "NodeSpec",
+            "domain!:string capacityBytes:integer pools:[Pool] labels:Labels zone:string rack:string addresses:[string] ttlSeconds:integer"
+        ),
+        (
+            "Node",
+            "name:string domain:string state:string cordoned:boolean labels:Labels pools:[Pool] capacityBytes:integer allocatedBytes:integer addresses:[string] volumes:integer resyncing:integer ttlSeconds:integer leaseID:string since:time createdAt:time revision:integer"
+        ), ("Nodes", "revision:integer items:[Node]"), ("Heartbeat", "ttlSeconds:integer"),
+        ("VolumeSpec", "name!:string sizeBytes!:integer replication:integer labels:Labels"),
+        ("VolumeChange", "sizeBytes:integer replication:integer labels:Labels"),
+        (
+            "Replica",
+            "node:string domain:string pool:string state:string available:boolean generation:integer since:time"
+        ),
+        ("Attachment", "node:string token:integer at:time"),
+        (
+            "Volume",
+            "id:string name:string sizeBytes:integer replication:integer state:string labels:Labels replicas:[Replica] attachment:Attachment fencingToken:integer createdAt:time revision:integer"
+        ), ("Volumes", "revision:integer next:integer items:[Volume]"), ("Attach", "node!:string force:boolean"),
+        ("Detach", "token:integer"), ("Report", "state!:string generation!:integer"),
+        (
+            "Verdict",
+            "node:string domain:string chosen:boolean sameDomain:integer sameZone:integer sameRack:integer freeBytes:integer objection:string"
+        ),
+        ("Explanation", "volume:Volume events:[Event] next:[Verdict] anew:[array]"),
+        (
+            "Event",
+            "number:integer at:time by:string reason:string kind:string name:string what:string revision:integer"
+        ),
+        ("Events", "revision:integer next:integer items:[Event]"), ("Durability", "domains!:integer"),
+        ("Quorum", "holds:boolean margin:integer commitDomains:integer"),
+        (
+            "Member",
+            "id:string name:string domain:string role:string heardOf:boolean lagEntries:integer roundTripMicroseconds:integer"
+        ),
+        (
+            "Status",
+            "revision:integer nodes:object volumes:object quorum:Quorum members:[Member] domains:[Domain] warnings:[string]"
+        ),
+        ("ClusterDomains", "cluster_domain_names:[string]"),
+        ("ClusterDomain", "cluster_domain_name:string is_active:boolean"),
+    ]
+
+    static func respond() -> HTTPResponse {
+        var json = JSONWriter()
+        json.object { json in
+            json.pair("openapi", "3.1.0")
+            json.name("info")
+            json.object { json in
+                json.pair("title", "weft: domains, nodes and volumes")
+                json.pair("version", Version.weft)
+            }
+            json.name("paths")
+            json.object { json in
+                var paths: [String] = []
+                for operation in operations where !paths.contains(operation.path) { paths.append(operation.path) }
+                for path in paths {
+                    json.name(path)
+                    json.object { json in
+                        for operation in operations where operation.path == path { write(operation, &json) }
+                    }
+                }
+            }
+            json.name("components")
+            json.object { json in
+                json.name("schemas")
+                json.object { json in for schema in schemas { write(schema.name, schema.fields, &json) } }
+            }
+        }
+        return .json(.ok, json)
+    }
+
+    private static func write(_ operation: Operation, _ json: inout JSONWriter) {
+        json.name(operation.method)
+        json.object { json in
+            json.pair("summary", operation.summary)
+            let inPath = operation.path.split(separator: "{").dropFirst().map { String($0.prefix { $0 != "}" }) }
+            json.name("parameters")
+            json.array(inPath.map { ("path", $0) } + operation.query.map { ("query", $0) }) { json, parameter in
+                json.object { json in
+                    json.pair("in", parameter.0)
+                    json.pair("name", parameter.1)
+                    json.name("required")
+                    json.bool(parameter.0 == "path")
+                    json.name("schema")
+                    json.object { $0.pair("type", "string") }
+                }
+            }
+            if let request = operation.request {
+                json.name("requestBody")
+                json.object { $0.content(request) }
+            }
+            json.name("responses")
+            json.object { json in
+                for status in operation.created ? ["200", "201"] : ["200"] {
+                    json.name(status)
+                    json.object { json in
+                        json.pair("description", "done")
+                        json.content(operation.response)
+                    }
+                }
+                json.name("default")
+                json.object { json in
+                    json.pair("description", "why not")
+                    json.content("Error")
+                }
+            }
+        }
+    }
+
+    private static func write(_ name: String, _ fields: String, _ json: inout JSONWriter) {
+        let parts = fields.split(separator: " ").map { $0.split(separator: ":").map(String.init) }
+        json.name(name)
+        json.object { json in
+            json.pair("type", "object")
+            let required = parts.map { $0[0] }.filter { $0.hasSuffix("!") }.map { String($0.dropLast()) }
+            json.field("required", required) { $0.string($1) }
+            if name == "Labels" {
+                json.name("additionalProperties")
+                json.object { $0.pair("type", "string") }
+            }
+            json.name("properties")
+            json.object { json in
+                for part in parts {
+                    json.name(part[0].hasSuffix("!") ? String(part[0].dropLast()) : part[0])
+                    json.type(part[1])
+                }
+            }
+        }
+    }
+}
+
+extension JSONWriter {
+    fileprivate mutating func pair(_ name: StaticString, _ value: String) {
+        self.name(name)
+        string(value)
+    }
+
+    fileprivate mutating func content(_ schema: String) {
+        name("content")
+        object { json in
+            json.name("application/json")
+            json.object { json in
+                json.name("schema")
+                json.type(schema)
+            }
+        }
+    }
+
+    fileprivate mutating func type(_ text: String) {
+        object { json in
+            switch text {
+            case _ where text.hasPrefix("["):
+                json.pair("type", "array")
+                json.name("items")
+                json.type(String(text.dropFirst().dropLast()))
+            case "time":
+                json.pair("type", "string")
+                json.pair("format", "date-time")
+            case _ where text.first?.isUppercase == true: json.pair("$ref", "#/components/schemas/\(text)")
+            default: json.pair("type", text)
+            }
+        }
+    }
+}
