@@ -83,6 +83,7 @@ extension FabricCommand.Action {
         case .revokeLease(let id):
             writer.byte(16)
             writer.signed(id)
+        case .recover: writer.byte(17)
         }
     }
 
@@ -130,6 +131,7 @@ extension FabricCommand.Action {
             for _ in 0..<(try reader.count()) { ids.append(try reader.signed()) }
             self = .replan(ids)
         case 16: self = .revokeLease(try reader.signed())
+        case 17: self = .recover
         case let kind: throw .invalid("fabric command \(kind)")
         }
     }

@@ -21,6 +21,8 @@ package struct FabricCommand: Equatable, Sendable {
         /// Of this token only, unless it is 0.
         case detach(VolumeReference, token: Int64)
         case report(VolumeReference, node: String, VolumeReplica.State, generation: Int64)
+        /// The fabric goes on from what one member had: what was given out since by others is not given out again.
+        case recover
         /// Decides anew where the replicas of these should be.
         case replan([Int64])
     }

@@ -114,6 +114,7 @@ package struct FabricState: Sendable {
                 throw .notFound(.node, "with lease \(id)")
             }
             return .changed(endLeases([id], trace))
+        case .recover: return .changed(recover(trace))
         case .createVolume(let spec): return .volume(try create(spec, trace))
         case .updateVolume(let reference, let change):
             return .volume(try update(reference, change, trace, command.expected))

@@ -1,5 +1,5 @@
 package import Fabric
-internal import SQLite
+package import SQLite
 
 /// Domains, nodes and volumes: records beside the keys, in the same state.
 extension KeyValueStore {
@@ -23,6 +23,12 @@ extension KeyValueStore {
         for change in changes { meta.mix(fabricRows.note(change)) }
         fabricChanges += changes
         return result.map(CommandResult.fabric).mapError(MVCCError.fabric)
+    }
+
+    /// Has the fabric's records go on from here, though others may have had newer ones: see `FabricState.recover`.
+    package func recover(_ trace: Trace) throws(SQLiteError) {
+        applyNothing(index: meta.appliedIndex + 1, term: meta.appliedTerm)
+        _ = try apply(FabricCommand(.recover, trace), term: meta.appliedTerm)
     }
 
     /// What was changed of the fabric's records since this was asked last, in order.

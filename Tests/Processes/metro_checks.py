@@ -135,9 +135,10 @@ def round_trips(metro, rtts, quiet_seconds, report):
                      rates[100, 4000] >= 0.8 * rates[2, 4000])
 
 
-def losses(metro, report):
-    """A site is killed, or cut off, under load."""
-    for rtt, limit in ((10, 1.5), (500, 5.0)):
+def losses(metro, rtts, report):
+    """The leader's site is killed, or cut off, under load."""
+    for rtt in rtts:
+        limit = 1.5 if rtt <= 10 else 5.0
         for how in ("killed", "cut off"):
             metro.set_rtt(rtt)
             time.sleep(15)
@@ -248,6 +249,7 @@ def main():
     parser.add_argument("weft")
     parser.add_argument("--only", default="rtts,losses,volumes,faults")
     parser.add_argument("--rtts", default="2,10,100,500")
+    parser.add_argument("--losses", default="10,500", help="round trips at which a site is lost")
     parser.add_argument("--quiet-seconds", type=float, default=600)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -261,7 +263,7 @@ def main():
         if "rtts" in only:
             round_trips(metro, [float(r) if "." in r else int(r) for r in options.rtts.split(",")], options.quiet_seconds, report)
         if "losses" in only:
-            losses(metro, report)
+            losses(metro, [int(rtt) for rtt in options.losses.split(",")], report)
         if "volumes" in only:
             volumes(metro, report)
         if "faults" in only:
