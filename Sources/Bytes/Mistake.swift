@@ -8,7 +8,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     case believesOldAcknowledgements, appliesBeforeSync
     // Membership
     case countsLearners, changesBeforeOwnTermIsCommitted, changesTwiceAtOnce, keepsCutConfigurations
-    case keepsConfigurationAtSnapshot, needsOneMajorityOfTwo, leavesJointEarly
+    case keepsConfigurationAtSnapshot, needsOneMajorityOfTwo, leavesJointEarly, commitsInOneDomain
     // Reads
     case readsWithoutAsking, readsBeforeOwnTermIsCommitted, joinsReadsThatAreAsked
     case leasesOutliveHandover, countsLeasesFromAnswers, forgetsPromisesAtRestart
@@ -41,6 +41,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .keepsConfigurationAtSnapshot: "keeps its configuration when a snapshot brings another"
         case .needsOneMajorityOfTwo: "between two sets of voters needs the majority of the new one only"
         case .leavesJointEarly: "drops the old set of voters before both have agreed to it"
+        case .commitsInOneDomain: "commits what only one domain has, where two are asked for"
         case .readsWithoutAsking: "a leader answers reads without asking if it still leads"
         case .readsBeforeOwnTermIsCommitted: "a new leader answers reads by a commit index that may be old"
         case .joinsReadsThatAreAsked: "a read takes the answer to a question that was asked before it"

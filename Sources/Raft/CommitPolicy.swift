@@ -8,7 +8,9 @@ package struct CommitPolicy: Equatable, Sendable {
     /// Domains that nothing is asked of, ascending.
     package private(set) var inactive: [String] = []
 
-    package init() {}
+    package init(domainsMin: UInt8 = 0) {
+        self.domainsMin = domainsMin
+    }
 
     var isPlain: Bool { domainsMin == 0 && inactive.isEmpty }
 
@@ -46,7 +48,7 @@ extension Configuration {
 
     /// The highest number that members with state have reached in as many domains as the policy asks for; nil when it asks for
     /// nothing.
-    func reachedBySpread(_ value: (NodeID) -> UInt64) -> UInt64? {
+    package func reachedBySpread(_ value: (NodeID) -> UInt64) -> UInt64? {
         guard policy.domainsMin > 1 else { return nil }
         let reached = activeDomains.map { domain in
             members.filter { $0.role == .voter && $0.domain == domain }.map { value($0.id) }.max() ?? 0
@@ -54,6 +56,12 @@ extension Configuration {
         .sorted(by: >)
         let needed = min(Int(policy.domainsMin), reached.count)
         return needed == 0 ? nil : reached[needed - 1]
+    }
+
+    /// If it differs in nothing but that commits wait for fewer domains.
+    func isRelaxed(from other: Configuration) -> Bool {
+        policy != other.policy && !policy.isStricter(than: other.policy)
+            && Configuration(members, leaving: leaving, outgoing: outgoing, policy: other.policy) == other
     }
 
     /// Domains without which the voters that remain are no majority, if there are several: a fabric that is to survive a site has

@@ -236,12 +236,23 @@ extension Raft {
             }
             majority = all.sorted(by: >)[configuration.voters.count / 2]
         }
-        let spread = configuration.reachedBySpread { member in
-            member == id ? log.durableIndex : current.progress(of: member)?.match ?? 0
+        if !makes(.commitsInOneDomain) {
+            majority = spreadEnough(majority) { member in
+                member == id ? log.durableIndex : current.progress(of: member)?.match ?? 0
+            }
         }
-        majority = min(majority, spread ?? majority)
         guard majority > commit, log.term(at: majority) == term || makes(.commitsOlderTermsByCounting) else { return }
         noteCommitted(from: commit + 1, through: majority)
+    }
+
+    /// What of that is in as many domains as it must be. What a configuration asks for counts from its own entry on: those before
+    /// it are not committed by it alone, for it may be cut off.
+    private func spreadEnough(_ majority: Index, _ value: (NodeID) -> Index) -> Index {
+        let reached = min(majority, configuration.reachedBySpread(value) ?? majority)
+        guard configurationIndex > commit, reached < configurationIndex, let before = configurationsBefore.last else {
+            return reached
+        }
+        return min(majority, configurationIndex - 1, before.configuration.reachedBySpread(value) ?? majority)
     }
 
     private mutating func noteCommitted(from first: Index, through last: Index) {

@@ -32,6 +32,9 @@ extension Raft {
     }
 
     private func expectReady(for next: Configuration) throws(ChangeRefusal) {
+        // Where commits wait for a domain that is gone, a new leader cannot commit anything before it is told not to wait. That
+        // touches no vote, so it is like any other entry.
+        if next.isRelaxed(from: configuration), leadership?.transferTarget == nil { return }
         // One at a time, and none before an entry of this term is committed (the 2015 correction).
         guard hasCommittedInTerm || makes(.changesBeforeOwnTermIsCommitted),
             configurationIndex <= commit || makes(.changesTwiceAtOnce), leadership?.transferTarget == nil

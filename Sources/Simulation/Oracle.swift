@@ -29,6 +29,10 @@ struct Oracle {
     private var completed: [UInt64: Index] = [:]
     /// If the entry of a txn took its first branch, by request.
     private(set) var outcomes: [UInt64: (holds: Bool, revision: Int64)] = [:]
+    /// The highest fencing token of each volume.
+    var tokens: [Int64: Int64] = [:]
+    /// The newest state whose volumes were checked.
+    var volumesIndex: Index = 0
     /// Requests whose askers were told that nothing was done.
     private var refused: Set<UInt64> = []
 
@@ -217,6 +221,7 @@ struct Oracle {
         if let hash = committed[place].hash, hash != view.hash {
             throw Violation(check: "equal state", detail: "the state of \(id) after entry \(index) has another hash")
         }
+        try checkVolumes(view.fabric, at: index)
         committed[place].hash = view.hash
     }
 }

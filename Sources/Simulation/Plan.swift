@@ -22,6 +22,12 @@ package struct Plan: Sendable {
     var hasWitness: Bool
     /// Members differ in priority.
     var hasPriorities: Bool
+    /// Members belong to domains.
+    var hasDomains: Bool
+    /// In so many domains an entry is on disk before it is committed.
+    var spread: UInt8
+    /// Clients ask for domains, nodes and volumes, too.
+    var hasNodes: Bool
     var raft = Raft.Settings()
     var replication = ReplicationSettings()
 
@@ -73,6 +79,9 @@ package struct Plan: Sendable {
         replication.autoCompaction = dice.pick([.off, .off, .periodic(seconds: 30), .revision(retained: 20)])
         replication.quotaBytes = dice.pick([100_000, 130_000, 2 << 30, 2 << 30])
         replication.electionMilliseconds = raft.electionTicks * replication.heartbeatMilliseconds
+        hasDomains = voters >= 3 && dice.chance(0.5)
+        spread = hasDomains && dice.chance(0.6) ? 2 : 0
+        hasNodes = dice.chance(0.4)
         faults.removeAll { without.contains($0.rawValue) }
     }
 }

@@ -171,8 +171,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private func step(_ body: (inout Replica<SimulatedProcess>) -> Void) {
         // Nothing else may refer to it meanwhile, or each step copies the log.
         guard var current = replica.take() else { return }
+        let (configuration, commit) = (current.raft.configuration, current.raft.commit)
         body(&current)
         guard isAlive else { return }
+        if world.plan.spread > 1 {
+            world.checkSpread(current.raft, configurationBefore: configuration, commitBefore: commit)
+        }
         let before = seen
         seen = Seen(current.raft)
         let moments = world.moments(current.raft, since: before, seen)
@@ -198,6 +202,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         onDisk { () throws(StorageError) in _ = try logWriter?.handle(work) }
         logBatch = []
         guard isAlive, let contents = store?.loaded() else { return }
+        world.durable[identity.memberID] = max(world.durable[identity.memberID] ?? 0, contents.lastIndex)
         if work.contains(where: { if case .reset = $0 { true } else { false } }) { isReplacing = false }
         world.noteDurable(contents, of: self)
         isScheduled.remove(.log)

@@ -36,6 +36,7 @@ extension World {
         }
         if plan.faults.contains(.compaction), faultDice.chance(0.2) { compact(leader) }
         if faultDice.chance(0.3) { changeMembership(leader, configuration) }
+        changeDomains(leader, configuration)
     }
 
     /// Newcomers that are voters are whole again.
@@ -53,8 +54,10 @@ extension World {
     /// Answers if there was something to do.
     private func replaceLost(_ leader: SimulatedProcess, _ configuration: Configuration) -> Bool {
         guard let first = steward.lost.first else { return false }
-        if configuration[first.id] != nil {
-            change(leader, .remove(first.id))
+        if let member = configuration[first.id] {
+            // Commits may wait for what is lost.
+            let waits = plan.spread > 1 && !configuration.policy.inactive.contains(member.domain)
+            change(leader, waits ? .setActive(domain: member.domain, false) : .remove(first.id))
         } else {
             steward.lost.removeFirst()
             join(first.machine, leader, as: .joining)
@@ -135,7 +138,8 @@ extension World {
         machines[machine].durable = nil
         wd_start(Int32(machine))
         say("m\(machine) joins as member \(id), \(role)")
-        let newcomer = Member(id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"], replaces: old)
+        let newcomer = Member(
+            id: id, role: role, peerURLs: ["http://m\(machine)-\(id)"], replaces: old, domain: domain(of: machine))
         machines[machine].joining = newcomer
         change(leader, .add(newcomer))
         add(.start(machine: machine), after: faultDice.duration(mean: Self.second / 2))

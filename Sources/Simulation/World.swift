@@ -46,6 +46,8 @@ package final class World: @unchecked Sendable {
     /// Changes with every event: two runs of a seed are the same if this is.
     package private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     package internal(set) var acknowledged = 0
+    /// The most that each member ever had on disk.
+    var durable: [NodeID: Index] = [:]
 
     let founding: Configuration
     var oracle: Oracle
@@ -88,8 +90,9 @@ package final class World: @unchecked Sendable {
                 Member(
                     id: NodeID(number + 1), role: plan.hasWitness && number == plan.voters - 1 ? .witness : .voter,
                     peerURLs: ["http://m\(number)"],
-                    priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority)
-            })
+                    priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority,
+                    domain: plan.hasDomains ? Self.domains[number % Self.domains.count] : "")
+            }, policy: CommitPolicy(domainsMin: plan.spread))
         oracle = Oracle(founding: founding)
         self.dice = dice
         faultDice = Dice(seed: seed, purpose: "faults")

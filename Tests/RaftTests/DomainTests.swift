@@ -96,6 +96,52 @@ import Testing
         #expect(network[1].configuration.policy.inactive.isEmpty)
     }
 
+    @Test("A new leader that cannot commit without a lost domain is told not to wait for it (found by the simulator)")
+    func aNewLeaderIsToldNotToWait() throws {
+        var network = Network(voters: [1, 2, 3])
+        network.elect(3)
+        network.post(
+            .change(
+                requestID: 1,
+                .several([
+                    .locate(1, domain: "east"), .locate(2, domain: "east"), .locate(3, domain: "west"), .spread(2),
+                ])),
+            to: 3)
+        network.settle()
+        network.propose("in the west only", at: 3)
+        network.cutOff([3])
+        for _ in 0..<100 where !network.leaders.contains(where: { $0 != 3 }) {
+            for voter: NodeID in [1, 2] { network.tick(voter) }
+            network.settle()
+        }
+        let leader = try #require(network.leaders.first { $0 != 3 })
+        #expect(network[leader].commit < network[leader].log.lastIndex)
+        network.post(.change(requestID: 2, .remove(3)), to: leader)
+        #expect(network.hosts[leader]?.refused.last == .notReady)
+        network.post(.change(requestID: 3, .setActive(domain: "west", false)), to: leader)
+        network.settle()
+        #expect(network[leader].commit == network[leader].log.lastIndex)
+    }
+
+    @Test func whatARelaxationPrecedesIsNotCommittedByItBeforeItIsItself() {
+        var network = Network(voters: [1, 2, 3, 4, 5])
+        network.elect(1)
+        let places = [(1, "east"), (2, "east"), (3, "east"), (4, "west"), (5, "west")].map { (NodeID($0), $1) }
+        network.post(
+            .change(requestID: 1, .several(places.map { .locate($0, domain: $1) } + [.spread(2)])), to: 1)
+        network.settle()
+        network.cutOff([4, 5])
+        let committed = network[1].commit
+        network.propose("east only", at: 1)
+        network.settle()
+        #expect(network[1].commit == committed)
+        // The change reaches nobody: nothing before it may count by it.
+        network.cutOff([1])
+        network.post(.change(requestID: 2, .setActive(domain: "west", false)), to: 1)
+        network.settle()
+        #expect(network[1].commit == committed)
+    }
+
     @Test func domainsWithoutWhichNoQuorumRemainsAreNamed() {
         func layout(_ domains: String...) -> [String] {
             Configuration(
