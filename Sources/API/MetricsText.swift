@@ -1,6 +1,7 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+internal import Fabric
 internal import HTTPServer
 internal import NIOHTTP1
 internal import Raft
@@ -71,12 +72,38 @@ struct MetricsText: Sendable {
         }
         text.gauge("weft_raft_last_index", "The last index of the log.", Double(status.lastIndex))
         for peer in status.peers {
-            text.line("weft_peer_match_index{peer=\"\(String(peer.id, radix: 16))\"}", Double(peer.match))
+            let domain = status.configuration[peer.id]?.domain ?? ""
+            let labels = "{peer=\"\(String(peer.id, radix: 16))\",domain=\"\(domain)\"}"
+            text.line("weft_peer_match_index" + labels, Double(peer.match))
+            text.line("weft_peer_lag_entries" + labels, Double(status.lastIndex - min(peer.match, status.lastIndex)))
+            text.line("weft_peer_round_trip_seconds" + labels, Double(peer.roundTripNanoseconds) / 1e9)
         }
+        text.gauge(
+            "weft_quorum_margin", "Voters that are heard of, beyond a quorum; negative is no quorum.",
+            Double(member.outlook().margin))
+        fabric(&text)
         process(&text)
         return HTTPResponse(
             status: .ok, headers: ["content-type": "text/plain; version=0.0.4; charset=utf-8"],
             body: Array(text.content.utf8))
+    }
+
+    private func fabric(_ text: inout Text) {
+        let fabric = member.appliedFabric
+        guard !fabric.isEmpty else { return }
+        let volumes = fabric.volumeSummary()
+        for (state, count) in [("Up", volumes.up), ("Degraded", volumes.degraded), ("Down", volumes.down)] {
+            text.line("weft_volumes{state=\"\(state)\"}", Double(count))
+        }
+        let summaries = fabric.summaries()
+        for domain in fabric.domains {
+            let labels = "{domain=\"\(domain.name)\"}"
+            let summary = summaries[domain.name, default: .init()]
+            text.line("weft_domain_active" + labels, domain.isActive ? 1 : 0)
+            text.line("weft_domain_nodes_online" + labels, Double(summary.onlineNodes))
+            text.line("weft_domain_replicas_stale" + labels, Double(summary.stale))
+            text.line("weft_domain_replicas_resyncing" + labels, Double(summary.resyncing))
+        }
     }
 
     private func process(_ text: inout Text) {

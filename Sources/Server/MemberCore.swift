@@ -36,6 +36,8 @@ final class MemberCore: Sendable {
     private struct Published {
         var view: View?
         var membership = Membership()
+        /// Domains whose loss would stop the fabric, as was said last.
+        var indispensable: [String] = []
         /// Also when it is no longer a member.
         var isWitness = false
         var status = RaftStatus()
@@ -192,6 +194,7 @@ final class MemberCore: Sendable {
             configuration: meta.members, attributes: meta.attributes)
         let isNews = published.withLock { published in
             defer { published.membership = membership }
+            noteLayout(meta.members, &published.indispensable)
             published.isWitness = published.isWitness || meta.members.isWitness(identity.memberID)
             return published.membership.peers != membership.peers
         }
@@ -205,6 +208,20 @@ final class MemberCore: Sendable {
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
         if meta.removedMembers.contains(identity.memberID) { onEnd(.removed) }
+    }
+
+    /// Calls out, when it comes about, that one domain's loss would stop the fabric.
+    private func noteLayout(_ configuration: Configuration, _ known: inout [String]) {
+        let found = configuration.indispensableDomains
+        guard found != known else { return }
+        known = found
+        if found.isEmpty {
+            logger.info("a quorum of members remains whatever domain is lost")
+        } else {
+            logger.warning(
+                "without \(found.joined(separator: ", or ")) no quorum of members would remain; see `weft domain preflight`"
+            )
+        }
     }
 
     /// Said once it may be a matter of who applied what first; said again and again it is true.

@@ -44,9 +44,11 @@ final class JoinProgress: Sendable {
                 if isNew, waited >= seconds, status.lastIndex == 0 { return .unreached }
             case .voter:
                 print("\(member.name) has caught up at entry \(status.applied) and is a voter: the join is done")
+                warn(member)
                 return .done
             case .witness:
                 print("\(member.name) is a witness: it votes and keeps the log, and holds no keys")
+                warn(member)
                 return .done
             case .learner:
                 print(
@@ -61,6 +63,11 @@ final class JoinProgress: Sendable {
             }
         }
     }
+}
+
+/// Says what is wrong with the layout that came about.
+private func warn(_ member: RunningMember) {
+    for warning in member.layoutWarnings { print("WARNING: \(warning)") }
 }
 
 /// Ends the process with a problem, from a place where it cannot be thrown.

@@ -24,6 +24,9 @@ struct Status: AsyncParsableCommand {
         var status: JSONValue?
         var version: String?
         var trouble: String?
+        var domain = ""
+        /// As the leader sees it.
+        var roundTripMicroseconds: Int64?
 
         var applied: UInt64 { status?["raftAppliedIndex"]?.unsigned ?? 0 }
     }
@@ -33,6 +36,7 @@ struct Status: AsyncParsableCommand {
             let listed = try await client.call("/v3/cluster/member/list") { _ in }
             var rows: [Row] = []
             for member in FabricMembers(listed).members { rows.append(await row(member, client)) }
+            await addPlaces(to: &rows, client)
             return rows
         }
         let newest = rows.compactMap { $0.status?["raftIndex"]?.unsigned }.max() ?? 0
@@ -64,6 +68,26 @@ struct Status: AsyncParsableCommand {
         return row
     }
 
+    /// Where the members are, and how far from the leader; nobody else knows.
+    private func addPlaces(to rows: inout [Row], _ client: FabricClient) async {
+        let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
+        let endpoints = leader?.member.clientURLs.compactMap(Endpoint.init) ?? []
+        guard !endpoints.isEmpty else { return }
+        var own = FabricClient(endpoints: endpoints, group: client.group)
+        own.http.timeout = client.http.timeout
+        guard let places = try? await own.send(.GET, "/v1/fabric/status?serializable") else { return }
+        for place in places["members"]?.items ?? [] {
+            guard let found = rows.firstIndex(where: { hex($0.member.id) == place["id"]?.text }) else { continue }
+            rows[found].domain = place["domain"]?.text ?? ""
+            rows[found].roundTripMicroseconds = place["roundTripMicroseconds"]?.integer
+        }
+    }
+
+    private func roundTrip(_ row: Row) -> String {
+        guard let microseconds = row.roundTripMicroseconds, microseconds > 0 else { return "-" }
+        return "\(microseconds / 1000).\(microseconds % 1000 / 100) ms"
+    }
+
     private func role(_ row: Row) -> String {
         guard let status = row.status else { return "unreachable" }
         if status["leader"]?.unsigned == row.member.id { return "leader" }
@@ -71,13 +95,16 @@ struct Status: AsyncParsableCommand {
     }
 
     private func printTable(_ rows: [Row], _ newest: UInt64) {
-        var table = Table(["NAME", "ID", "ROLE", "TERM", "APPLIED", "LAG", "SIZE", "VERSION", "CLIENT URLS"])
+        var table = Table([
+            "NAME", "ID", "ROLE", "DOMAIN", "TERM", "APPLIED", "LAG", "ROUND TRIP", "SIZE", "VERSION", "CLIENT URLS",
+        ])
         for row in rows {
             let has = row.status != nil
             table.add([
                 row.member.name.isEmpty ? "(not started)" : row.member.name, hex(row.member.id), role(row),
-                row.status?["raftTerm"]?.text ?? "-", has ? String(row.applied) : "-",
-                has ? String(newest - min(newest, row.applied)) : "-",
+                row.domain.isEmpty ? "-" : row.domain, row.status?["raftTerm"]?.text ?? "-",
+                has ? String(row.applied) : "-",
+                has ? String(newest - min(newest, row.applied)) : "-", roundTrip(row),
                 has ? size(row.status?["dbSize"]?.integer ?? 0) : "-", row.version ?? "-",
                 row.member.clientURLs.joined(separator: ","),
             ])
