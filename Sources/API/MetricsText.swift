@@ -70,6 +70,15 @@ struct MetricsText: Sendable {
                 "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of the database file that are in use.",
                 Double(sizes.inUse))
         }
+        peers(&text, status)
+        fabric(&text)
+        process(&text)
+        return HTTPResponse(
+            status: .ok, headers: ["content-type": "text/plain; version=0.0.4; charset=utf-8"],
+            body: Array(text.content.utf8))
+    }
+
+    private func peers(_ text: inout Text, _ status: RaftStatus) {
         text.gauge("weft_raft_last_index", "The last index of the log.", Double(status.lastIndex))
         for peer in status.peers {
             let domain = status.configuration[peer.id]?.domain ?? ""
@@ -81,11 +90,6 @@ struct MetricsText: Sendable {
         text.gauge(
             "weft_quorum_margin", "Voters that are heard of, beyond a quorum; negative is no quorum.",
             Double(member.outlook().margin))
-        fabric(&text)
-        process(&text)
-        return HTTPResponse(
-            status: .ok, headers: ["content-type": "text/plain; version=0.0.4; charset=utf-8"],
-            body: Array(text.content.utf8))
     }
 
     private func fabric(_ text: inout Text) {
