@@ -20,9 +20,9 @@ extension Raft {
     /// nor one far from where most is written.
     mutating func handOver() {
         countTicks()
-        guard let current = leadership, current.transferTarget == nil, hasCommittedInTerm, !configuration.isJoint else {
-            return
-        }
+        guard let current = leadership, current.transferTarget == nil else { return }
+        // What a witness leads may need a state to be sent before anything is committed, and it has none.
+        guard isWitness || hasCommittedInTerm && !configuration.isJoint else { return }
         let isPressing = isWitness || isSlow
         if current.ticksToHandover > 0, !isPressing {
             leadership?.ticksToHandover = current.ticksToHandover - 1

@@ -228,6 +228,35 @@ import Testing
 
     // MARK: - Lost logs
 
+    @Test("A witness that cannot commit without a lost site hands the lead over all the same (found by the simulator)")
+    func witnessHandsOverWithoutCommitting() throws {
+        var network = Network(voters: [1, 2])
+        network.elect(1)
+        network.addEmpty(3)
+        network.post(.change(requestID: 1, .add(Member(id: 3, role: .joiningWitness, peerURLs: ["http://n3"]))), to: 1)
+        for _ in 0..<20 { heartbeat(&network) }
+        network.post(
+            .change(
+                requestID: 2,
+                .several([
+                    .locate(1, domain: "east"), .locate(2, domain: "west"), .locate(3, domain: "third"), .spread(2),
+                ])),
+            to: 1)
+        for _ in 0..<20 { heartbeat(&network) }
+        #expect(network[1].configuration.policy.domainsMin == 2 && network[1].commit == network[1].log.lastIndex)
+        network.crash(2)
+        network.crash(1)
+        network.restart(1)
+        network.tick(3, times: 30)
+        network.elect(3)
+        #expect(network[3].role == .leader)
+        for _ in 0..<50 where network[3].role == .leader {
+            network.tick(3)
+            network.settle()
+        }
+        #expect(network[1].role == .leader)
+    }
+
     @Test("A witness that is removed has no state to send either")
     func removedWitness() {
         var configuration = Configuration(
