@@ -189,7 +189,7 @@ struct FabricAPI: Sendable {
         let nodes = domain.map { domain in fabric.nodes.filter { $0.domain == domain }.map(\.name) }
         var found: [Volume] = []
         var next: Int64?
-        for volume in fabric.volumes(from: after + 1) {
+        for volume in fabric.volumes(after: after) {
             if let node, volume.replica(on: node) == nil { continue }
             if let nodes, !volume.replicas.contains(where: { nodes.contains($0.node) }) { continue }
             if let state, volume.state.text != state { continue }

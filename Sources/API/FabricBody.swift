@@ -49,6 +49,9 @@ struct FabricBody {
     func labels(_ name: String) throws(APIError) -> Labels? {
         guard let found = value[name] else { return nil }
         guard case .object(let fields) = found else { throw wrong(name, "an object of strings") }
+        guard fields.count <= Labels.countMax else {
+            throw wrong(name, "an object of up to \(Labels.countMax) strings")
+        }
         var labels = Labels()
         for field in fields {
             guard let text = field.value.text else { throw wrong("\(name).\(field.name)", "a string") }

@@ -163,8 +163,8 @@ extension JSONWriter {
             json.pair("offline", nodes.count { !$0.isOnline })
             json.pair("inMaintenance", nodes.count { $0.isOnline && $0.isInMaintenance })
             json.pair("cordoned", nodes.count { $0.isCordoned })
-            json.pair("capacityBytes", nodes.reduce(0) { $0 + $1.capacityBytes })
-            json.pair("allocatedBytes", nodes.reduce(0) { $0 + fabric.allocatedBytes(on: $1) })
+            json.pair("capacityBytes", nodes.reduce(into: Int64(0)) { $0.add($1.capacityBytes) })
+            json.pair("allocatedBytes", nodes.reduce(into: Int64(0)) { $0.add(fabric.allocatedBytes(on: $1)) })
         }
         name("volumes")
         object { json in

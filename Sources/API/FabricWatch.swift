@@ -12,15 +12,26 @@ struct FabricWatch: Sendable {
     let kind: RecordKind
     /// Only of this record; a volume goes by name or id.
     let name: String?
+    /// So many changes are put into words at a time.
+    private static let portion = 200
 
     /// - Parameter revision: what the client knows already; nil begins with what comes next.
     func respond(after revision: Int64?) async throws(APIError) -> HTTPResponse {
-        let start: Int64
-        if let revision {
-            start = revision
-        } else {
-            start = try await member.kv { member throws(ServerError) in try await member.fabric() }.revision
+        let start = try await current(atLeast: revision)
+        if let revision, revision > start {
+            return .error(.gone, code: 11, "revision \(revision) is to come; list, then watch from the list's revision")
         }
+        return follow(after: revision ?? start)
+    }
+
+    /// The revision of the records here; asks for all that others have when the client knows more, or nothing.
+    private func current(atLeast known: Int64?) async throws(APIError) -> Int64 {
+        let applied = member.appliedFabric.revision
+        if let known, known <= applied { return applied }
+        return try await member.kv { member throws(ServerError) in try await member.fabric() }.revision
+    }
+
+    private func follow(after start: Int64) -> HTTPResponse {
         guard member.fabricFeed.reaches(back: start) else {
             return .error(
                 .gone, code: 11,
@@ -42,8 +53,10 @@ struct FabricWatch: Sendable {
         var known = start
         while let (changes, revision) = await member.fabricFeed.changes(after: known) {
             known = revision
-            let text = text(of: changes.filter(concerns))
-            if !text.isEmpty { try await writer.write(text) }
+            let concerning = changes.filter(concerns)
+            for first in stride(from: 0, to: concerning.count, by: Self.portion) {
+                try await writer.write(text(of: concerning[first...].prefix(Self.portion), in: concerning))
+            }
         }
         guard !Task.isCancelled else { return }
         try await writer.write(
@@ -61,10 +74,11 @@ struct FabricWatch: Sendable {
         }
     }
 
-    private func text(of changes: [FabricChange]) -> [UInt8] {
+    private func text(of portion: ArraySlice<FabricChange>, in changes: [FabricChange]) -> [UInt8] {
         let fabric = member.appliedFabric
         var text: [UInt8] = []
-        for (place, change) in changes.enumerated() {
+        for place in portion.indices {
+            let change = changes[place]
             var json = JSONWriter()
             switch change.item {
             case .domain(let domain): json.domain(domain, nil)

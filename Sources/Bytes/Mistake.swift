@@ -18,7 +18,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     case neverSyncsLog, ignoresMark, leavesMarkTooHigh, trustsUnsyncedLog, neverSyncsDirectories
     case keepsDisagreeingLog, cutsLogBeforeCheckpoint, votesWithLostLog
     // State
-    case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages
+    case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
 
     /// What is done wrong.
     package var summary: String {
@@ -63,6 +63,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .writesStateInTwoParts: "writes the applied index before the changes, in a transaction of its own"
         case .prunesTooMuch: "compaction removes the newest revision it must keep"
         case .forgetsFrozenChanges: "frees changes from memory before they are in the file"
+        case .recoversWithoutLog: "recovers what the survivor's state has, and leaves out what only its log has"
         case .sendsDamagedImages: "sends and takes images without looking at their rows"
         }
     }

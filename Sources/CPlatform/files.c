@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int posix_open(const char *path, int flags, unsigned mode) {
@@ -65,6 +67,10 @@ static int posix_names(const char *directory, void *context, void (*each)(void *
     closedir(stream);
     errno = error;
     return error == 0 ? 0 : -1;
+}
+
+int weft_exchange_names(const char *one, const char *other) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE);
 }
 
 static const struct weft_files posix_files = {

@@ -37,6 +37,8 @@ package struct FabricCommand: Equatable, Sendable {
         self.trace = trace
         self.expected = expected
     }
+
+    package var makesVolume: Bool { if case .createVolume = action { true } else { false } }
 }
 
 /// A lease as whoever found its end knew it.

@@ -8,6 +8,8 @@ enum FabricLimits {
     static let nameBytesMax = 128
     static let textBytesMax = 1024
     static let labelsMax = 64
+    /// Of a record's labels, together with those of its pools.
+    static let labelBytesMax = 16 << 10
     static let poolsMax = 64
     static let addressesMax = 16
     static let nodesMax = 10_000
@@ -48,12 +50,18 @@ enum FabricLimits {
 
     static func check(_ labels: Labels) throws(FabricRefusal) {
         guard labels.entries.count <= labelsMax else { throw .invalid("over \(labelsMax) labels") }
+        try checkBytes(of: [labels])
         for (name, value) in labels.entries {
             guard !name.isEmpty, name.utf8.count <= 2 * nameBytesMax, value.utf8.count <= 2 * nameBytesMax else {
                 throw .invalid(
                     "label \"\(name.prefix(nameBytesMax))\": name and value have up to \(2 * nameBytesMax) bytes")
             }
         }
+    }
+
+    private static func checkBytes(of sets: [Labels]) throws(FabricRefusal) {
+        let bytes = sets.flatMap(\.entries).reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        guard bytes <= labelBytesMax else { throw .invalid("labels of over \(labelBytesMax) bytes together") }
     }
 
     static func check(_ spec: NodeSpec) throws(FabricRefusal) {
@@ -64,7 +72,9 @@ enum FabricLimits {
         guard spec.addresses.count <= addressesMax else { throw .invalid("over \(addressesMax) addresses") }
         for address in spec.addresses { try checkText("address", address) }
         guard spec.pools.count <= poolsMax else { throw .invalid("over \(poolsMax) pools") }
+        try checkBytes(of: [spec.labels] + spec.pools.map(\.labels))
         var known: [String] = []
+        var whole: Int64 = 0
         for pool in spec.pools {
             try checkName("pool", pool.name)
             try check(pool.labels)
@@ -73,6 +83,8 @@ enum FabricLimits {
             guard (0...volumeBytesMax).contains(pool.capacityBytes) else {
                 throw .invalid("pool \"\(pool.name)\": 0 to 2^60 bytes")
             }
+            whole += pool.capacityBytes
+            guard whole <= volumeBytesMax else { throw .invalid("the pools of a node have up to 2^60 bytes together") }
         }
     }
 

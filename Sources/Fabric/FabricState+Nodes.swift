@@ -36,17 +36,24 @@ extension FabricState {
     /// What lies on it must still fit.
     private func expectRoom(_ spec: NodeSpec, _ known: Node) throws(FabricRefusal) {
         let held = usage(of: known.name)
-        guard held.volumeCount > 0 else { return }
-        guard known.domain == spec.domain else {
-            throw .conflict(
-                "node \"\(known.name)\" has replicas of \(held.volumeCount) volumes: it cannot leave domain \"\(known.domain)\""
-            )
+        if known.domain != spec.domain {
+            guard held.volumeCount == 0 else {
+                throw .conflict(
+                    "node \"\(known.name)\" has replicas of \(held.volumeCount) volumes: it cannot leave domain \"\(known.domain)\""
+                )
+            }
+            try expectNothingAttached(to: known.name)
         }
         for pool in known.pools where held.allocatedBytes(in: pool.name) > 0 {
             guard spec.pools.contains(where: { $0.name == pool.name }) else {
                 throw .conflict("pool \"\(pool.name)\" of node \"\(known.name)\" has replicas")
             }
         }
+    }
+
+    private func expectNothingAttached(to node: String) throws(FabricRefusal) {
+        guard let volume = volumeTable.records().first(where: { $0.attachment?.node == node }) else { return }
+        throw .conflict("volume \"\(volume.name)\" is attached to \"\(node)\": detach it first")
     }
 
     /// Grants or renews its lease.
@@ -91,9 +98,10 @@ extension FabricState {
 
     mutating func removeNode(_ name: String, _ trace: Trace, _ expected: Int64?) throws(FabricRefusal) -> FabricResult {
         let node = try existingNode(name, expected)
+        try expectNothingAttached(to: name)
         let volumes = usage(of: name).volumes.compactMap { volumeTable[$0] }
         let needing = volumes.filter { volume in
-            volume.attachment?.node == name || volume.replica(on: name)?.state != .stale
+            volume.replica(on: name)?.state != .stale
                 || !volume.replicas.contains { $0.node != name && $0.state == .current }
         }
         guard needing.isEmpty else {
@@ -111,17 +119,17 @@ extension FabricState {
         return .removed
     }
 
-    /// The leases of nodes ended. Answers how many.
+    /// The leases of nodes ended, of all at the same moment: none missed what another still took. Answers how many.
     mutating func endLeases(_ ids: [Int64], _ trace: Trace) -> Int {
-        let lost = nodeTable.records().filter { $0.isOnline && ids.contains($0.lease) }
+        let lost = Array(nodeTable.records().filter { $0.isOnline && ids.contains($0.lease) })
         for var node in lost {
             add(.end(node.lease))
             node.lease = 0
             node.changedAt = trace.at
             put(node, trace)
-            let stale = settle([node.name], trace)
-            note(.node, node.name, "offline, \(stale) replicas stale", trace)
         }
+        _ = settle(lost.map(\.name), trace)
+        for node in lost { note(.node, node.name, "offline", trace) }
         return lost.count
     }
 
@@ -145,7 +153,8 @@ extension FabricState {
         let isWritable = currentReplicas(of: known) > 0
         for place in volume.replicas.indices where !isAvailable(volume.replicas[place].node) {
             switch volume.replicas[place].state {
-            case .current where isWritable, .resyncing: volume.replicas[place].become(.stale, trace)
+            case .current where isWritable, .resyncing:
+                volume.replicas[place].become(.stale, at: changeRevision, trace)
             default: continue
             }
         }
@@ -154,9 +163,9 @@ extension FabricState {
 }
 
 extension VolumeReplica {
-    mutating func become(_ state: State, _ trace: Trace) {
+    mutating func become(_ state: State, at revision: Int64, _ trace: Trace) {
         self.state = state
-        generation += 1
+        generation = revision
         since = trace.at
     }
 }

@@ -3,11 +3,10 @@ extension FabricState {
     /// More than can have been given out since by those who are lost.
     private static let leap: Int64 = 1_000_000
 
-    /// Goes on from these records, which may lack the newest: epochs, tokens, generations and numbers rise beyond what others may
-    /// have seen, and attachments end, for nobody knows who holds what. Answers how many records it changed.
+    /// Goes on from these records, which may lack the newest, or all: the revision, and with it epochs, tokens, generations and
+    /// numbers, rise beyond what others may have seen, and attachments end, for nobody knows who holds what. Answers how many
+    /// records it changed.
     mutating func recover(_ trace: Trace) -> Int {
-        guard !isEmpty else { return 0 }
-        // Who watched the lost ones lists anew.
         meta.revision += Self.leap
         for var domain in Array(domainTable.records()) {
             domain.epoch += Self.leap
@@ -15,14 +14,13 @@ extension FabricState {
             put(domain, trace)
         }
         for var volume in Array(volumeTable.records()) {
-            volume.attachment = nil
-            volume.lastToken += Self.leap
-            for place in volume.replicas.indices { volume.replicas[place].generation += Self.leap }
+            volume.release(at: changeRevision)
+            for place in volume.replicas.indices { volume.replicas[place].generation = changeRevision }
             put(volume, trace)
         }
         meta.lastVolume += Self.leap
         meta.lastLease += Self.leap
-        note(.meta, "fabric", "recovered from one member: epochs and tokens leap, attachments end", trace)
+        note(.meta, "fabric", "recovered: epochs and tokens leap, attachments end", trace)
         return domainTable.count + volumeTable.count
     }
 }

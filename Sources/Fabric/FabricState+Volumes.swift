@@ -1,6 +1,8 @@
 /// Volumes: made, changed, attached, reported on, deleted.
 extension FabricState {
-    mutating func create(_ spec: VolumeSpec, _ trace: Trace) throws(FabricRefusal) -> Volume {
+    mutating func create(
+        _ spec: VolumeSpec, _ trace: Trace, _ expected: Int64?
+    ) throws(FabricRefusal) -> Volume {
         try FabricLimits.checkName("volume", spec.name)
         if case .id = VolumeReference(spec.name) {
             throw .invalid("a name cannot look like an id: \"\(spec.name)\"")
@@ -8,7 +10,9 @@ extension FabricState {
         try FabricLimits.checkSize(spec.sizeBytes)
         try FabricLimits.checkReplication(spec.replication)
         try FabricLimits.check(spec.labels)
-        if let known = volume(.name(spec.name)) {
+        let known = volume(.name(spec.name))
+        try expect(expected, known, spec.name)
+        if let known {
             throw .conflict("there is a volume \"\(spec.name)\" already: \(known.idText)")
         }
         guard volumeTable.count < FabricLimits.volumesMax else {
@@ -21,7 +25,11 @@ extension FabricState {
             id: meta.lastVolume, name: spec.name, sizeBytes: spec.sizeBytes, replication: spec.replication,
             labels: spec.labels)
         // Nothing is written yet: all have everything.
-        volume.replicas = nodes.map { VolumeReplica(node: $0.node, pool: $0.pool, state: .current, since: trace.at) }
+        volume.replicas = nodes.map { site in
+            VolumeReplica(
+                node: site.node, pool: site.pool, state: .current, generation: changeRevision, since: trace.at)
+        }
+        volume.lastToken = changeRevision
         volume = put(volume, trace)
         note(.volume, volume.name, "created on \(nodes.map(\.node).joined(separator: ", "))", trace)
         return volume
@@ -65,11 +73,9 @@ extension FabricState {
     private func expectRoom(for bytes: Int64, more volume: Volume) throws(FabricRefusal) {
         guard bytes > 0 else { return }
         for replica in volume.replicas {
-            guard let node = nodeTable[replica.node] else { continue }
-            guard free(in: replica.pool, of: node) >= bytes else {
-                throw .noSpace(
-                    "node \"\(node.name)\" has \(free(in: replica.pool, of: node)) bytes free, \(bytes) more are needed"
-                )
+            guard let free = standings[replica.node]?.freeBytes(in: replica.pool) else { continue }
+            guard free >= bytes else {
+                throw .noSpace("node \"\(replica.node)\" has \(free) bytes free, \(bytes) more are needed")
             }
         }
     }
@@ -103,7 +109,7 @@ extension FabricState {
             throw .conflict(
                 "volume \"\(volume.name)\" is attached to \"\(holder.node)\": detach it there, or say force")
         }
-        volume.lastToken += 1
+        volume.lastToken = changeRevision
         volume.attachment = Attachment(node: node, token: volume.lastToken, at: trace.at)
         volume = put(volume, trace)
         note(.volume, volume.name, "attached to \(node), token \(volume.lastToken)", trace)
@@ -118,7 +124,7 @@ extension FabricState {
         guard token == 0 || token == attachment.token else {
             throw .conflict("token \(token) is not the one that holds volume \"\(volume.name)\": \(attachment.token)")
         }
-        volume.release()
+        volume.release(at: changeRevision)
         volume = put(volume, trace)
         note(.volume, volume.name, "detached from \(attachment.node)", trace)
         return volume
@@ -128,7 +134,7 @@ extension FabricState {
     mutating func releaseAttachments(on nodes: [String], _ trace: Trace) {
         let held = volumeTable.records().filter { volume in volume.attachment.map { nodes.contains($0.node) } ?? false }
         for var volume in held {
-            volume.release()
+            volume.release(at: changeRevision)
             put(volume, trace)
         }
     }
@@ -137,9 +143,10 @@ extension FabricState {
 
     /// What a node says of a replica: that it has everything now, or that it missed something.
     mutating func report(
-        _ reference: VolumeReference, on node: String, _ state: VolumeReplica.State, generation: Int64, _ trace: Trace
+        _ reference: VolumeReference, on node: String, _ state: VolumeReplica.State, generation: Int64,
+        _ trace: Trace, _ expected: Int64?
     ) throws(FabricRefusal) -> Volume {
-        var volume = try existing(reference, nil)
+        var volume = try existing(reference, expected)
         guard let place = volume.place(of: node) else {
             throw .conflict("volume \"\(volume.name)\" has no replica on \"\(node)\"")
         }
@@ -165,7 +172,7 @@ extension FabricState {
             guard others || replica.state != .current else {
                 throw .conflict("it is the only replica of \"\(volume.name)\" that has everything")
             }
-            volume.replicas[place].become(.stale, trace)
+            volume.replicas[place].become(.stale, at: changeRevision, trace)
         case .resyncing: throw .conflict("the fabric says when a replica is resynced")
         }
         volume = put(volume, trace)
@@ -175,8 +182,8 @@ extension FabricState {
 }
 
 extension Volume {
-    fileprivate mutating func release() {
+    mutating func release(at revision: Int64) {
         attachment = nil
-        lastToken += 1
+        lastToken = revision
     }
 }

@@ -17,6 +17,8 @@ package struct FabricState: Sendable {
     private var names: [String: Int64] = [:]
     /// What each node holds, by its name.
     private(set) var usage: [String: NodeUsage] = [:]
+    /// By node. Never walked but for what is least of all.
+    private(set) var standings: [String: Standing] = [:]
     /// Since this was asked last, in order.
     private var changes: [FabricChange] = []
     private var leaseEffects: [LeaseEffect] = []
@@ -36,12 +38,14 @@ package struct FabricState: Sendable {
     package func domain(_ name: String) -> Domain? { domainTable[name] }
     package func node(_ name: String) -> Node? { nodeTable[name] }
 
-    /// By ascending id, from this one on.
-    package func volumes(from id: Int64 = 0) -> some Sequence<Volume> { volumeTable.records(from: id) }
+    /// By ascending id, those after this one.
+    package func volumes(after id: Int64 = 0) -> some Sequence<Volume> {
+        volumeTable.records(from: id == .max ? .max : id + 1)
+    }
 
     /// Those after this number that are kept still.
     package func events(after number: Int64 = 0) -> some Sequence<AuditEvent> {
-        eventTable.records(from: number + 1)
+        eventTable.records(from: number == .max ? .max : number + 1)
     }
 
     /// The newest event's number.
@@ -56,12 +60,8 @@ package struct FabricState: Sendable {
 
     package func usage(of node: String) -> NodeUsage { usage[node] ?? NodeUsage() }
 
-    /// Its replicas count, and can be placed and brought up to date.
-    package func isAvailable(_ node: Node) -> Bool {
-        node.isOnline && !node.isInMaintenance && domainTable[node.domain]?.isActive == true
-    }
-
-    package func isAvailable(_ name: String) -> Bool { nodeTable[name].map(isAvailable) ?? false }
+    /// Its replicas count, and can be brought up to date.
+    package func isAvailable(_ node: String) -> Bool { standings[node]?.isAvailable ?? false }
 
     /// Replicas that are current and within reach.
     package func currentReplicas(of volume: Volume) -> Int {
@@ -115,7 +115,7 @@ package struct FabricState: Sendable {
             }
             return .changed(endLeases([id], trace))
         case .recover: return .changed(recover(trace))
-        case .createVolume(let spec): return .volume(try create(spec, trace))
+        case .createVolume(let spec): return .volume(try create(spec, trace, command.expected))
         case .updateVolume(let reference, let change):
             return .volume(try update(reference, change, trace, command.expected))
         case .deleteVolume(let reference): return try deleteVolume(reference, trace, command.expected)
@@ -124,7 +124,8 @@ package struct FabricState: Sendable {
         case .detach(let reference, let token):
             return .volume(try detach(reference, token: token, trace, command.expected))
         case .report(let reference, let node, let state, let generation):
-            return .volume(try report(reference, on: node, state, generation: generation, trace))
+            return .volume(
+                try report(reference, on: node, state, generation: generation, trace, command.expected))
         case .replan(let ids): return .changed(replan(ids, trace))
         }
     }
@@ -157,16 +158,21 @@ package struct FabricState: Sendable {
         return marked
     }
 
+    /// The revision of what is being changed, or would be changed now.
+    var changeRevision: Int64 { changes.isEmpty ? meta.revision + 1 : meta.revision }
+
     /// All changes of a command share one revision, which begins with the first of them.
     private mutating func begin() {
-        if changes.isEmpty { meta.revision += 1 }
+        meta.revision = changeRevision
     }
 
     @discardableResult
     mutating func put(_ domain: Domain, _ trace: Trace) -> Domain {
         begin()
-        let marked = marked(domain, after: domainTable[domain.name], trace)
+        let known = domainTable[domain.name]
+        let marked = marked(domain, after: known, trace)
         domainTable.put(marked)
+        if marked.isActive != known?.isActive { noteStandings(in: domain.name) }
         changes.append(FabricChange(.domain(marked), revision: meta.revision))
         return marked
     }
@@ -176,6 +182,7 @@ package struct FabricState: Sendable {
         begin()
         let marked = marked(node, after: nodeTable[node.name], trace)
         nodeTable.put(marked)
+        noteStanding(of: marked)
         changes.append(FabricChange(.node(marked), revision: meta.revision))
         return marked
     }
@@ -187,8 +194,10 @@ package struct FabricState: Sendable {
         var marked = marked(volume, after: old, trace)
         marked.state = state(of: volume)
         if old == nil { names[volume.name] = volume.id }
-        if let old { count(old, -1) }
-        count(marked, 1)
+        if old?.weighs(like: marked) != true {
+            if let old { count(old, -1) }
+            count(marked, 1)
+        }
         volumeTable.put(marked)
         changes.append(FabricChange(.volume(marked), revision: meta.revision))
         return marked
@@ -219,6 +228,7 @@ package struct FabricState: Sendable {
         begin()
         nodeTable.remove(node.name)
         usage[node.name] = nil
+        standings[node.name] = nil
         changes.append(FabricChange(.node(node), revision: meta.revision, isRemoval: true))
     }
 
@@ -240,7 +250,17 @@ package struct FabricState: Sendable {
     private mutating func count(_ volume: Volume, _ sign: Int64) {
         for replica in volume.replicas {
             usage[replica.node, default: NodeUsage()].count(replica, of: volume, sign)
+            standings[replica.node]?.take(sign * volume.sizeBytes, of: replica.pool)
         }
+    }
+
+    private mutating func noteStanding(of node: Node) {
+        let isActive = domainTable[node.domain]?.isActive == true
+        standings[node.name] = Standing(node, isDomainActive: isActive, usage(of: node.name))
+    }
+
+    private mutating func noteStandings(in domain: String) {
+        for node in nodeTable.records() where node.domain == domain { noteStanding(of: node) }
     }
 
     // MARK: - From the file
@@ -249,8 +269,14 @@ package struct FabricState: Sendable {
     package mutating func load(_ kind: RecordKind, _ body: [UInt8]) throws(DecodingFault) {
         switch kind {
         case .meta: meta = try FabricMeta(decoding: body)
-        case .domain: domainTable.put(try Domain(decoding: body))
-        case .node: nodeTable.put(try Node(decoding: body))
+        case .domain:
+            let domain = try Domain(decoding: body)
+            domainTable.put(domain)
+            noteStandings(in: domain.name)
+        case .node:
+            let node = try Node(decoding: body)
+            nodeTable.put(node)
+            noteStanding(of: node)
         case .volume:
             let volume = try Volume(decoding: body)
             volumeTable.put(volume)
@@ -258,6 +284,16 @@ package struct FabricState: Sendable {
             count(volume, 1)
         case .event: eventTable.put(try AuditEvent(decoding: body))
         }
+    }
+}
+
+extension Volume {
+    /// All that is counted per node is the same.
+    fileprivate func weighs(like other: Volume) -> Bool {
+        sizeBytes == other.sizeBytes
+            && replicas.elementsEqual(other.replicas) { a, b in
+                (a.node, a.pool, a.state == .resyncing) == (b.node, b.pool, b.state == .resyncing)
+            }
     }
 }
 

@@ -2,6 +2,7 @@ internal import Bytes
 
 /// What somebody calls something, by name; ascending, so that equal labels are equal bytes.
 package struct Labels: Equatable, Sendable {
+    package static let countMax = FabricLimits.labelsMax
     package private(set) var entries: [(name: String, value: String)] = []
 
     package init(_ entries: some Sequence<(String, String)> = []) {

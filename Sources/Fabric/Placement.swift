@@ -20,47 +20,41 @@ extension FabricState {
         }
     }
 
-    package func free(in pool: String, of node: Node) -> Int64 {
-        guard let found = node.pools.first(where: { $0.name == pool }) else { return 0 }
-        return found.capacityBytes - usage(of: node.name).allocatedBytes(in: pool)
-    }
-
-    /// The pool of a node with the most free, the first of several.
-    private func roomiest(of node: Node) -> (pool: String, freeBytes: Int64)? {
-        node.pools.map { ($0.name, free(in: $0.name, of: node)) }.max { ($0.1, $1.0) < ($1.1, $0.0) }
-    }
-
     /// Why no replica can be placed on a node; nil when one can.
-    private func objection(to node: Node, _ sizeBytes: Int64, _ taken: [String]) -> String? {
-        if taken.contains(node.name) { return "it has a replica already" }
-        if domainTable[node.domain]?.isActive != true { return "domain \(node.domain) is inactive" }
-        if !node.isOnline { return "it is offline" }
-        if node.isInMaintenance { return "it is in maintenance" }
-        if node.isCordoned { return "it is cordoned" }
-        let free = roomiest(of: node)?.freeBytes ?? 0
+    private func objection(to node: Standing, _ sizeBytes: Int64, _ taken: [String]) -> String? {
+        if taken.contains(node.node) { return "it has a replica already" }
+        if let obstacle = node.obstacle { return obstacle }
+        let free = node.freeBytes
         return free < sizeBytes ? "\(max(0, free)) bytes are free in its roomiest pool" : nil
     }
 
-    private func rank(_ node: Node, beside others: [Node]) -> Rank {
-        let neighbours = others.filter { $0.domain == node.domain }
-        let inZone = neighbours.filter { $0.zone == node.zone }
-        return Rank(
-            sameDomain: neighbours.count, sameZone: inZone.count, sameRack: inZone.count { $0.rack == node.rack },
-            freeBytes: roomiest(of: node)?.freeBytes ?? 0, node: node.name)
+    private func rank(_ node: Standing, beside others: [Standing]) -> Rank {
+        var rank = Rank(sameDomain: 0, sameZone: 0, sameRack: 0, freeBytes: node.freeBytes, node: node.node)
+        for other in others where other.domain == node.domain {
+            rank.sameDomain += 1
+            guard other.zone == node.zone else { continue }
+            rank.sameZone += 1
+            if other.rack == node.rack { rank.sameRack += 1 }
+        }
+        return rank
     }
 
-    /// Up to `count` places for replicas, away from each other and from those on `taken`.
-    func place(_ count: Int, sizeBytes: Int64, beside taken: [String]) -> [Site] {
-        var names = taken
-        var others = taken.compactMap { nodeTable[$0] }
+    /// Up to `count` places for replicas, away from each other and from those on `taken`; none on `excluded`.
+    func place(_ count: Int, sizeBytes: Int64, beside taken: [String], without excluded: [String] = []) -> [Site] {
+        var names = taken + excluded
+        var others = taken.compactMap { standings[$0] }
         var sites: [Site] = []
-        let candidates = nodeTable.records().filter { objection(to: $0, sizeBytes, taken) == nil }
         while sites.count < count {
-            let free = candidates.filter { !names.contains($0.name) }.map { (rank($0, beside: others), $0) }
-            guard let best = free.min(by: { $0.0 < $1.0 })?.1, let pool = roomiest(of: best)?.pool else { break }
-            sites.append(Site(node: best.name, pool: pool))
-            names.append(best.name)
-            others.append(best)
+            var best: (rank: Rank, node: Standing)?
+            for node in standings.values where node.obstacle == nil && node.freeBytes >= sizeBytes {
+                guard !names.contains(node.node) else { continue }
+                let rank = rank(node, beside: others)
+                if best.map({ rank < $0.rank }) ?? true { best = (rank, node) }
+            }
+            guard let node = best?.node, let pool = node.roomiest?.name else { break }
+            sites.append(Site(node: node.node, pool: pool))
+            names.append(node.node)
+            others.append(node)
         }
         return sites
     }
@@ -68,7 +62,7 @@ extension FabricState {
     func lackOfSpace(_ sizeBytes: Int64) -> String {
         guard nodeTable.count > 0 else { return "no storage node is registered yet" }
         let reasons = nodeTable.records().prefix(5).compactMap { node in
-            objection(to: node, sizeBytes, []).map { "\(node.name): \($0)" }
+            standings[node.name].flatMap { objection(to: $0, sizeBytes, []) }.map { "\(node.name): \($0)" }
         }
         return "no node can take a replica of \(sizeBytes) bytes; \(reasons.joined(separator: "; "))"
     }
@@ -99,9 +93,9 @@ extension FabricState {
     package func explain(_ count: Int, sizeBytes: Int64, beside taken: [String] = []) -> [[Verdict]] {
         var names = taken
         return (0..<count).map { _ in
-            let others = names.compactMap { nodeTable[$0] }
+            let others = names.compactMap { standings[$0] }
             let chosen = place(1, sizeBytes: sizeBytes, beside: names).first?.node
-            let verdicts = nodeTable.records().map { node in
+            let verdicts = standings.values.map { node in
                 (rank(node, beside: others), objection(to: node, sizeBytes, names), node.domain)
             }
             .sorted { ($0.1 == nil ? 0 : 1, $0.0) < ($1.1 == nil ? 0 : 1, $1.0) }

@@ -95,15 +95,17 @@ package struct VolumeReplica: Equatable, Sendable {
     package let node: String
     package let pool: String
     package internal(set) var state: State
-    /// Rises whenever the state does not come from the node itself: a report of before is void.
-    package internal(set) var generation: Int64 = 1
+    /// The fabric's revision at which the state last came from somebody else than the node: a report of before is void, also one of a
+    /// replica that was on the node earlier.
+    package internal(set) var generation: Int64
     /// Since when it is in its state: milliseconds since 1970.
     package internal(set) var since: Int64
 }
 
 package struct Attachment: Equatable, Sendable {
     package let node: String
-    /// Higher than all before it: who writes under a lower one is fenced off.
+    /// The fabric's revision at which it was given out, so higher than all before it, also of a volume that had the name earlier:
+    /// who writes under a lower one is fenced off.
     package let token: Int64
     package let at: Int64
 }
@@ -129,7 +131,7 @@ package struct Volume: Equatable, Sendable {
     /// In the order in which they were placed.
     package internal(set) var replicas: [VolumeReplica] = []
     package internal(set) var attachment: Attachment?
-    /// The fencing token given out last.
+    /// The fencing token given out last, or one that was never given out and is higher.
     package internal(set) var lastToken: Int64 = 0
     package internal(set) var mark = RecordMark()
 

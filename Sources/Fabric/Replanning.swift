@@ -9,7 +9,7 @@ extension FabricState {
     mutating func replan(_ ids: [Int64], _ trace: Trace) -> Int {
         var count = 0
         for id in ids {
-            guard let known = volumeTable[id], let volume = replanned(known, trace) else { continue }
+            guard let known = volumeTable[id], let volume = replanned(known, trace, mayReplace: true) else { continue }
             put(volume, trace)
             noteReplan(of: volume, from: known, trace)
             count += 1
@@ -21,28 +21,32 @@ extension FabricState {
     package func inNeedOfPlan(from start: Int64, count: Int, at now: Int64) -> (ids: [Int64], next: Int64?) {
         var ids: [Int64] = []
         var seen = 0
+        // While every node has its hands full no place is looked for.
+        let mayReplace = standings.values.contains { $0.isAvailable && hasResyncToSpare($0.node) }
         for volume in volumeTable.records(from: start) {
             if seen == count { return (ids, volume.id) }
             seen += 1
-            if replanned(volume, Trace(at: now, by: "")) != nil { ids.append(volume.id) }
+            if replanned(volume, Trace(at: now, by: ""), mayReplace: mayReplace) != nil { ids.append(volume.id) }
         }
         return (ids, nil)
     }
 
     /// The volume as it should be; nil when it is that.
-    private func replanned(_ known: Volume, _ trace: Trace) -> Volume? {
+    private func replanned(_ known: Volume, _ trace: Trace, mayReplace: Bool) -> Volume? {
         // Whole and within reach: most are.
         if known.replicas.count == known.replication,
-            known.replicas.allSatisfy({ $0.state == .current && isAvailable($0.node) })
+            known.replicas.allSatisfy({ $0.state == .current && isReachable($0) })
         {
             return nil
         }
         var volume = known
         dropSurplus(&volume)
         resync(&volume, trace)
-        replace(&volume, trace)
+        if mayReplace { replace(&volume, trace) }
         return volume == known ? nil : volume
     }
+
+    private func hasResyncToSpare(_ node: String) -> Bool { usage(of: node).resyncing < Self.resyncsPerNodeMax }
 
     private func isReachable(_ replica: VolumeReplica) -> Bool { isAvailable(replica.node) }
 
@@ -51,30 +55,31 @@ extension FabricState {
         guard currentReplicas(of: volume) > 0 else { return }
         for place in volume.replicas.indices {
             let replica = volume.replicas[place]
-            guard replica.state == .stale, isReachable(replica),
-                usage(of: replica.node).resyncing < Self.resyncsPerNodeMax
-            else { continue }
-            volume.replicas[place].become(.resyncing, trace)
+            guard replica.state == .stale, isReachable(replica), hasResyncToSpare(replica.node) else { continue }
+            volume.replicas[place].become(.resyncing, at: changeRevision, trace)
         }
     }
 
     /// A replica that is lost for long is made anew elsewhere, from one that has everything.
     private func replace(_ volume: inout Volume, _ trace: Trace) {
         guard currentReplicas(of: volume) > 0 else { return }
-        let present = volume.replicas.filter { isReachable($0) || isExpectedBack($0, at: trace.at) }.count
-        let missing = volume.replication - present
+        // What is lost for long keeps nobody away from where it was.
+        let present = volume.replicas.filter { isReachable($0) || isExpectedBack($0, at: trace.at) }.map(\.node)
+        let missing = volume.replication - present.count
         guard missing > 0 else { return }
-        let taken = volume.replicas.map(\.node)
-        for site in place(missing, sizeBytes: volume.sizeBytes, beside: taken)
-        where usage(of: site.node).resyncing < Self.resyncsPerNodeMax {
-            volume.replicas.append(VolumeReplica(node: site.node, pool: site.pool, state: .resyncing, since: trace.at))
+        let lost = volume.replicas.map(\.node).filter { !present.contains($0) }
+        for site in place(missing, sizeBytes: volume.sizeBytes, beside: present, without: lost)
+        where hasResyncToSpare(site.node) {
+            volume.replicas.append(
+                VolumeReplica(
+                    node: site.node, pool: site.pool, state: .resyncing, generation: changeRevision, since: trace.at))
         }
     }
 
     /// Its node is away, and not for long; those of inactive domains stay away.
     private func isExpectedBack(_ replica: VolumeReplica, at now: Int64) -> Bool {
         guard let node = nodeTable[replica.node], domainTable[node.domain]?.isActive == true else { return false }
-        return now - node.changedAt < Self.patienceMilliseconds
+        return now &- node.changedAt < Self.patienceMilliseconds
     }
 
     /// Replicas beyond what the volume should have go, once enough others have everything: those that share a domain, zone or

@@ -1,3 +1,11 @@
+extension Int64 {
+    /// Stops at the end of what it can be: a thousand nodes of 2^60 bytes are more.
+    package mutating func add(_ other: Int64) {
+        let (sum, isTooMuch) = addingReportingOverflow(other)
+        self = isTooMuch ? .max : sum
+    }
+}
+
 /// What follows from the records, for those who look.
 extension FabricState {
     package enum Sync: Sendable {
@@ -37,8 +45,8 @@ extension FabricState {
             domainOfNode[node.name] = node.domain
             found[node.domain, default: DomainSummary()].nodes += 1
             found[node.domain]?.onlineNodes += node.isOnline ? 1 : 0
-            found[node.domain]?.capacityBytes += node.capacityBytes
-            found[node.domain]?.allocatedBytes += allocatedBytes(on: node)
+            found[node.domain]?.capacityBytes.add(node.capacityBytes)
+            found[node.domain]?.allocatedBytes.add(allocatedBytes(on: node))
         }
         for volume in volumes() {
             for replica in volume.replicas {
@@ -54,7 +62,8 @@ extension FabricState {
     }
 
     package func allocatedBytes(on node: Node) -> Int64 {
-        node.pools.reduce(0) { $0 + usage(of: node.name).allocatedBytes(in: $1.name) }
+        let usage = usage(of: node.name)
+        return node.pools.reduce(into: Int64(0)) { $0.add(usage.allocatedBytes(in: $1.name)) }
     }
 
     /// Volumes by state.

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Fabric
 
 /// Something that a member cannot go on with, told to all: etcd's alarms.
 package struct Alarm: Equatable, Sendable {
@@ -62,9 +63,7 @@ extension Command {
         guard !alarms.isEmpty else { return nil }
         switch self {
         case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm: return nil
-        // Few and small, and what moves volumes to where there is room.
-        case .fabric: return alarms.contains(.corrupt) ? .corrupt : nil
-        case .put, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
+        case .put, .fabric, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
             if alarms.contains(.corrupt) { return .corrupt }
             return addsKeys && alarms.contains(.noSpace) ? .noSpace : nil
         }
@@ -75,6 +74,8 @@ extension Command {
         switch self {
         case .put: true
         case .txn(let txn): txn.addsKeys
+        // Nodes come back, and volumes move to where there is room.
+        case .fabric(let command): command.makesVolume
         default: false
         }
     }

@@ -145,11 +145,7 @@ package final class Applier<Shell: ReplicationShell> {
     }
 
     private func apply(_ change: ConfigurationEntry, of entry: Entry) {
-        // Those that go after two sets of voters are needed until there is one again.
-        let members = change.configuration.everybody.map(\.id)
-        let removed = store.meta.members.everybody.map(\.id).filter { !members.contains($0) }
-        store.applyConfiguration(
-            change.configuration.encoded(), memberIDs: members, removed: removed, index: entry.index, term: entry.term)
+        store.apply(change.configuration, index: entry.index, term: entry.term)
         // A witness that is removed has no more state than before.
         isWitness = isWitness || change.configuration.isWitness(shell.identity.memberID)
         planner.follow(change.configuration)

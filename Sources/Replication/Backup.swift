@@ -75,24 +75,7 @@ package enum Backup {
     ) throws(StorageError) -> StateMeta {
         try directory.beginFirstStart()
         try copy(path, bytes: contents.bytes, to: directory.statePath)
-        var meta = StateMeta(clusterID: plan.identity.clusterID)
-        meta.configuration = plan.founding.encoded()
-        meta.appliedIndex = MemberDisk.foundingIndex
-        meta.appliedTerm = 1
-        meta.revision = contents.meta.revision + plan.revisionBump
-        meta.compactRevision = plan.compacts ? meta.revision : contents.meta.compactRevision
-        meta.lastSequence = contents.meta.lastSequence
-        meta.keyCount = contents.meta.keyCount
-        meta.hash = contents.meta.hash
-        try storage(opening: directory.statePath) { () throws(SQLiteError) in
-            let writer = try StateWriter(path: directory.statePath, initial: nil)
-            try writer.write(Memtable(), meta: meta)
-            _ = try writer.checkpoint()
-        }
-        let log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: true)
-        try log.reset(index: meta.appliedIndex, term: meta.appliedTerm)
-        try directory.finishFirstStart(plan.identity)
-        return meta
+        return try Recovery.beginAnew(directory, after: [], plan, nil)
     }
 
     private static func copy(_ path: String, bytes: Int, to target: String) throws(StorageError) {

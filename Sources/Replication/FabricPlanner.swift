@@ -21,6 +21,8 @@ struct FabricPlanner {
 
     /// The domains that members belong to, with the kind that their members make them.
     private var memberDomains: [(name: String, kind: Domain.Kind)] = []
+    /// When each of them may be asked for again.
+    private var asked: [String: UInt64] = [:]
 
     mutating func follow(_ configuration: Configuration) {
         memberDomains = configuration.domains.map { domain in
@@ -34,12 +36,15 @@ struct FabricPlanner {
         guard isLeading else {
             cursor = nil
             awaited = nil
+            asked = [:]
             return nil
         }
         if let awaited, fabric.revision == awaited.revision, now < awaited.until { return nil }
         awaited = nil
-        if let missing = memberDomains.first(where: { fabric.domain($0.name) == nil }) {
-            awaited = (fabric.revision, now + Self.retryNanoseconds)
+        let missing = memberDomains.first { fabric.domain($0.name) == nil && asked[$0.name] ?? 0 < now }
+        if let missing {
+            // It may be refused; then there are other things to do.
+            asked[missing.name] = now + Self.restNanoseconds
             let spec = DomainSpec(name: missing.name, kind: missing.kind)
             return .fabric(
                 FabricCommand(.putDomain(spec), Trace(at: wall, by: "fabric", reason: "a member belongs to it")))

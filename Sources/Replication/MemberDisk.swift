@@ -174,6 +174,17 @@ private final class Opening {
     }
 }
 
+extension KeyValueStore {
+    /// Takes up a membership.
+    func apply(_ configuration: Configuration, index: Index, term: Term) {
+        // Those that go after two sets of voters are needed until there is one again.
+        let members = configuration.everybody.map(\.id)
+        let removed = meta.members.everybody.map(\.id).filter { !members.contains($0) }
+        applyConfiguration(
+            configuration.encoded(), memberIDs: members, removed: removed, index: index, term: term)
+    }
+}
+
 extension StateMeta {
     /// The membership as of what is applied; nobody while a newcomer has heard of nobody.
     package var members: Configuration {

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Fabric
 package import Logging
 internal import MVCC
@@ -17,13 +18,21 @@ package enum Recovery {
         package let commit: Index
         /// As of the end of its log.
         package let configuration: Configuration
+        /// The one that it knows to be committed, and those after it in its log.
+        let configurations: [Configuration]
+        /// It lost its log, and had not got back what it had acknowledged.
+        package let lacksLog: Bool
+        /// Volumes with several replicas that have everything, as far as this member knows.
+        package let sharedVolumes: Int
         package let names: [NodeID: String]
 
         package var own: Member? { configuration[identity.memberID] }
         package var others: [Member] { configuration.members.filter { $0.id != identity.memberID } }
 
         /// If others could acknowledge writes that this one has not seen.
-        package var mayLackWrites: Bool { configuration.isQuorum { $0 != identity.memberID } }
+        package var mayLackWrites: Bool {
+            lacksLog || configurations.contains { $0.isQuorum { $0 != identity.memberID } }
+        }
     }
 
     /// Looks at a member's directory; nothing is changed in it that a start would not change.
@@ -32,7 +41,13 @@ package enum Recovery {
     ) throws(StorageError) -> Findings {
         let disk = try MemberDisk(directory, identity: identity, founding: nil, mayRepair: false, logger: logger)
         let contents = disk.log.loaded()
-        let members = try configuration(of: disk)
+        let configurations = try configurations(of: disk)
+        let members = configurations.last ?? Configuration()
+        guard !members.members.isEmpty else {
+            throw .unusable(
+                "\(directory.path) belongs to a member that has no state: it never had one, or lost it; recover from another"
+            )
+        }
         guard !members.isWitness(identity.memberID) else {
             throw .unusable(
                 "\(directory.path) belongs to a witness, which holds no keys: recover from a member with data")
@@ -41,6 +56,8 @@ package enum Recovery {
             identity: identity, lastIndex: max(contents.lastIndex, disk.store.meta.appliedIndex),
             lastTerm: contents.runs.last?.term ?? disk.store.meta.appliedTerm,
             commit: max(contents.hardState.commit, disk.store.meta.appliedIndex), configuration: members,
+            configurations: configurations, lacksLog: contents.isRecovering,
+            sharedVolumes: disk.store.fabric.volumes().count { $0.replicas.count { $0.state == .current } > 1 },
             names: try names(in: disk))
     }
 
@@ -55,12 +72,10 @@ package enum Recovery {
         return names
     }
 
-    private static func configuration(of disk: borrowing MemberDisk) throws(StorageError) -> Configuration {
-        var found = disk.store.meta.members
-        for entry in try tail(of: disk) where entry.kind == .configuration {
-            if let change = try? ConfigurationEntry(decoding: entry.payload) { found = change.configuration }
-        }
-        return found
+    private static func configurations(of disk: borrowing MemberDisk) throws(StorageError) -> [Configuration] {
+        let later = try tail(of: disk).filter { $0.kind == .configuration }
+            .compactMap { try? ConfigurationEntry(decoding: $0.payload).configuration }
+        return [disk.store.meta.members] + later
     }
 
     /// What is in the log and not in the state.
@@ -86,22 +101,37 @@ package enum Recovery {
             entries = try tail(of: disk)
             try SnapshotImage.copyState(of: source, to: target.statePath)
         }
-        let meta = try storage(opening: target.statePath) { () throws(SQLiteError) in
-            let writer = try StateWriter(path: target.statePath, initial: nil)
-            let store = try MemberDisk.openStore(target.statePath, PruneMark())
-            for entry in entries { try apply(entry, to: store) }
-            let trace = Trace(at: at, by: by, reason: "recovered from \(findings.identity.name)")
-            try store.recover(trace)
+        let trace = Trace(at: at, by: by, reason: "recovered from \(findings.identity.name)")
+        let plan = Backup.Plan(identity: identity, founding: founding, revisionBump: revisionBump, compacts: true)
+        let meta = try beginAnew(target, after: entries, plan, trace)
+        return (meta.revision, meta.keyCount)
+    }
+
+    /// Makes a member of a fabric that is founded of a directory with another fabric's state. The fabric's records leap: others may
+    /// have had newer ones.
+    /// - Parameters:
+    ///   - entries: what comes after the state.
+    ///   - trace: for the record; nil takes the time of the newest event, so that all founders write the same.
+    static func beginAnew(
+        _ directory: DataDirectory, after entries: [Entry], _ plan: Backup.Plan, _ trace: Trace?
+    ) throws(StorageError) -> StateMeta {
+        let meta = try storage(opening: directory.statePath) { () throws(SQLiteError) in
+            let writer = try StateWriter(path: directory.statePath, initial: nil)
+            let store = try MemberDisk.openStore(directory.statePath, PruneMark())
+            for entry in entries where !makes(.recoversWithoutLog) { try apply(entry, to: store) }
+            let newest = store.fabric.events(after: (store.fabric.lastEvent ?? 1) - 1).first { _ in true }
+            try store.recover(
+                trace ?? Trace(at: newest?.trace.at ?? 0, by: "fabric", reason: "restored from a backup"))
             guard let frozen = store.freeze() else {
                 preconditionFailure("a store that was just opened is being written")
             }
             try writer.write(frozen)
-            var meta = StateMeta(clusterID: identity.clusterID)
-            meta.configuration = founding.encoded()
+            var meta = StateMeta(clusterID: plan.identity.clusterID)
+            meta.configuration = plan.founding.encoded()
             meta.appliedIndex = MemberDisk.foundingIndex
             meta.appliedTerm = 1
-            meta.revision = store.meta.revision + revisionBump
-            meta.compactRevision = meta.revision
+            meta.revision = store.meta.revision + plan.revisionBump
+            meta.compactRevision = plan.compacts ? meta.revision : store.meta.compactRevision
             meta.lastSequence = store.meta.lastSequence
             meta.keyCount = store.meta.keyCount
             meta.hash = store.meta.hash
@@ -109,18 +139,22 @@ package enum Recovery {
             _ = try writer.checkpoint()
             return meta
         }
-        try File(target.statePath, .readWrite).sync()
-        let log = try LogStore(path: target.logPath, markPath: target.markPath, isNew: true)
+        try File(directory.statePath, .readWrite).sync()
+        let log = try LogStore(path: directory.logPath, markPath: directory.markPath, isNew: true)
         try log.reset(index: meta.appliedIndex, term: meta.appliedTerm)
-        try target.finishFirstStart(identity)
-        return (meta.revision, meta.keyCount)
+        try directory.finishFirstStart(plan.identity)
+        return meta
     }
 
     private static func apply(_ entry: Entry, to store: KeyValueStore) throws(SQLiteError) {
-        guard entry.kind == .command, let (_, command) = CommandEnvelope.open(entry.payload) else {
-            return store.applyNothing(index: entry.index, term: entry.term)
+        let (index, term) = (entry.index, entry.term)
+        if entry.kind == .configuration, let change = try? ConfigurationEntry(decoding: entry.payload) {
+            store.apply(change.configuration, index: index, term: term)
+        } else if entry.kind == .command, let (_, command) = CommandEnvelope.open(entry.payload) {
+            _ = try store.apply(command, index: index, term: term, wantsAnswer: false)
+        } else {
+            store.applyNothing(index: index, term: term)
         }
-        _ = try store.apply(command, index: entry.index, term: entry.term, wantsAnswer: false)
         _ = store.takeChanges()
         _ = store.takeFabricChanges()
         _ = store.takeLeaseEvents()

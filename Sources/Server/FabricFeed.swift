@@ -5,15 +5,31 @@ internal import Synchronization
 package final class FabricFeed: Sendable {
     /// Older changes are forgotten: who asks for them lists anew.
     private static let changesMax = 20_000
+    private static let bytesMax = 32 << 20
 
     private struct State {
         var changes: [FabricChange] = []
+        /// About what they take in memory.
+        var bytes = 0
         /// All changes after this revision are here.
         var start: Int64 = 0
         var revision: Int64 = 0
         var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
         var lastWaiting = 0
         var isClosed = false
+
+        /// Forgets the oldest revisions, each as a whole.
+        mutating func trim(to count: Int, bytes bytesMax: Int) {
+            var dropped = 0
+            while dropped < changes.count,
+                changes.count - dropped > count || bytes > bytesMax || changes[dropped].revision == start
+            {
+                start = changes[dropped].revision
+                bytes -= changes[dropped].footprint
+                dropped += 1
+            }
+            changes.removeFirst(dropped)
+        }
     }
 
     private let state = Mutex(State())
@@ -21,12 +37,10 @@ package final class FabricFeed: Sendable {
     func publish(_ changes: [FabricChange], revision: Int64) {
         wake { state in
             state.changes += changes
+            state.bytes += changes.reduce(0) { $0 + $1.footprint }
             state.revision = revision
-            guard state.changes.count > Self.changesMax * 5 / 4 else { return }
-            let dropped = state.changes.count - Self.changesMax
-            state.start = state.changes[dropped - 1].revision
-            state.changes.removeFirst(dropped)
-            state.changes.removeAll { $0.revision == state.start }
+            guard state.changes.count > Self.changesMax * 5 / 4 || state.bytes > Self.bytesMax * 5 / 4 else { return }
+            state.trim(to: Self.changesMax, bytes: Self.bytesMax)
         }
     }
 
@@ -34,14 +48,15 @@ package final class FabricFeed: Sendable {
     func replace(revision: Int64) {
         wake { state in
             state.changes = []
+            state.bytes = 0
             state.start = revision
             state.revision = revision
         }
     }
 
-    /// If all changes after `revision` are here.
+    /// If all changes after `revision` are here, or will be.
     package func reaches(back revision: Int64) -> Bool {
-        state.withLock { revision >= $0.start && revision <= $0.revision }
+        state.withLock { revision >= $0.start }
     }
 
     func close() { wake { $0.isClosed = true } }
@@ -60,7 +75,7 @@ package final class FabricFeed: Sendable {
     package func changes(after revision: Int64) async -> (changes: [FabricChange], revision: Int64)? {
         while !Task.isCancelled {
             let found: (changes: [FabricChange], revision: Int64)?? = state.withLock { state in
-                if state.isClosed || revision < state.start || revision > state.revision { return .some(nil) }
+                if state.isClosed || revision < state.start { return .some(nil) }
                 guard revision < state.revision else { return nil }
                 let first = state.changes.partitioningIndex { $0.revision > revision }
                 return (Array(state.changes[first...]), state.revision)
@@ -89,6 +104,11 @@ package final class FabricFeed: Sendable {
             state.withLock { $0.waiting.removeValue(forKey: id) }?.resume()
         }
     }
+}
+
+extension FabricChange {
+    /// About what it takes in memory: the record, and its bytes.
+    fileprivate var footprint: Int { 200 + 2 * (body?.count ?? 200) }
 }
 
 extension Array {

@@ -90,24 +90,52 @@ extension RunningMember {
     package func setDomain(
         _ name: String, isActive: Bool, force: Bool = false, by: String, reason: String, expected: Int64?
     ) async throws(ServerError) -> (FabricAnswer, FabricState) {
-        let waits = core.status.configuration.policy.domainsMin > 1
-        guard !isActive else {
+        if isActive {
             let answer = try await change(.activate(name), by: by, reason: reason, expected: expected)
-            if waits { _ = try await change(.setActive(domain: name, true)) }
+            await followRecord(of: name)
             return answer
         }
-        if waits {
-            guard let domain = try await fabric(serializable: true).domain(name) else {
+        let policy = core.status.configuration.policy
+        if policy.domainsMin > 1, !policy.inactive.contains(name) {
+            guard try await fabric(serializable: true).domain(name) != nil else {
                 throw .refused(.fabric(.notFound(.domain, name)))
             }
-            if domain.isActive { _ = try await change(.setActive(domain: name, false)) }
+            _ = try await change(.setActive(domain: name, false))
         }
         do throws(ServerError) {
-            return try await change(.deactivate(name, force: force), by: by, reason: reason, expected: expected)
-        } catch {
-            // It goes on, so commits wait for it as before.
-            if waits { _ = try? await change(.setActive(domain: name, true)) }
-            throw error
+            let answer = try await change(
+                .deactivate(name, force: force), by: by, reason: reason, expected: expected)
+            await followRecord(of: name)
+            return answer
+        } catch .refused(let refusal) {
+            await followRecord(of: name)
+            throw .refused(refusal)
+        }
+    }
+
+    /// Domains whose records say otherwise than what commits wait for; those without a record are active.
+    private var domainsOutOfStep: [(name: String, isActive: Bool)] {
+        let (fabric, inactive) = (appliedFabric, core.status.configuration.policy.inactive)
+        let ended = fabric.domains.filter { !$0.isActive && !inactive.contains($0.name) }.map { ($0.name, false) }
+        return ended + inactive.filter { fabric.domain($0)?.isActive != false }.map { ($0, true) }
+    }
+
+    private func followRecord(of name: String) async {
+        guard let found = domainsOutOfStep.first(where: { $0.name == name }) else { return }
+        // When it cannot be now, because nobody there has caught up, it is tried again: see `keepDomainsInStep`.
+        _ = try? await change(.setActive(domain: name, found.isActive))
+    }
+
+    /// Has commits wait for the domains that are active, whatever interrupted a change of that. Runs as long as the member does.
+    package func keepDomainsInStep() async {
+        var seen: [String] = []
+        while !core.isStopping {
+            try? await Task.sleep(for: .seconds(5))
+            guard !Task.isCancelled else { return }
+            let found = core.status.role == .leader ? domainsOutOfStep.map(\.name) : []
+            // One that is being changed is left alone.
+            for name in found where seen.contains(name) { await followRecord(of: name) }
+            seen = found
         }
     }
 }

@@ -17,6 +17,7 @@ extension RunningMember {
     }
 
     /// The new fabric's one member has another id than before, so that the old ones take it for nobody they know.
+    /// Nothing is changed in `source`: see `giveUp`.
     package static func recover(
         from source: DataDirectory, _ findings: Recovery.Findings, into target: DataDirectory, by: String,
         revisionBump: Int64, logger: Logger
@@ -27,14 +28,19 @@ extension RunningMember {
         let identity = Identity(
             clusterID: FabricIDs.cluster([member.id, UInt64.random(in: 1...UInt64.max)]), memberID: member.id,
             name: findings.identity.name)
+        try target.writeSettings(try source.settings())
         let rebuilt = try Recovery.rebuild(
             from: source, findings, as: identity, founding: Configuration([member]), into: target,
             at: millisecondsSince1970(), by: by, revisionBump: revisionBump, logger: logger)
-        var old = findings.identity
-        old.state = .removed
-        try source.write(old)
         return StateRestored(
             clusterID: identity.clusterID, memberID: member.id, revision: rebuilt.revision,
             compactRevision: rebuilt.revision, keys: rebuilt.keys)
+    }
+
+    /// Sees to it that a member whose fabric goes on elsewhere never starts again.
+    package static func giveUp(_ directory: DataDirectory, _ findings: Recovery.Findings) throws {
+        var old = findings.identity
+        old.state = .removed
+        try directory.write(old)
     }
 }

@@ -26,6 +26,7 @@ package enum Fault: String, CaseIterable, Sendable {
     case busySnapshots = "busy-snapshots"
     case rivalChanges = "rival-changes"
     case overtaking
+    case recovery
 
     package var layer: String {
         switch self {
@@ -36,7 +37,8 @@ package enum Fault: String, CaseIterable, Sendable {
             "disk"
         case .drift, .freeze: "clock"
         case .crash, .quickRestart, .pause, .wipe: "process"
-        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking: "control"
+        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking, .recovery:
+            "control"
         }
     }
 
@@ -75,6 +77,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .compaction: "old revisions are compacted away"
         case .rivalChanges: "two leaders, one after the other, each remove a voter, and each finds half of the others"
         case .overtaking: "a leader tells the others of an entry that is about to be replaced, and is cut off"
+        case .recovery: "all members are lost but one, and the fabric goes on from that one's disk"
         case .busySnapshots: "logs are cut so early that snapshots are sent all the time"
         }
     }

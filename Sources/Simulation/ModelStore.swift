@@ -26,6 +26,23 @@ struct ModelStore {
     private(set) var compactRevision: Int64 = 0
     private var histories: [[UInt8]: [Version]] = [:]
 
+    init() {}
+
+    /// What a fabric begins with that goes on from one member's disk: all history is compacted.
+    init(pairs: [KeyValue], leases: [MVCC.Lease], revision: Int64) {
+        self.revision = revision
+        compactRevision = revision
+        self.leases = Dictionary(
+            uniqueKeysWithValues: leases.map { ($0.id, Lease(ttl: $0.ttl, generation: $0.generation)) })
+        for pair in pairs {
+            histories[pair.key] = [
+                Version(
+                    revision: pair.modRevision, createRevision: pair.createRevision, version: pair.version,
+                    value: pair.value, lease: pair.lease)
+            ]
+        }
+    }
+
     /// The keys ever written, in order.
     var keys: [[UInt8]] { histories.keys.sorted { $0.lexicographicallyPrecedes($1) } }
 

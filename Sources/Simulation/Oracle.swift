@@ -23,7 +23,7 @@ struct Oracle {
     /// Every configuration that was ever in a log.
     private var configurations: [Place: Configuration] = [:]
     private let founding: Configuration
-    /// When each lease was granted or renewed last: when the first member came to apply that.
+    /// When each lease was granted or renewed last: when the first member came to apply that. Not of those that were recovered.
     private var leaseBegun: [Int64: UInt64] = [:]
     /// Which index completed a request.
     private var completed: [UInt64: Index] = [:]
@@ -48,8 +48,9 @@ struct Oracle {
 
     static let base = MemberDisk.foundingIndex
 
-    init(founding: Configuration) {
+    init(founding: Configuration, model: ModelStore = ModelStore()) {
         self.founding = founding
+        self.model = model
     }
 
     var lastIndex: Index { Self.base + Index(committed.count) }
@@ -58,6 +59,11 @@ struct Oracle {
         if index == Self.base { return 1 }
         guard index > Self.base, index <= lastIndex else { return nil }
         return committed[Int(index - Self.base) - 1].term
+    }
+
+    /// The users' revision once this was applied.
+    func revision(at index: Index) -> Int64 {
+        index > Self.base ? committed[Int(index - Self.base) - 1].revision : 1
     }
 
     // MARK: - What members do

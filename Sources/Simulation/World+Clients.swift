@@ -79,7 +79,7 @@ extension World {
     private func chooseWork(_ process: SimulatedProcess) -> ClientRequest.Work {
         clients.written += 1
         let value = Array("v\(clients.written)".utf8) + [UInt8](repeating: 46, count: clients.dice.below(200))
-        if plan.hasNodes, clients.dice.chance(0.3) { return .write(chooseFabricWork()) }
+        if plan.hasNodes, clients.dice.chance(0.3) { return .write(chooseFabricWork(process)) }
         switch clients.dice.below(100) {
         case 0..<35: return .write(.put(PutRequest(key: key(), value: value)))
         case 35..<45: return .write(chooseLeaseWork(value))

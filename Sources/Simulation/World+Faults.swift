@@ -27,6 +27,7 @@ extension World {
         default:
             if fault == .rivalChanges { beginRivalry() }
             if fault == .overtaking { beginOvertaking() }
+            if fault == .recovery { beginRecovery() }
         // The others are the steward's.
         }
     }

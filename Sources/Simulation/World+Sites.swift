@@ -34,10 +34,13 @@ extension World {
     }
 
     /// Something of what storage nodes and their operators ask.
-    func chooseFabricWork() -> Command {
+    func chooseFabricWork(_ process: SimulatedProcess) -> Command {
         let node = "n\(clients.dice.below(6))"
         let domain = clients.dice.pick(Self.domains)
         let volume = VolumeReference.name("v\(clients.dice.below(8))")
+        // As the node was told, or something else.
+        let told = process.view?.fabric.volume(volume)?.replica(on: node)?.generation
+        let generation = clients.dice.chance(0.8) ? told ?? 1 : Int64(clients.dice.between(1, 50))
         let action: FabricCommand.Action
         switch clients.dice.below(12) {
         case 0...2:
@@ -54,12 +57,13 @@ extension World {
         case 6: action = .detach(volume, token: 0)
         case 7: action = .deactivate(domain, force: clients.dice.chance(0.5))
         case 8: action = .activate(domain)
-        case 9: action = .report(volume, node: node, .current, generation: Int64(clients.dice.between(1, 9)))
+        case 9: action = .report(volume, node: node, .current, generation: generation)
         case 10:
             action = .setNode(node, isCordoned: clients.dice.chance(0.3), isInMaintenance: clients.dice.chance(0.3))
         default:
             action =
-                clients.dice.chance(0.3) ? .deleteVolume(volume) : .report(volume, node: node, .stale, generation: 1)
+                clients.dice.chance(0.3)
+                ? .deleteVolume(volume) : .report(volume, node: node, .stale, generation: generation)
         }
         return .fabric(FabricCommand(action, Fabric.Trace(at: Int64(now / 1_000_000), by: "client")))
     }

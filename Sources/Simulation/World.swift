@@ -65,6 +65,8 @@ package final class World: @unchecked Sendable {
     var logEpochs: [Int: UInt64] = [:]
     var dice: Dice
     var faultDice: Dice
+    /// The fabric goes on from one survivor.
+    var hasRecovered = false
     /// Faults still happen.
     var isTroubled = true
     var isOver = false

@@ -110,6 +110,14 @@ package struct File: ~Copyable, Sendable {
         try syncDirectory(of: target)
     }
 
+    /// Has two names in one directory change places: each is there all the time.
+    package static func exchange(_ path: String, with other: String) throws(StorageError) {
+        guard weft_exchange_names(path, other) == 0 else {
+            throw .system(operation: "exchange", path: path, errno: errno)
+        }
+        try syncDirectory(of: path)
+    }
+
     package static func syncDirectory(of path: String) throws(StorageError) {
         if makes(.neverSyncsDirectories) { return }
         let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."

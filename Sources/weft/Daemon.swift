@@ -73,6 +73,7 @@ struct Daemon: Sendable {
         Task(priority: .background) {
             await member.publishAttributes()
             await member.announceDomain()
+            await member.keepDomainsInStep()
         }
         joined(member)
         wait(member, listeners)

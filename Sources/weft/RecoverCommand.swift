@@ -45,25 +45,55 @@ struct Recover: ParsableCommand {
         var logger = Logger(label: "weft")
         logger.logLevel = .error
         do {
+            if try finishEarlier(path) { return }
             let source = try DataDirectory(path)
             let findings = try RunningMember.inspectForRecovery(source, logger: logger)
             for line in report(findings, changed: modified(source.logPath + "-wal") ?? modified(source.logPath)) {
                 Console.error(line)
             }
             try askForConsent()
-            let fresh = try DataDirectory(path + ".recovering")
+            let fresh = try DataDirectory(Self.unfinished(path))
             try fresh.clear()
             let user = getenv("USER").map { String(cString: $0) } ?? "uid \(getuid())"
             let restored = try RunningMember.recover(
                 from: source, findings, into: fresh, by: user, revisionBump: bumpRevision, logger: logger)
-            try fresh.writeSettings(try source.settings())
-            let kept = "\(path).before-\(hex(findings.identity.clusterID))"
-            try File.rename(path, to: kept)
-            try File.rename(path + ".recovering", to: path)
+            try RunningMember.giveUp(source, findings)
+            let kept = try exchange(path, findings.identity.clusterID)
             try print(restored, findings, path, kept)
         } catch let error as StorageError {
             throw Problem(error)
         }
+    }
+
+    private static func unfinished(_ path: String) -> String { path + ".recovering" }
+
+    /// The new directory takes the place of the one that was given up. Answers where that is.
+    private func exchange(_ path: String, _ former: UInt64) throws(StorageError) -> String {
+        try File.exchange(path, with: Self.unfinished(path))
+        return try keep(path, former)
+    }
+
+    private func keep(_ path: String, _ former: UInt64) throws(StorageError) -> String {
+        let kept = "\(path).before-\(hex(former))"
+        try File.rename(Self.unfinished(path), to: kept)
+        return kept
+    }
+
+    /// A recovery that was interrupted after its work was done is finished.
+    private func finishEarlier(_ path: String) throws(StorageError) -> Bool {
+        let unfinished = Self.unfinished(path)
+        guard access(unfinished + "/identity", F_OK) == 0, let other = try DataDirectory(unfinished).identity(),
+            let own = try DataDirectory(path).identity()
+        else { return false }
+        let kept: String
+        switch (own.state, other.state) {
+        case (.removed, .member): kept = try exchange(path, own.clusterID)
+        case (.member, .removed): kept = try keep(path, other.clusterID)
+        default: return false
+        }
+        Console.error(
+            "a recovery that was interrupted is finished: start the member; what was before is in \(kept)")
+        return true
     }
 
     private func report(_ findings: Recovery.Findings, changed: String?) -> [String] {
@@ -86,6 +116,15 @@ struct Recover: ParsableCommand {
             findings.mayLackWrites
                 ? "MAY BE LOST: whatever the others acknowledged without this member after entry \(findings.lastIndex)"
                 : "nothing that was acknowledged is lost: no quorum of this fabric is without this member")
+        if findings.lacksLog {
+            lines.append(
+                "this member had lost its log and was getting it back: it lacks what it had acknowledged before")
+        }
+        if findings.mayLackWrites, findings.sharedVolumes > 0 {
+            lines.append(
+                "of \(findings.sharedVolumes) volumes this member may not know which replicas missed writes: look at their nodes before anything is attached, and report what is stale (PUT /v1/fabric/volumes/VOLUME/replicas/NODE)"
+            )
+        }
         lines.append(
             "leases, domains, nodes and volumes go on; attachments end, and epochs and fencing tokens rise beyond those of before"
         )

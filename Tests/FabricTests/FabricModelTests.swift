@@ -52,6 +52,8 @@ private struct FabricWorld {
     private var liveLeases: Set<Int64> = []
     private var tokens: [Int64: Int64] = [:]
     private var names = 0
+    /// The generation that each replica was reported current for last, by volume and node.
+    private var sent: [Int64: [String: Int64]] = [:]
     private static let domains = ["east", "west", "north"]
 
     init(seed: UInt64) {
@@ -99,7 +101,7 @@ private struct FabricWorld {
         now += Int64(random.below(20)) * 30_000
         let volumes = Array(fabric.volumes())
         let nodes = Array(fabric.nodes)
-        switch random.below(16) {
+        switch random.below(17) {
         case 0, 1:
             names += 1
             let size = Int64(1 + random.below(80))
@@ -128,6 +130,7 @@ private struct FabricWorld {
         case 12: if let volume = pick(volumes) { _ = apply(.detach(.id(volume.id), token: 0)) }
         case 13: if let volume = pick(volumes) { reportFault(of: volume) }
         case 14: replan()
+        case 15: repeatReport()
         default: finishResync(mayLoseSource: true)
         }
         for _ in 0..<3 { if let volume = pick(volumes) { write(to: volume.id) } }
@@ -170,7 +173,18 @@ private struct FabricWorld {
             write(to: volume.id)
             copy(volume.id, from: source.node, to: replica.node)
         }
+        sent[volume.id, default: [:]][replica.node] = replica.generation
         _ = apply(.report(.id(volume.id), node: replica.node, .current, generation: replica.generation))
+    }
+
+    /// What a node reported long ago arrives once more, when it has been told to resync again.
+    private mutating func repeatReport() {
+        for volume in Array(fabric.volumes()) {
+            for replica in volume.replicas where replica.state == .resyncing {
+                guard let generation = sent[volume.id]?[replica.node] else { continue }
+                _ = apply(.report(.id(volume.id), node: replica.node, .current, generation: generation))
+            }
+        }
     }
 
     private mutating func copy(_ volume: Int64, from source: String, to target: String) {
@@ -230,6 +244,7 @@ private struct FabricWorld {
         #expect(Array(loaded.nodes) == Array(fabric.nodes))
         #expect(Array(loaded.volumes()) == Array(fabric.volumes()))
         #expect(loaded.nodes.allSatisfy { loaded.usage(of: $0.name) == fabric.usage(of: $0.name) })
+        #expect(loaded.explain(3, sizeBytes: 50) == fabric.explain(3, sizeBytes: 50))
     }
 
     /// When all is well again every volume has as many replicas as it should, all current, as far apart as can be.

@@ -72,12 +72,13 @@ import Testing
         for node in ["e1", "w1"] { try addNode(node, node == "e1" ? "east" : "west") }
         _ = try addVolume("v", 2)
         try apply(.attach(.name("v"), node: "w1", force: false))
+        let held = try volume("v").lastToken
         let epoch = try #require(fabric.domain("west")?.epoch)
         try apply(.deactivate("west", force: false))
         #expect(fabric.domain("west")?.epoch == epoch + 1)
         #expect(try volume("v").state == .degraded)
         #expect(try volume("v").attachment == nil)
-        #expect(try volume("v").lastToken == 2, "whoever held it is fenced off")
+        #expect(try volume("v").lastToken > held, "whoever held it is fenced off")
         #expect(fabric.summaries()["west"]?.sync == .notInSync)
         try replan()
         #expect(try volume("v").replica(on: "w1")?.state == .stale, "not while its domain is inactive")
@@ -139,6 +140,66 @@ import Testing
         #expect(try volume("v").replica(on: "e2")?.state == .resyncing)
     }
 
+    @Test mutating func aReportOfAnEarlierReplicaOnTheSameNodeIsVoid() throws {
+        for (node, domain) in [("a1", "a"), ("b1", "b"), ("c1", "c")] { try addNode(node, domain) }
+        _ = try addVolume("v", 2)
+        try apply(.deactivate("b", force: false))
+        try replan()
+        let first = try #require(try volume("v").replica(on: "c1")?.generation)
+        try apply(.report(.name("v"), node: "c1", .current, generation: first))
+        try apply(.activate("b"))
+        try replan()
+        let back = try #require(try volume("v").replica(on: "b1")?.generation)
+        try apply(.report(.name("v"), node: "b1", .current, generation: back))
+        try replan()
+        #expect(try volume("v").replicas.map(\.node) == ["a1", "b1"])
+        try apply(.deactivate("b", force: false))
+        try replan()
+        #expect(try volume("v").replica(on: "c1")?.state == .resyncing)
+        #expect(throws: FabricRefusal.self) {
+            try apply(.report(.name("v"), node: "c1", .current, generation: first))
+        }
+    }
+
+    @Test mutating func nodesThatAreLostTogetherMissedNothing() throws {
+        for (node, domain) in [("e1", "east"), ("w1", "west")] { try addNode(node, domain) }
+        _ = try addVolume("v", 2)
+        let marks = fabric.nodes.map { LeaseMark(id: $0.lease, generation: 1) }
+        try apply(.expireNodes(term: 1, marks))
+        #expect(try volume("v").replicas.allSatisfy { $0.state == .current })
+        #expect(try volume("v").state == .down)
+        try addNode("e1", "east")
+        #expect(try volume("v").state == .degraded, "either is enough")
+        #expect(try volume("v").replica(on: "w1")?.state == .stale)
+    }
+
+    @Test mutating func whatIsMadeAnewIsAsFarAwayAsWhatWasLost() throws {
+        for (node, domain, bytes) in [
+            ("e1", "east", 5000), ("e2", "east", 4000), ("w1", "west", 3000), ("w2", "west", 2000),
+        ] {
+            try addNode(node, domain, bytes: Int64(bytes))
+        }
+        _ = try addVolume("v", 2)
+        #expect(try volume("v").replicas.map(\.node) == ["e1", "w1"])
+        let lease = try #require(fabric.node("w1")?.lease)
+        try apply(.expireNodes(term: 1, [LeaseMark(id: lease, generation: 1)]))
+        now += FabricState.patienceMilliseconds
+        try replan()
+        #expect(try volume("v").replicas.map(\.node) == ["e1", "w1", "w2"])
+    }
+
+    @Test mutating func poolsThatShrinkAreCountedToo() throws {
+        let all = Int64(1) << 60
+        for number in 0..<10 {
+            let pools = (0...number).map { Pool(name: "p\($0)", capacityBytes: $0 == number ? all : 0) }
+            try apply(.putNode(NodeSpec(name: "e1", domain: "east", pools: pools)))
+            _ = try addVolume("v\(number)", 1, bytes: all)
+        }
+        let node = try #require(fabric.node("e1"))
+        #expect(fabric.allocatedBytes(on: node) == .max)
+        #expect(fabric.summaries()["east"]?.allocatedBytes == .max)
+    }
+
     @Test mutating func onlySoManyAreResyncedOnOneNodeAtATime() throws {
         for (node, domain) in [("e1", "east"), ("w1", "west")] { try addNode(node, domain, bytes: 1_000_000) }
         for number in 0..<40 { _ = try addVolume("v\(number)", 2) }
@@ -155,17 +216,33 @@ import Testing
         for (node, domain) in [("e1", "east"), ("w1", "west")] { try addNode(node, domain) }
         _ = try addVolume("v", 2)
         try apply(.attach(.name("v"), node: "e1", force: false))
-        #expect(try volume("v").attachment?.token == 1)
+        let first = try volume("v").lastToken
+        #expect(try volume("v").attachment?.token == first)
         #expect(throws: FabricRefusal.self) { try apply(.attach(.name("v"), node: "w1", force: false)) }
         try apply(.attach(.name("v"), node: "e1", force: false))
-        #expect(try volume("v").attachment?.token == 2, "who attaches again fences its earlier self")
-        #expect(throws: FabricRefusal.self) { try apply(.detach(.name("v"), token: 1)) }
+        #expect(try volume("v").lastToken > first, "who attaches again fences its earlier self")
+        #expect(throws: FabricRefusal.self) { try apply(.detach(.name("v"), token: first)) }
         let lease = try #require(fabric.node("e1")?.lease)
         try apply(.revokeLease(lease))
         try apply(.attach(.name("v"), node: "w1", force: false))
-        #expect(try volume("v").attachment?.token == 3)
-        try apply(.detach(.name("v"), token: 3))
-        #expect(try volume("v").lastToken == 4)
+        let third = try #require(try volume("v").attachment?.token)
+        try apply(.detach(.name("v"), token: third))
+        #expect(try volume("v").lastToken > third)
+        let last = try volume("v").lastToken
+        try apply(.deleteVolume(.name("v")))
+        #expect(try addVolume("v", 2).lastToken > last, "also of another volume of that name")
+    }
+
+    @Test mutating func aNodeThatIsAttachedToStays() throws {
+        for (node, domain) in [("e1", "east"), ("w1", "west")] { try addNode(node, domain) }
+        _ = try addVolume("v", 1)
+        try apply(.attach(.name("v"), node: "w1", force: false))
+        #expect(try volume("v").replica(on: "w1") == nil)
+        #expect(throws: FabricRefusal.self) { try apply(.removeNode("w1")) }
+        #expect(throws: FabricRefusal.self) { try addNode("w1", "east") }
+        try apply(.detach(.name("v"), token: 0))
+        try addNode("w1", "east")
+        try apply(.removeNode("w1"))
     }
 
     // MARK: - Conditions

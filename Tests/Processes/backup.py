@@ -11,6 +11,7 @@ import sys
 import threading
 
 from harness import Fabric, Member, Refused, Report, b64, unb64
+from nodes import API
 
 
 def weft(binary, *arguments, status=0):
@@ -44,6 +45,10 @@ def saves(binary, fabric, path):
     connection.call("/v3/kv/put", {"key": b64("before"), "value": b64("it")})
     lease = connection.call("/v3/lease/grant", {"TTL": 3600, "ID": 77})["ID"]
     connection.call("/v3/kv/put", {"key": b64("leased"), "value": b64("x"), "lease": lease})
+    api = API(fabric.leader())
+    api.must("PUT", "nodes/n1", {"domain": "east", "capacityBytes": 10**12, "ttlSeconds": 3600})
+    api.must("POST", "volumes", {"name": "v1", "sizeBytes": 10**9, "replication": 1})
+    api.must("POST", "volumes/v1/attach", {"node": "n1"})
     writer = Writer(fabric.leader())
     writer.start()
     asked = fabric.follower()
@@ -98,6 +103,9 @@ def restores_one(binary, path, flags):
             assert "compacted" in error.message, error
         put = connection.call("/v3/kv/put", {"key": b64("after"), "value": b64("it")})
         assert int(put["header"]["revision"]) == before + 1_000_000_001
+        # Others may have had higher tokens after the backup.
+        volume = API(with_data).must("GET", "volumes/v1")
+        assert "attachment" not in volume and volume["fencingToken"] > 1_000_000, volume
         for n in (2, 3):
             newcomer = fabric.add(f"m{n}")
             newcomer.join(with_data)
@@ -121,6 +129,8 @@ def restores_three(binary, path, flags):
             contents(member.connection())
         hashes = {member.connection().call("/v3/maintenance/hashkv", {"revision": revision})["hash"] for member in fabric.members}
         assert len(hashes) == 1, hashes
+        volumes = [API(member).must("GET", "volumes/v1?serializable") for member in fabric.members]
+        assert volumes[0] == volumes[1] == volumes[2], volumes
         stranger = fabric.members[2]
         stranger.kill()
         weft(binary, "snapshot", "restore", path, "--data-dir", stranger.data + "-other", "--name", stranger.name,

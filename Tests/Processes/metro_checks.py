@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a fabric over several sites must show, in the rig of metro.py: two sites of two members and a witness in a third.
 
-    metro_checks.py WEFT [--only rtts,losses,volumes,faults] [--rtts 2,10,100,500] [--quiet-seconds N] [--rounds N] [--seed N]
+    metro_checks.py WEFT [--only rtts,losses,volumes,durability,faults] [--rtts 2,10,100,500] [--quiet-seconds N] [--rounds N] [--seed N]
 
 Skipped where namespaces and TUN devices cannot be made.
 """
@@ -191,6 +191,54 @@ def volumes(metro, report):
         report.check("every replica of the west was resynced before it counted", not stale and nodes.resynced >= 60, f"{stale[:3]} {nodes.resynced}")
 
 
+def durability(metro, report):
+    """Commits in two domains, and domains that go and come while that is asked for, or not."""
+    metro.set_rtt(10)
+    leader = settle(metro)
+    home, away = leader.site, "west" if leader.site == "east" else "east"
+    api = API(*metro.at(home))
+
+    def acknowledged():
+        try:
+            metro.at(home)[0].connection(3).call("/v3/kv/put", {"key": b64("durable"), "value": b64("x")})
+            return True
+        except (Unanswered, Refused):
+            return False
+
+    def back(report_as):
+        metro.heal()
+        settle(metro)
+        api.must("POST", f"domains/{away}/activate", {})
+        metro.cut(away)
+        # Its members have caught up first; then commits wait for it again.
+        try:
+            wait_for("commits wait for it", lambda: metro.heal() or time.sleep(2) or metro.cut(away) or not acknowledged(), 60)
+        finally:
+            metro.heal()
+        settle(metro)
+        report.check(report_as, wait_for("writes go on", acknowledged, 30) is not False)
+
+    api.must("PUT", "durability", {"domains": 2})
+    report.check("durability 2: writes are acknowledged while both sites are there", acknowledged())
+    metro.cut(away)
+    report.check("durability 2: none is while one site is cut off", not acknowledged())
+    api.must("POST", f"domains/{away}/deactivate", {"reason": "it is cut off"})
+    report.check("durability 2: they go on once that site is deactivated", acknowledged())
+    back("durability 2: a site that is activated counts again")
+    # A domain that ended while nothing was asked of it, and a policy that is set meanwhile.
+    api.must("PUT", "durability", {"domains": 1})
+    api.must("POST", f"domains/{away}/deactivate", {"reason": "a drill"})
+    status, answer, _ = api.ask("PUT", "durability", {"domains": 2})
+    metro.kill_site(away)
+    report.check("a site that was deactivated before is not waited for", acknowledged(), f"{status} {answer}")
+    metro.start_site(away)
+    settle(metro)
+    api.must("POST", f"domains/{away}/activate", {})
+    api.must("PUT", "durability", {"domains": 2})
+    back("and counts again once it is activated")
+    api.must("PUT", "durability", {"domains": 1})
+
+
 FAULTS = ["kill east", "kill west", "cut east", "cut west", "cut third", "kill third", "slow west 500ms", "half cut east"]
 
 
@@ -247,7 +295,7 @@ def faults(metro, report, rounds, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weft")
-    parser.add_argument("--only", default="rtts,losses,volumes,faults")
+    parser.add_argument("--only", default="rtts,losses,volumes,durability,faults")
     parser.add_argument("--rtts", default="2,10,100,500")
     parser.add_argument("--losses", default="10,500", help="round trips at which a site is lost")
     parser.add_argument("--quiet-seconds", type=float, default=600)
@@ -266,6 +314,8 @@ def main():
             losses(metro, [int(rtt) for rtt in options.losses.split(",")], report)
         if "volumes" in only:
             volumes(metro, report)
+        if "durability" in only:
+            durability(metro, report)
         if "faults" in only:
             faults(metro, report, options.rounds, options.seed)
     report.finish()

@@ -37,6 +37,9 @@ struct weft_files {
     int (*names)(const char *directory, void *context, void (*each)(void *context, const char *name));
 };
 
+/// Has two paths change places at once. Not one of the calls that can be set.
+int weft_exchange_names(const char *one, const char *other);
+
 /// The calls in use: the operating system's, unless others were set.
 const struct weft_files *weft_files(void);
 

@@ -1,0 +1,55 @@
+import Foundation
+import Logging
+import MVCC
+import Raft
+import SQLite
+import Storage
+import Testing
+
+@testable import Replication
+
+@Suite struct RecoveryTests {
+    private let folder = NSTemporaryDirectory() + "weft-recovery-\(UUID().uuidString)"
+    private let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    private func member(_ id: NodeID) -> Member { Member(id: id, role: .voter, peerURLs: ["http://m\(id)"]) }
+
+    /// Member 1 of three with a log that it has not applied yet.
+    private func makeSurvivor(_ proposals: [Proposal]) throws -> (DataDirectory, Identity) {
+        let identity = Identity(clusterID: 1, memberID: 1, name: "survivor")
+        let directory = try DataDirectory(folder + "/old")
+        let disk = try MemberDisk(
+            directory, identity: identity, founding: Configuration([1, 2, 3].map(member)), mayRepair: false,
+            logger: logger)
+        try directory.finishFirstStart(identity)
+        let first = MemberDisk.foundingIndex + 1
+        let entries = proposals.enumerated().map { Entry(index: first + Index($0), term: 2, proposal: $1) }
+        try disk.log.append(
+            Ready.Append(firstIndex: first, entries: entries), hardState: HardState(term: 2, commit: first))
+        return (directory, identity)
+    }
+
+    private func command(_ command: Command) -> Proposal {
+        Proposal(id: 1, kind: .command, payload: CommandEnvelope.encode(command, requestID: 1))
+    }
+
+    @Test("The alarm of a member that is removed in the log refuses no put that follows in it (found by the simulator)")
+    func removalInTheLog() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let removal = ConfigurationEntry(requestID: 2, configuration: Configuration([1, 2].map(member)))
+        let (source, identity) = try makeSurvivor([
+            command(.raiseAlarm(Alarm(memberID: 3, kind: .noSpace))),
+            Proposal(id: 2, kind: .configuration, payload: removal.encoded()),
+            command(.put(PutRequest(key: Array("k".utf8), value: Array("v".utf8)))),
+        ])
+        let findings = try Recovery.inspect(source, identity, logger: logger)
+        #expect(findings.lastIndex == MemberDisk.foundingIndex + 3)
+        let rebuilt = try Recovery.rebuild(
+            from: source, findings, as: Identity(clusterID: 2, memberID: 4, name: "survivor"),
+            founding: Configuration([member(4)]), into: try DataDirectory(folder + "/new"), at: 0, by: "me",
+            revisionBump: 100, logger: logger)
+        #expect(rebuilt.keys == 1)
+        #expect(rebuilt.revision == 102)
+    }
+}
