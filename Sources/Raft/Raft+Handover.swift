@@ -19,7 +19,6 @@ extension Raft {
     /// A witness never keeps the lead, nor does a member whose disk is slow, nor one while another of a higher priority could have it,
     /// nor one far from where most is written.
     mutating func handOver() {
-        countTicks()
         guard let current = leadership, current.transferTarget == nil else { return }
         // What a witness leads may need a state to be sent before anything is committed, and it has none.
         guard isWitness || hasCommittedInTerm && !configuration.isJoint else { return }
@@ -67,7 +66,7 @@ extension Raft {
 
     private var isSlow: Bool { (leadership?.ticksBehind ?? 0) >= electionTicks }
 
-    private mutating func countTicks() {
+    mutating func countTicks() {
         guard var current = leadership else { return }
         // A quorum of others had it a tick ago, and this member's disk has not.
         current.ticksBehind = log.durableIndex < current.committedBefore ? current.ticksBehind + 1 : 0

@@ -184,6 +184,8 @@ extension Raft {
         leadership?.peers[place].progress = progress
         advanceCommit()
         finishTransfer(if: sender)
+        // It does not wait for a tick.
+        if isWitness { handOver() }
     }
 
     mutating func handleHeartbeatReply(

@@ -56,45 +56,64 @@ extension Raft {
         ready.readsDropped += ended.unnumberedReads.filter { $0.from == id }.map(\.id)
     }
 
+    /// Without word from a leader, a follower campaigns after the election timeout when it is its turn; who campaigned in vain
+    /// does so again after a random time (P 5.2).
     mutating func resetElectionTimer() {
         electionElapsed = 0
         heartbeatElapsed = 0
         let ticks = UInt64(max(electionTicks, 1))
-        electionTimeoutTicks = Int(ticks + random.next() % ticks) + patienceTicks
+        electionTimeoutTicks = Int(ticks) + (role == .follower ? 0 : Int(random.next() % ticks))
+        neededTicks = .max
     }
 
     /// The leader's process seems to be gone: there may be an election as soon as what was promised to it is over, by the
-    /// clocks of all. One voter goes first, the others a little later, so that they do not ask for each other's votes at once.
-    /// Whether the leader is gone indeed does not matter: if it speaks again, it is followed again.
+    /// clocks of all. Whether the leader is gone indeed does not matter: if it speaks again, it is followed again.
     mutating func noteRefused(_ peer: NodeID) {
         guard role == .follower, leader == peer, installing == nil, settings.tickMilliseconds > 0 else { return }
         leader = nil
         let tick = UInt64(settings.tickMilliseconds) * 1_000_000
         let bound = Int((promisedUntil - min(promisedUntil, now) + tick - 1) / tick)
-        let highest = configuration.voters.compactMap { configuration[$0] }.filter {
-            $0.id != peer && $0.role == .voter
-        }
-        .max { ($0.priority, $1.id) < ($1.priority, $0.id) }
-        let turn = highest?.id == id ? 1 : 1 + Self.turnTicks
-        electionTimeoutTicks = min(electionTimeoutTicks, electionElapsed + bound + turn)
+        electionTimeoutTicks = min(electionTimeoutTicks, electionElapsed + bound + 1)
     }
 
-    private static let turnTicks = 3
+    /// A voter was asked for its vote by somebody who lacks entries that are here, when there might have been an election anyway. If
+    /// the others do not suffice to that one, nobody can be elected without what is here: it does not wait until all others have tried.
+    private mutating func noteNeeded(by candidate: NodeID) {
+        isNeeded = true
+        guard role == .follower, electionElapsed + 1 >= electionTimeoutTicks else { return }
+        let wait = turn(without: [lastLeader, candidate]) * (electionTicks / 8 + 1)
+        neededTicks = min(neededTicks, electionElapsed + max(wait, 1))
+    }
 
-    /// Who had better not lead waits for the others first.
-    private var patienceTicks: Int {
-        guard let own = configuration[id] else { return 0 }
-        if own.role == .witness { return electionTicks }
-        let highest = configuration.members.filter { $0.role == .voter }.map(\.priority).max() ?? 0
-        return own.priority < highest ? electionTicks / 2 : 0
+    /// A follower lets those go first who had better lead, for as long as it takes them to ask and to be heard, so that no two ask
+    /// for each other's votes at once. The last ones of a large configuration go together.
+    private var isElectionDue: Bool {
+        guard electionElapsed >= electionTimeoutTicks else { return false }
+        guard role == .follower, electionElapsed < neededTicks else { return true }
+        let wait = turn(without: [lastLeader]) * max(electionTicks / 4 + 1, 3)
+        return electionElapsed >= electionTimeoutTicks + min(wait, 2 * electionTicks)
+    }
+
+    /// How many go before this member. Those where the last leader was go last: what took it may have taken its site. Else it is
+    /// those with state before witnesses, and those of a higher priority before others.
+    private func turn(without absent: [NodeID?]) -> Int {
+        let site = lastLeader.flatMap { configuration[$0]?.domain } ?? ""
+        func place(_ member: Member) -> (Int, Int, Int, NodeID) {
+            let isNear = !site.isEmpty && member.domain == site
+            return (isNear ? 1 : 0, member.isWitness ? 1 : 0, -Int(member.priority), member.id)
+        }
+        guard let own = configuration[id].map(place) else { return configuration.members.count }
+        return configuration.members.count { $0.isVoting && !absent.contains($0.id) && place($0) < own }
     }
 
     mutating func tick() {
         electionElapsed += 1
         if role == .leader {
             tickLeader()
-        } else if mayCampaign, installing == nil, electionElapsed >= electionTimeoutTicks, !isBoundByPromise {
+        } else if mayCampaign, installing == nil, isElectionDue, !isBoundByPromise {
             campaign(transfer: false)
+        } else if role == .preCandidate, electionElapsed % max(electionTicks / 8, 1) == 0 {
+            rehearse()
         } else if !mayCampaign, electionElapsed >= 2 * electionTicks {
             // Without a vote it can do nothing about a silent leader but stop to believe in it.
             leader = nil
@@ -110,6 +129,7 @@ extension Raft {
             guard role == .leader else { return }
             adaptElectionTicks()
         }
+        countTicks()
         handOver()
         if heartbeatElapsed >= settings.heartbeatTicks {
             heartbeatElapsed = 0
@@ -147,10 +167,15 @@ extension Raft {
             requestVotes(transfer: true)
         } else {
             becomePreCandidate()
-            for voter in electorate where voter != id {
-                send(.preVote(lastIndex: log.lastIndex, lastTerm: log.lastTerm), to: voter, term: term + 1)
-            }
+            rehearse()
             countVote(from: id, granted: true)
+        }
+    }
+
+    /// Asks for the votes that it would get. Who heard the leader a moment ago does not answer, and is asked again.
+    private mutating func rehearse() {
+        for voter in electorate where voter != id && !votes.contains(where: { $0.id == voter }) {
+            send(.preVote(lastIndex: log.lastIndex, lastTerm: log.lastTerm), to: voter, term: term + 1)
         }
     }
 
@@ -198,7 +223,7 @@ extension Raft {
         let isBound = isBoundByPromise && !isTransfer && (vote != message.from || isRehearsal)
         let mayVote = installing == nil && (!isRecovering || makes(.votesWithLostLog))
         let granted = isFree && !isBound && mayVote && isUpToDate
-        if !isUpToDate { isNeeded = true }
+        if !isUpToDate { noteNeeded(by: message.from) }
         if isRehearsal {
             // A granted rehearsal answers in the asked term, a refused one in the own, so that a laggard learns it.
             sendWhenDurable(.preVoteReply(granted: granted), to: message.from, term: granted ? message.term : term)

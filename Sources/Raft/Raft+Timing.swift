@@ -47,7 +47,7 @@ extension Raft {
     // MARK: - Adaptive timing
 
     /// A heartbeat and its answer fit into an election timeout so many times.
-    private static var roundTripsPerElection: UInt64 { 4 }
+    private static var roundTripsPerElection: UInt64 { 3 }
     static func electionTicksMax(_ settings: Settings) -> Int {
         max(settings.electionTicks, 8000 / max(settings.tickMilliseconds, 1))
     }

@@ -48,7 +48,11 @@ package struct Raft: Sendable {
     package internal(set) var role = Role.follower
     package internal(set) var term: Term
     package internal(set) var vote: NodeID?
-    package internal(set) var leader: NodeID?
+    package internal(set) var leader: NodeID? {
+        didSet { lastLeader = leader ?? lastLeader }
+    }
+    /// Also when it is gone.
+    private(set) var lastLeader: NodeID?
     package internal(set) var commit: Index
     package internal(set) var log: Log
     /// The latest configuration of the log, committed or not (D 4.1).
@@ -89,8 +93,10 @@ package struct Raft: Sendable {
     var random: SplitMix64
     var electionElapsed = 0
     var heartbeatElapsed = 0
-    /// Drawn anew from [electionTicks, 2 × electionTicks) at each election (P 5.2).
+    /// See `resetElectionTimer`.
     var electionTimeoutTicks = 0
+    /// See `noteNeeded`.
+    var neededTicks = Int.max
     /// Answers of the running election, by ascending voter.
     var votes: [(id: NodeID, granted: Bool)] = []
     /// Somebody asked for its vote and could not have it for want of entries that are here.

@@ -190,4 +190,53 @@ import Testing
         }
         #expect(network.leaders.count == 1 && network.leaders != [1])
     }
+
+    @Test(
+        "When the leader's site is lost, one of the others leads within a few ticks of the timeout", arguments: 1...50)
+    func siteIsLost(seed: UInt64) throws {
+        var dice = SplitMix64(seed: seed)
+        var network = Network(voters: [1, 2, 3, 4, 5], seed: seed)
+        network.elect(1)
+        network.post(
+            .change(
+                requestID: 1,
+                .several(
+                    [(1, "east"), (2, "east"), (3, "west"), (4, "west"), (5, "third")].map { .locate($0, domain: $1) })),
+            to: 1)
+        network.settle()
+        network.tick(1)
+        network.settle()
+        // Some were at the end of a tick when they heard the leader last.
+        for id: NodeID in 3...5 where dice.next() % 2 == 0 { network.tick(id) }
+        network.cutOff([1, 2])
+        let term = network[1].term
+        for _ in 0..<network.settings.electionTicks + 2 {
+            for id in ([3, 4, 5] as [NodeID]).shuffled(using: &dice) {
+                network.tick(id)
+                network.settle()
+            }
+        }
+        let leader = try #require(([3, 4, 5] as [NodeID]).first { network[$0].role == .leader })
+        #expect(network[leader].term == term + 1, "at the first try")
+    }
+
+    @Test("A voter that alone has the newest entry is not waited for", arguments: [4, 5] as [NodeID])
+    func theNewestEntryIsAtOne(holder: NodeID) throws {
+        var network = sites()
+        network.tick(1)
+        network.settle()
+        network.cutOff([1, 2])
+        network.cut.remove([1, holder])
+        network.propose("on its way", at: 1)
+        network.settle()
+        network.cutOff([1, 2])
+        for _ in 0..<network.settings.electionTicks + 4 {
+            for id: NodeID in 3...5 {
+                network.tick(id)
+                network.settle()
+            }
+        }
+        #expect(([3, 4, 5] as [NodeID]).contains { network[$0].role == .leader })
+        #expect(network[holder].commit == network[1].log.lastIndex + 1)
+    }
 }
