@@ -56,15 +56,18 @@ extension Raft {
         ready.readsDropped += ended.unnumberedReads.filter { $0.from == id }.map(\.id)
     }
 
-    /// Without word from a leader, a follower campaigns after the election timeout when it is its turn; who campaigned in vain
-    /// does so again after a random time (P 5.2).
+    /// Without word from a leader, a follower campaigns after the election timeout when it is its turn; after an election that came to
+    /// nothing everybody does so after a random time (P 5.2).
     mutating func resetElectionTimer() {
         electionElapsed = 0
         heartbeatElapsed = 0
         let ticks = UInt64(max(electionTicks, 1))
-        electionTimeoutTicks = Int(ticks) + (role == .follower ? 0 : Int(random.next() % ticks))
+        electionTimeoutTicks = Int(ticks) + (isInTurn ? 0 : Int(random.next() % ticks))
         neededTicks = .max
     }
+
+    /// Members may not agree on whose turn it is, for they may have heard different leaders last: turns are for the first election.
+    private var isInTurn: Bool { role == .follower && term == ledTerm }
 
     /// The leader's process seems to be gone: there may be an election as soon as what was promised to it is over, by the
     /// clocks of all. Whether the leader is gone indeed does not matter: if it speaks again, it is followed again.
@@ -80,7 +83,7 @@ extension Raft {
     /// the others do not suffice to that one, nobody can be elected without what is here: it does not wait until all others have tried.
     private mutating func noteNeeded(by candidate: NodeID) {
         isNeeded = true
-        guard role == .follower, electionElapsed + 1 >= electionTimeoutTicks else { return }
+        guard isInTurn, electionElapsed + 1 >= electionTimeoutTicks else { return }
         let wait = turn(without: [lastLeader, candidate]) * (electionTicks / 8 + 1)
         neededTicks = min(neededTicks, electionElapsed + max(wait, 1))
     }
@@ -89,7 +92,7 @@ extension Raft {
     /// for each other's votes at once. The last ones of a large configuration go together.
     private var isElectionDue: Bool {
         guard electionElapsed >= electionTimeoutTicks else { return false }
-        guard role == .follower, electionElapsed < neededTicks else { return true }
+        guard isInTurn, electionElapsed < neededTicks else { return true }
         let wait = turn(without: [lastLeader]) * max(electionTicks / 4 + 1, 3)
         return electionElapsed >= electionTimeoutTicks + min(wait, 2 * electionTicks)
     }

@@ -49,10 +49,15 @@ package struct Raft: Sendable {
     package internal(set) var term: Term
     package internal(set) var vote: NodeID?
     package internal(set) var leader: NodeID? {
-        didSet { lastLeader = leader ?? lastLeader }
+        didSet {
+            guard let leader else { return }
+            lastLeader = leader
+            ledTerm = term
+        }
     }
-    /// Also when it is gone.
+    /// Whom this member heard last, and the last term in which it heard a leader, or began.
     private(set) var lastLeader: NodeID?
+    private(set) var ledTerm: Term
     package internal(set) var commit: Index
     package internal(set) var log: Log
     /// The latest configuration of the log, committed or not (D 4.1).
@@ -129,6 +134,7 @@ package struct Raft: Sendable {
         self.id = id
         self.settings = settings
         self.term = hardState.term
+        ledTerm = hardState.term
         self.vote = hardState.vote
         self.log = log
         self.configuration = configuration

@@ -374,6 +374,26 @@ import Testing
         #expect(network[1].commit < index)
     }
 
+    // MARK: - Elections
+
+    @Test("Two whose turn it is do not campaign at the same tick for ever (seed 730146)", arguments: 0...15)
+    func electionsInStep(ticksBefore: Int) {
+        var network = Network(voters: [1, 2])
+        network.elect(1)
+        heartbeat(&network)
+        // It leads no longer for it hears nobody, and the other one hears nobody either.
+        network.cutOff([1])
+        for _ in 0..<50 where network[1].role == .leader { heartbeat(&network) }
+        network.heal()
+        network.tick(2, times: ticksBefore)
+        for _ in 0..<100 where network.leaders.isEmpty {
+            network.tick(1)
+            network.tick(2)
+            network.settle()
+        }
+        #expect(network.leaders.count == 1)
+    }
+
     // MARK: - Timing
 
     @Test("Followers take the election timeout from the leader, within bounds")
