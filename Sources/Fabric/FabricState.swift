@@ -39,13 +39,11 @@ package struct FabricState: Sendable {
     package func node(_ name: String) -> Node? { nodeTable[name] }
 
     /// By ascending id, those after this one.
-    package func volumes(after id: Int64 = 0) -> some Sequence<Volume> {
-        volumeTable.records(from: id == .max ? .max : id + 1)
-    }
+    package func volumes(after id: Int64 = 0) -> some Sequence<Volume> { volumeTable.records(after: id) }
 
     /// Those after this number that are kept still.
     package func events(after number: Int64 = 0) -> some Sequence<AuditEvent> {
-        eventTable.records(from: number == .max ? .max : number + 1)
+        eventTable.records(after: number)
     }
 
     /// The newest event's number.

@@ -41,4 +41,9 @@ struct RecordTable<R: Record>: Sendable {
     func records(from id: R.ID? = nil) -> some Sequence<R> {
         boxes[(id.map { place(of: $0).place } ?? 0)...].lazy.map(\.record)
     }
+
+    func records(after id: R.ID) -> some Sequence<R> {
+        let (place, isThere) = place(of: id)
+        return boxes[(isThere ? place + 1 : place)...].lazy.map(\.record)
+    }
 }

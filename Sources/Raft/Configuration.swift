@@ -178,19 +178,15 @@ package struct Configuration: Equatable, Sendable {
         case .locate(let id, let domain):
             guard let place = next.firstIndex(where: { $0.id == id }) else { throw .memberNotFound }
             next[place].domain = domain
-        // Between two sets of voters, too.
-        case .setActive(let domain, let isActive):
-            policy.set(domain, isActive)
-            return Configuration(members, leaving: leaving, outgoing: outgoing, policy: policy)
-        case .spread(let domains):
-            policy.domainsMin = domains
-            return Configuration(members, leaving: leaving, outgoing: outgoing, policy: policy)
+        case .setActive(let domain, let isActive): policy.set(domain, isActive)
+        case .spread(let domains): policy.domainsMin = domains
         case .several(let changes):
             var current = self
             for change in changes { current = try current.changed(by: change) }
             return current
         }
-        return Configuration(next, policy: policy)
+        // A policy changes between two sets of voters, too.
+        return Configuration(next, leaving: leaving, outgoing: outgoing, policy: policy)
     }
 
     private func expectUnused(_ peerURLs: [String], by id: NodeID) throws(ChangeRefusal) {

@@ -6,8 +6,8 @@ import Testing
 /// Domains in consensus: what commits wait for, and who leads.
 @Suite struct DomainTests {
     /// Two members in the east and two in the west, a fifth in neither; 1 leads.
-    private func sites(spread: UInt8 = 0) -> Network {
-        var network = Network(voters: [1, 2, 3, 4, 5])
+    private func sites(spread: UInt8 = 0, seed: UInt64 = 1) -> Network {
+        var network = Network(voters: [1, 2, 3, 4, 5], seed: seed)
         network.elect(1)
         var changes: [ConfigurationChange] = [(1, "east"), (2, "east"), (3, "west"), (4, "west"), (5, "third")].map {
             .locate($0, domain: $1)
@@ -195,15 +195,7 @@ import Testing
         "When the leader's site is lost, one of the others leads within a few ticks of the timeout", arguments: 1...50)
     func siteIsLost(seed: UInt64) throws {
         var dice = SplitMix64(seed: seed)
-        var network = Network(voters: [1, 2, 3, 4, 5], seed: seed)
-        network.elect(1)
-        network.post(
-            .change(
-                requestID: 1,
-                .several(
-                    [(1, "east"), (2, "east"), (3, "west"), (4, "west"), (5, "third")].map { .locate($0, domain: $1) })),
-            to: 1)
-        network.settle()
+        var network = sites(seed: seed)
         network.tick(1)
         network.settle()
         // Some were at the end of a tick when they heard the leader last.
