@@ -44,7 +44,8 @@ let package = Package(
         room("SQLite", ["CPageSums", "CSQLite"]),
         room("Storage", ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite"]),
         room("MVCC", ["Bytes", "Fabric", "SQLite"]),
-        room("Transport", ["Bytes", "Raft", "Storage", nioCore, nioPosix, logging]),
+        room("Sockets", [nioCore, nioPosix, logging]),
+        room("Transport", ["Bytes", "Raft", "Sockets", "Storage", nioCore, nioPosix, logging]),
         room("Replication", ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
         room(
             "Server",
@@ -66,10 +67,11 @@ let package = Package(
         .systemLibrary(name: "CNGHTTP2"),
         .systemLibrary(name: "CZlib"),
         .systemLibrary(name: "CMessageDigest"),
-        room("HTTPServer", ["CNGHTTP2", "CZlib", nioCore, nioPosix, nioHTTP1]),
+        room("HTTPServer", ["CNGHTTP2", "CZlib", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
         room("EtcdProto", [.product(name: "SwiftProtobuf", package: "swift-protobuf")], exclude: ["proto"]),
         room("JSON"),
         room("SettingsFile", [.product(name: "Yams", package: "Yams")]),
+        .target(name: "CSocketErrors"),
         .target(name: "CFuzzEntry"),
         .executableTarget(
             name: "weft-fuzz",
@@ -80,7 +82,7 @@ let package = Package(
             ],
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
-        room("Client", ["CNGHTTP2", "JSON", nioCore, nioPosix, nioHTTP1]),
+        room("Client", ["CNGHTTP2", "JSON", "Sockets", nioCore, nioPosix, nioHTTP1]),
         room("Bench", ["Bytes", "Client", "JSON", nioCore, nioPosix]),
         room(
             "API",
@@ -93,9 +95,10 @@ let package = Package(
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Bench", "Client", "CPlatform", "Fabric", "JSON", "Raft", "Replication", "Server", "Storage",
+                "API", "Bench", "Client", "CPlatform", "CSocketErrors", "Fabric", "JSON", "Raft", "Replication",
+                "Server", "Storage",
                 "Transport",
-                "HTTPServer", "MVCC",
+                "HTTPServer", "MVCC", "Sockets",
                 nioCore, nioPosix, nioHTTP1, logging,
                 "SettingsFile", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -105,9 +108,12 @@ let package = Package(
         tests("FabricTests", ["Bytes", "Fabric"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
         tests("MVCCTests", ["Bytes", "MVCC", "SQLite"]),
-        tests("ReplicationTests", ["MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
+        tests("ReplicationTests", ["Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
         tests("TransportTests", ["Bytes", "Raft", "Transport"]),
-        tests("HTTPServerTests", ["CNGHTTP2", "HTTPServer", nioCore, nioPosix, nioHTTP1]),
+        tests(
+            "SocketsTests",
+            ["Sockets", nioCore, nioPosix, logging, .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
+        tests("HTTPServerTests", ["CNGHTTP2", "HTTPServer", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
         tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
         tests("TidyTests", []),
     ]

@@ -73,7 +73,18 @@ struct APIError: Error, Equatable, Sendable {
         case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
         case .corrupt: self.init(.dataLoss, "etcdserver: corrupt cluster")
         case .unreadable:
-            self.init(.internal, "weft: this member's version does not know the command; upgrade all members")
+            self.init(.invalidArgument, "weft: the command is not well formed")
+        case .needsVersion(let version):
+            self.init(
+                .failedPrecondition,
+                "weft: this needs version \(version) of the fabric: run `weft upgrade finish` once all members run this release"
+            )
+        case .membersLag(let ids):
+            let names = ids.map { String($0, radix: 16) }.joined(separator: ", ")
+            self.init(
+                .failedPrecondition,
+                "weft: these members run an earlier release, or have not said what they run: \(names); upgrade or remove them first"
+            )
         }
     }
 

@@ -220,6 +220,8 @@ extension Node {
 /// Milliseconds since 1970 in the form of RFC 3339, in UTC. The calendar is counted in days from 0000-03-01, where leap days end
 /// years.
 func timestamp(_ milliseconds: Int64) -> String {
+    // Years 0 to 9999: the form knows no others, and what is stored may come from anywhere.
+    let milliseconds = min(max(milliseconds, -62_167_219_200_000), 253_402_300_799_999)
     let dayMilliseconds: Int64 = 86_400_000
     let inDay = (milliseconds % dayMilliseconds + dayMilliseconds) % dayMilliseconds
     let days = (milliseconds - inDay) / dayMilliseconds + 719_468

@@ -1,5 +1,6 @@
 package import NIOCore
 internal import NIOPosix
+internal import Sockets
 
 /// A connection that carries gRPC calls, as many at once as the server takes. Only on its event loop.
 ///
@@ -27,20 +28,17 @@ package final class GRPCConnection: ChannelInboundHandler, @unchecked Sendable {
             return loop.makeFailedFuture(GRPCFailure(code: 8, message: "no memory for a connection"))
         }
         let connection = GRPCConnection(session: session, loop: loop)
-        return ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(3))
+        let bootstrap = ClientBootstrap(group: loop)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.maxMessagesPerRead, value: 4)
             .channelOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 16384, maximum: 1 << 18)
             )
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(connection)
-                }
-            }
-            .connect(host: endpoint.host, port: endpoint.port)
-            .map { _ in connection }
+        return Dialer().connect(
+            bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
+        ) { channel in
+            try channel.pipeline.syncOperations.addHandler(connection)
+        }.map { _ in connection }
     }
 
     package var isActive: Bool { context?.channel.isActive ?? false }

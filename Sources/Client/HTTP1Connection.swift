@@ -1,6 +1,7 @@
 package import NIOCore
 package import NIOHTTP1
 internal import NIOPosix
+internal import Sockets
 
 /// A connection that carries one HTTP/1.1 request after the other. Only on its event loop.
 package final class HTTP1Connection: ChannelInboundHandler, @unchecked Sendable {
@@ -32,17 +33,13 @@ package final class HTTP1Connection: ChannelInboundHandler, @unchecked Sendable 
     /// Connects.
     package static func connect(to endpoint: Endpoint, on loop: any EventLoop) -> EventLoopFuture<HTTP1Connection> {
         let connection = HTTP1Connection(authority: endpoint.authority, loop: loop)
-        return ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(3))
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    try channel.pipeline.syncOperations.addHandler(connection)
-                }
-            }
-            .connect(host: endpoint.host, port: endpoint.port)
-            .map { _ in connection }
+        let bootstrap = ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        return Dialer().connect(
+            bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
+        ) { channel in
+            try channel.pipeline.syncOperations.addHTTPClientHandlers()
+            try channel.pipeline.syncOperations.addHandler(connection)
+        }.map { _ in connection }
     }
 
     package var isActive: Bool { context?.channel.isActive ?? false }

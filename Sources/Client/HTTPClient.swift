@@ -4,6 +4,7 @@
 package import NIOCore
 package import NIOHTTP1
 internal import NIOPosix
+internal import Sockets
 
 /// A small HTTP/1.1 client: one request, one connection.
 package struct HTTPClient: Sendable {
@@ -22,7 +23,10 @@ package struct HTTPClient: Sendable {
         package init(description: String) { self.description = description }
     }
 
+    private static let connectTimeout = TimeAmount.seconds(3)
+
     private let group: any EventLoopGroup
+    private let dialer = Dialer()
     /// Longest wait for the whole answer.
     package var timeout = TimeAmount.seconds(10)
     private static let bodyBytesMax = 1 << 30
@@ -53,38 +57,39 @@ package struct HTTPClient: Sendable {
         let request = head
         // What comes bit by bit may take its time.
         let taken: Sink? = sink.map { sink in Self.unhurried(sink, timer) }
-        ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(3))
+        let bootstrap = ClientBootstrap(group: loop)
             // A machine that is gone says nothing: after half a minute it counts as gone.
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 10)
             .channelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 5)
             .channelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    try channel.pipeline.syncOperations.addHandler(
-                        Collector(
-                            promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax,
-                            sink: taken))
+        dialer.connect(
+            bootstrap, to: [(endpoint.host, endpoint.port)], timeout: Self.connectTimeout, on: loop
+        ) { channel in
+            try channel.pipeline.syncOperations.addHTTPClientHandlers()
+            try channel.pipeline.syncOperations.addHandler(
+                Collector(promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax, sink: taken))
+        }.whenComplete { result in
+            switch result {
+            case .failure(let error):
+                promise.fail(Failure(description: "cannot connect to \(endpoint): \(error)"))
+            case .success(let channel):
+                promise.futureResult.whenComplete { _ in
+                    timer.cancel()
+                    channel.close(promise: nil)
                 }
+                channel.write(HTTPClientRequestPart.head(request), promise: nil)
+                channel.write(
+                    HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil)
+                channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
             }
-            .connect(host: endpoint.host, port: endpoint.port)
-            .whenComplete { result in
-                switch result {
-                case .failure(let error):
-                    promise.fail(Failure(description: "cannot connect to \(endpoint): \(Self.text(error))"))
-                case .success(let channel):
-                    promise.futureResult.whenComplete { _ in
-                        timer.cancel()
-                        channel.close(promise: nil)
-                    }
-                    channel.write(HTTPClientRequestPart.head(request), promise: nil)
-                    channel.write(
-                        HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil)
-                    channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
-                }
-            }
+        }
+        // A name that nobody resolves is given up like an address that does not answer.
+        let lookup = loop.scheduleTask(in: Self.connectTimeout) {
+            guard dialer.isLookingUp(endpoint.host) else { return }
+            promise.fail(Failure(description: "cannot connect to \(endpoint): the look-up of its name takes too long"))
+        }
+        promise.futureResult.whenComplete { _ in lookup.cancel() }
         promise.futureResult.whenComplete { _ in timer.cancel() }
         return try await promise.futureResult.get()
     }
@@ -94,12 +99,6 @@ package struct HTTPClient: Sendable {
             timer.cancel()
             try sink(response, bytes)
         }
-    }
-
-    private static func text(_ error: any Error) -> String {
-        guard let failure = error as? NIOConnectionError else { return "\(error)" }
-        if let first = failure.connectionErrors.first { return "\(first.error)" }
-        return "the name \(failure.host) has no address"
     }
 
     private final class Collector: ChannelInboundHandler, @unchecked Sendable {

@@ -84,6 +84,7 @@ extension FabricCommand.Action {
             writer.byte(16)
             writer.signed(id)
         case .recover: writer.byte(17)
+        case .exchangeLeases: writer.byte(18)
         }
     }
 
@@ -132,6 +133,7 @@ extension FabricCommand.Action {
             self = .replan(ids)
         case 16: self = .revokeLease(try reader.signed())
         case 17: self = .recover
+        case 18: self = .exchangeLeases
         case let kind: throw .invalid("fabric command \(kind)")
         }
     }

@@ -23,6 +23,8 @@ package struct FabricCommand: Equatable, Sendable {
         case report(VolumeReference, node: String, VolumeReplica.State, generation: Int64)
         /// The fabric goes on from what one member had: what was given out since by others is not given out again.
         case recover
+        /// Of all nodes: what `NodeLeases` are has changed.
+        case exchangeLeases
         /// Decides anew where the replicas of these should be.
         case replan([Int64])
     }

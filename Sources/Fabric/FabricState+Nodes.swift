@@ -65,8 +65,26 @@ extension FabricState {
         if node.isOnline { add(.end(node.lease)) } else { node.changedAt = trace.at }
         meta.lastLease += 1
         node.ttl = ttl
-        node.lease = Self.firstLease + meta.lastLease
+        node.lease = leases.id(meta.lastLease)
         add(.grant(node.lease, ttl: ttl))
+    }
+
+    /// Nodes' leases are among other ids from now on.
+    package mutating func setLeases(_ leases: NodeLeases) {
+        self.leases = leases
+    }
+
+    /// The nodes that hold a lease get another, among the ids that are the nodes' now.
+    mutating func exchangeLeases(_ trace: Trace) -> Int {
+        let holders = Array(nodeTable.records().filter { $0.isOnline && !leases.contains($0.lease) })
+        for var node in holders {
+            add(.end(node.lease))
+            meta.lastLease += 1
+            node.lease = leases.id(meta.lastLease)
+            add(.grant(node.lease, ttl: node.ttl))
+            put(node, trace)
+        }
+        return holders.count
     }
 
     private func existingNode(_ name: String, _ expected: Int64?) throws(FabricRefusal) -> Node {

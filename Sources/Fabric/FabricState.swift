@@ -5,8 +5,8 @@ package import Bytes
 package struct FabricState: Sendable {
     /// So many events are kept at least.
     package static let eventsMax = 10_000
-    /// Leases of nodes have ids from here on, and nobody else's have.
-    package static let firstLease: Int64 = 0x7fff_0000_0000_0000
+    /// Follows from the fabric's version.
+    package internal(set) var leases = NodeLeases(version: 1)
 
     var meta = FabricMeta()
     var domainTable = RecordTable<Domain>()
@@ -48,6 +48,9 @@ package struct FabricState: Sendable {
 
     /// The newest event's number.
     package var lastEvent: Int64? { eventTable.last?.number }
+
+    /// Of the newest event.
+    package var newestTrace: Trace? { eventTable.last?.trace }
 
     package func volume(_ reference: VolumeReference) -> Volume? {
         switch reference {
@@ -113,6 +116,7 @@ package struct FabricState: Sendable {
             }
             return .changed(endLeases([id], trace))
         case .recover: return .changed(recover(trace))
+        case .exchangeLeases: return .changed(exchangeLeases(trace))
         case .createVolume(let spec): return .volume(try create(spec, trace, command.expected))
         case .updateVolume(let reference, let change):
             return .volume(try update(reference, change, trace, command.expected))

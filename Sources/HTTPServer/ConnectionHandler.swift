@@ -1,5 +1,6 @@
 internal import NIOCore
 internal import NIOHTTP1
+internal import Sockets
 
 /// One HTTP/1.1 connection: gathers a request within the limits, has it answered, writes the answer. Requests that a
 /// client sends ahead wait their turn.
@@ -24,6 +25,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private let limits: HTTPLimits
     private let turn: LoopTurn
     private let unary: (any UnaryService)?
+    private let guest: Doorman.Guest
     var executor: EventLoopExecutor { turn.executor }
     private var state = State.idle
     /// Parts of the next requests that came along with the one being answered.
@@ -37,7 +39,11 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     /// Fires when a streamed answer has room again, and when the client is gone.
     let changed: LoopSignal
 
-    init(service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, on pair: LoopTurns.Pair) {
+    init(
+        service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, on pair: LoopTurns.Pair,
+        _ guest: Doorman.Guest
+    ) {
+        self.guest = guest
         self.service = service
         self.limits = limits
         self.loop = loop
@@ -105,6 +111,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
                 Self.wrapOutboundOut(.head(HTTPResponseHead(version: head.version, status: .continue))), promise: nil)
         }
         state = .body(head, [], since: .now())
+        guest.setIdle(false)
         expect(within: limits.headerTimeout, "the request's body did not come in time")
     }
 
@@ -228,6 +235,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         }
         task = nil
         state = .idle
+        guest.setIdle(true)
         expect(within: limits.idleTimeout, nil)
         let waiting = ahead
         ahead = []

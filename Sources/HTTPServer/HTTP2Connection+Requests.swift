@@ -1,10 +1,12 @@
 internal import NIOCore
 internal import NIOHTTP1
+internal import Sockets
 
 /// What nghttp2 tells of the frames that came in.
 extension HTTP2Connection {
     func opened(stream id: Int32) {
         let stream = HTTP2Stream(id: id, connection: self)
+        if streams.isEmpty { guest.setIdle(false) }
         streams[id] = stream
         opening = stream
     }
@@ -89,6 +91,7 @@ extension HTTP2Connection {
 
     func closed(stream id: Int32, isError: Bool) {
         guard let stream = streams.removeValue(forKey: id) else { return }
+        if streams.isEmpty { guest.setIdle(true) }
         if opening === stream { opening = nil }
         let wasAnswered = stream.ending != nil
         forget(stream)

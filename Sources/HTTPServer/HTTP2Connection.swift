@@ -1,4 +1,5 @@
 internal import NIOCore
+internal import Sockets
 
 /// One HTTP/2 connection: carries bytes between the channel and nghttp2, and keeps the streams' answers, windows and
 /// deadlines. What comes in is in `HTTP2Connection+Requests`, what goes out in `HTTP2Connection+Answers`.
@@ -13,6 +14,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     let loop: any EventLoop
     let turn: LoopTurn
     let unary: (any UnaryService)?
+    let guest: Doorman.Guest
     var executor: EventLoopExecutor { turn.executor }
 
     // All below only on the loop.
@@ -43,8 +45,10 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     private var timerDue = NIODeadline.distantFuture
 
     init(
-        service: any HTTPService, unary: (any UnaryService)?, limits: HTTPLimits, loop: any EventLoop, turn: LoopTurn
+        service: any HTTPService, unary: (any UnaryService)?, limits: HTTPLimits, loop: any EventLoop, turn: LoopTurn,
+        guest: Doorman.Guest
     ) {
+        self.guest = guest
         self.service = service
         self.unary = unary
         self.limits = limits

@@ -117,6 +117,8 @@ package struct HTTPLimits: Sendable {
     /// Bodies must come, and answers be taken, at least this fast, after a grace of `headerTimeout`.
     package var bytesPerSecondMin = 16 << 10
     package var connectionsMax = 10_000
+    /// Of them, from one address.
+    package var connectionsPerAddressMax = 2_500
 
     // HTTP/2.
 

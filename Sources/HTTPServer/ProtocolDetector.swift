@@ -1,5 +1,6 @@
 internal import NIOCore
 internal import NIOHTTP1
+internal import Sockets
 
 /// Reads a connection's first bytes, and gives it to HTTP/2 when they are its preface (RFC 9113, section 3.4),
 /// otherwise to HTTP/1.1.
@@ -12,13 +13,15 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     private let service: any HTTPService
     private let limits: HTTPLimits
     private let pair: LoopTurns.Pair
+    private let guest: Doorman.Guest
     private var received = ByteBuffer()
     private var timer: Scheduled<Void>?
 
-    init(service: any HTTPService, limits: HTTPLimits, on pair: LoopTurns.Pair) {
+    init(service: any HTTPService, limits: HTTPLimits, on pair: LoopTurns.Pair, _ guest: Doorman.Guest) {
         self.service = service
         self.limits = limits
         self.pair = pair
+        self.guest = guest
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -52,7 +55,8 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
 
     private func addHTTP2(_ context: ChannelHandlerContext) throws {
         let connection = HTTP2Connection(
-            service: service, unary: pair.service, limits: limits, loop: context.eventLoop, turn: pair.turn)
+            service: service, unary: pair.service, limits: limits, loop: context.eventLoop, turn: pair.turn,
+            guest: guest)
         try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
     }
 
@@ -62,7 +66,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
             ByteToMessageHandler(
                 HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes),
                 maximumBufferSize: limits.bodyBytesMax + limits.headerBytesMax),
-            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, on: pair),
+            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, on: pair, guest),
         ]
         try context.pipeline.syncOperations.addHandlers(handlers, position: .after(self))
     }

@@ -37,10 +37,14 @@ extension Alarm {
 }
 
 extension StateMeta {
+    /// Several times what members can have; an operator may raise alarms for members that are none.
+    private static let alarmsMax = 128
+
     /// Answers the alarm that is raised now; nil when its member was removed meanwhile.
     mutating func raise(_ alarm: Alarm) -> Alarm? {
         guard !removedMembers.contains(alarm.memberID) else { return nil }
         if let known = alarms.first(where: { $0.memberID == alarm.memberID && $0.kind == alarm.kind }) { return known }
+        guard alarms.count < Self.alarmsMax else { return nil }
         alarms.append(alarm)
         alarms.sort { ($0.memberID, $0.kind.rawValue) < ($1.memberID, $1.kind.rawValue) }
         return alarm
@@ -62,7 +66,7 @@ extension Command {
     package func refusal(under alarms: [Alarm]) -> MVCCError? {
         guard !alarms.isEmpty else { return nil }
         switch self {
-        case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm: return nil
+        case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .raiseVersion: return nil
         case .put, .fabric, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
             if alarms.contains(.corrupt) { return .corrupt }
             return addsKeys && alarms.contains(.noSpace) ? .noSpace : nil

@@ -5,6 +5,11 @@ internal import Fabric
 extension Command {
     /// A decoded txn may not nest deeper.
     package static let depthMax = 16
+    /// What a command begins with, in this release. Those that are not among them come from a later one.
+    package static let kinds: ClosedRange<UInt8> = 1...15
+    /// Attributes of members, which those without a state take up, too.
+    package static let publishKinds: Set<UInt8> = [5, 14]
+    package static let raiseVersionKind: UInt8 = 15
 
     package func encode(into writer: inout ByteWriter) {
         switch self {
@@ -21,9 +26,10 @@ extension Command {
             writer.byte(4)
             writer.signed(revision)
         case .publish(let memberID, let attributes):
-            writer.byte(5)
+            writer.byte(attributes.release == nil ? 5 : 14)
             writer.fixed(memberID)
             attributes.encode(into: &writer)
+            attributes.release?.encode(into: &writer)
         case .leaseGrant(let id, let ttl):
             writer.byte(6)
             writer.signed(id)
@@ -50,6 +56,9 @@ extension Command {
         case .fabric(let command):
             writer.byte(13)
             command.encode(into: &writer)
+        case .raiseVersion(let version):
+            writer.byte(Self.raiseVersionKind)
+            writer.varint(version)
         }
     }
 
@@ -92,6 +101,12 @@ extension Command {
             let alarm = try Alarm(from: &reader)
             self = .lowerAlarm(alarm.kind, memberID: alarm.memberID)
         case 13: self = .fabric(try FabricCommand(from: &reader))
+        case 14:
+            let memberID: UInt64 = try reader.fixed()
+            var attributes = try MemberAttributes(from: &reader)
+            attributes.release = try MemberAttributes.Release(from: &reader)
+            self = .publish(memberID: memberID, attributes)
+        case Self.raiseVersionKind: self = .raiseVersion(try reader.varint())
         case let kind: throw .invalid("command \(kind)")
         }
         try reader.expectEnd()
@@ -277,5 +292,32 @@ extension MemberAttributes {
     init(from reader: inout ByteReader) throws(DecodingFault) {
         self.init(name: try reader.string(), clientURLs: [])
         for _ in 0..<(try reader.count()) { clientURLs.append(try reader.string()) }
+    }
+}
+
+extension MemberAttributes.Release {
+    func encode(into writer: inout ByteWriter) {
+        writer.string(name)
+        writer.varint(versions.lowerBound)
+        writer.varint(versions.upperBound)
+    }
+
+    init(from reader: inout ByteReader) throws(DecodingFault) {
+        let name = try reader.string()
+        let (lowest, highest) = (try reader.varint(), try reader.varint())
+        guard lowest <= highest else { throw .invalid("versions \(lowest) to \(highest)") }
+        self.init(name: name, versions: lowest...highest)
+    }
+}
+
+extension MemberAttributes {
+    /// More would only fill memory and every member's status.
+    static let urlsMax = 16
+    static let textBytesMax = 1024
+
+    /// If all members may keep it.
+    var isBounded: Bool {
+        let texts = [name, release?.name ?? ""] + clientURLs
+        return clientURLs.count <= Self.urlsMax && texts.allSatisfy { $0.utf8.count <= Self.textBytesMax }
     }
 }

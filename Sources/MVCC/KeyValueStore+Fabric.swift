@@ -25,6 +25,15 @@ extension KeyValueStore {
         return result.map(CommandResult.fabric).mapError(MVCCError.fabric)
     }
 
+    /// Begins to use the formats of a later version.
+    func raise(to version: UInt64, term: UInt64) throws(SQLiteError) {
+        guard version > meta.version else { return }
+        meta.version = version
+        fabric.setLeases(NodeLeases(version: version))
+        let at = fabric.newestTrace?.at ?? 0
+        _ = try apply(FabricCommand(.exchangeLeases, Trace(at: at, by: "fabric", reason: "upgraded")), term: term)
+    }
+
     /// Has the fabric's records go on from here, though others may have had newer ones: see `FabricState.recover`.
     package func recover(_ trace: Trace) throws(SQLiteError) {
         applyNothing(index: meta.appliedIndex + 1, term: meta.appliedTerm)

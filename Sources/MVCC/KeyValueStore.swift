@@ -42,6 +42,7 @@ package final class KeyValueStore {
         self.meta = meta
         leases = try reader.leases()
         fabric = try reader.fabric()
+        fabric.setLeases(NodeLeases(version: meta.version))
         tables = Tables(try reader.liveCounts(of: meta, bucketMax: bucketMax), revision: meta.revision)
     }
 
@@ -113,6 +114,7 @@ package final class KeyValueStore {
         applyNothing(index: index, term: term)
         var reader = payload
         guard let command = try? Command(from: &reader) else { return .failure(.unreadable) }
+        guard command.versionNeeded <= meta.version else { return .failure(.needsVersion(command.versionNeeded)) }
         if let refusal = command.refusal(under: meta.alarms) { return .failure(refusal) }
         switch command {
         case .put(let put): return try applyPut(put)
@@ -131,22 +133,29 @@ package final class KeyValueStore {
         case .leaseGrant(let id, let ttl): return grant(id, ttl: ttl)
         case .leaseRenew(let id): return renew(id)
         case .leaseRevoke(let id):
-            guard leases.lease(id) != nil, id < FabricState.firstLease else { return .failure(.leaseNotFound) }
+            guard leases.lease(id) != nil, !fabric.leases.contains(id) else { return .failure(.leaseNotFound) }
             try end(id)
             return .success(.done)
         case .leaseExpire(let leaderTerm, let marks):
             guard leaderTerm == term else { return .success(.done) }
             for mark in marks where leases.lease(mark.id)?.generation == mark.generation { try end(mark.id) }
             return .success(.done)
-        case .fabric(let command): return try apply(command, term: term)
+        case .fabric(let command):
+            // These are no requests: `recover(_:)` and `raise(to:)` do them.
+            if command.action == .recover || command.action == .exchangeLeases { return .failure(.unreadable) }
+            return try apply(command, term: term)
         case .leaseAge(let marks):
             for mark in marks { age(mark) }
             return .success(.done)
         case .publish(let memberID, let attributes):
+            guard attributes.isBounded else { return .failure(.unreadable) }
             meta.attributes.removeAll { $0.id == memberID }
             meta.attributes.append((memberID, attributes))
             meta.attributes.sort { $0.id < $1.id }
             return .success(.published)
+        case .raiseVersion(let version):
+            try raise(to: version, term: term)
+            return .success(.done)
         case .raiseAlarm(let alarm): return .success(.alarm(meta.raise(alarm)))
         case .lowerAlarm(let kind, let memberID): return .success(.alarm(meta.lower(kind, of: memberID)))
         }
@@ -259,7 +268,8 @@ package final class KeyValueStore {
     }
 
     private func grant(_ id: Int64, ttl: Int64) -> Result<CommandResult, MVCCError> {
-        guard leases.lease(id) == nil, id < FabricState.firstLease else { return .failure(.leaseExists) }
+        guard leases.lease(id) == nil, id != 0, !fabric.leases.contains(id) else { return .failure(.leaseExists) }
+        guard (1...Lease.secondsMax).contains(ttl) else { return .failure(.leaseTooLong) }
         return .success(.lease(begin(id, ttl: ttl)))
     }
 
@@ -281,7 +291,7 @@ package final class KeyValueStore {
 
     private func age(_ mark: Lease.Mark) {
         guard var lease = leases.lease(mark.id), lease.generation == mark.generation else { return }
-        lease.remaining = min(lease.remaining, mark.remaining)
+        lease.remaining = min(lease.remaining, max(mark.remaining, 0))
         set(lease)
         leaseEvents.append(.aged(lease))
     }

@@ -2,6 +2,9 @@ internal import Bytes
 
 /// A lease as all members have it. When it ends is not among this: clocks are each member's own.
 package struct Lease: Equatable, Sendable {
+    /// Longer is for ever: 285 years (etcd's limit).
+    package static let secondsMax: Int64 = 9_000_000_000
+
     package let id: Int64
     /// Seconds from its grant or last renewal to its end.
     package let ttl: Int64

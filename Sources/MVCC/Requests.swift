@@ -153,10 +153,25 @@ package struct TxnResult: Equatable, Sendable {
 package struct MemberAttributes: Equatable, Sendable {
     package var name: String
     package var clientURLs: [String]
+    /// What it runs; nil of release 0.1.0.
+    package var release: Release?
 
-    package init(name: String, clientURLs: [String]) {
+    package init(name: String, clientURLs: [String], release: Release? = nil) {
         self.name = name
         self.clientURLs = clientURLs
+        self.release = release
+    }
+
+    package struct Release: Equatable, Sendable {
+        /// As in `weft version`.
+        package var name: String
+        /// Versions of a fabric that it can be part of.
+        package var versions: ClosedRange<UInt64>
+
+        package init(name: String, versions: ClosedRange<UInt64>) {
+            self.name = name
+            self.versions = versions
+        }
     }
 }
 
@@ -177,6 +192,8 @@ package enum Command: Equatable, Sendable {
     case raiseAlarm(Alarm)
     case lowerAlarm(Alarm.Kind, memberID: UInt64)
     case fabric(FabricCommand)
+    /// From now on the formats of this version are used: see `FabricVersion`.
+    case raiseVersion(UInt64)
 }
 
 /// What a command did.
@@ -215,6 +232,10 @@ package enum MVCCError: Error, Equatable, Sendable {
     /// An alarm is raised: the members' states differ.
     case corrupt
     case fabric(FabricRefusal)
-    /// A command that this version cannot read.
+    /// A command whose kind is known, and that is not well formed.
     case unreadable
+    /// The fabric must have this version first: see `FabricVersion`.
+    case needsVersion(UInt64)
+    /// These members cannot be part of a fabric of that version: they run an earlier release, or have never said what they run.
+    case membersLag([UInt64])
 }

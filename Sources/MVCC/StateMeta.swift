@@ -27,6 +27,9 @@ package struct StateMeta: Equatable, Sendable {
     /// By ascending member id.
     package var alarms: [Alarm] = []
 
+    /// Of the formats in use: see `FabricVersion`.
+    package var version = FabricVersion.first
+
     package init(clusterID: UInt64) {
         self.clusterID = clusterID
     }
@@ -37,8 +40,9 @@ package struct StateMeta: Equatable, Sendable {
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 256)
-        // Format 2 has alarms at its end; without any, earlier versions can read it.
-        writer.byte(alarms.isEmpty ? 1 : 2)
+        // Format 2 has alarms at its end; without any, earlier releases can read it. Format 3 has versions after them.
+        let hasVersions = version != FabricVersion.first || attributes.contains { $0.attributes.release != nil }
+        writer.byte(hasVersions ? 3 : alarms.isEmpty ? 1 : 2)
         writer.fixed(clusterID)
         writer.varint(appliedIndex)
         writer.varint(appliedTerm)
@@ -52,16 +56,22 @@ package struct StateMeta: Equatable, Sendable {
         }
         writer.varint(UInt64(removedMembers.count))
         for id in removedMembers { writer.fixed(id) }
-        guard !alarms.isEmpty else { return writer.bytes }
+        guard hasVersions || !alarms.isEmpty else { return writer.bytes }
         writer.varint(UInt64(alarms.count))
         for alarm in alarms { alarm.encode(into: &writer) }
+        guard hasVersions else { return writer.bytes }
+        writer.varint(version)
+        for member in attributes {
+            writer.bool(member.attributes.release != nil)
+            member.attributes.release?.encode(into: &writer)
+        }
         return writer.bytes
     }
 
     package init(decoding bytes: [UInt8]) throws(DecodingFault) {
         var reader = ByteReader(bytes)
         let format = try reader.byte()
-        guard format == 1 || format == 2 else { throw .invalid("state format") }
+        guard (1...3).contains(format) else { throw .invalid("state format \(format)") }
         clusterID = try reader.fixed()
         appliedIndex = try reader.varint()
         appliedTerm = try reader.varint()
@@ -76,8 +86,14 @@ package struct StateMeta: Equatable, Sendable {
             attributes.append((try reader.fixed(), try MemberAttributes(from: &reader)))
         }
         for _ in 0..<(try reader.count(itemBytesMin: 8)) { removedMembers.append(try reader.fixed()) }
-        if format == 2 {
+        if format >= 2 {
             for _ in 0..<(try reader.count(itemBytesMin: 10)) { alarms.append(try Alarm(from: &reader)) }
+        }
+        if format >= 3 {
+            version = try reader.varint()
+            for place in attributes.indices where try reader.bool() {
+                attributes[place].attributes.release = try MemberAttributes.Release(from: &reader)
+            }
         }
         try reader.expectEnd()
     }

@@ -148,6 +148,16 @@ package struct Configuration: Equatable, Sendable {
             next.members, leaving: members.filter { next[$0.id] == nil }, outgoing: voters, policy: next.policy)
     }
 
+    /// If it can come after `before` in a log: one vote changes at a time, or there are two sets of voters between (D 4.2, 4.3).
+    package func canFollow(_ before: Configuration) -> Bool {
+        guard members.contains(where: { $0.role == .voter }) else { return false }
+        // A newcomer knows of none.
+        if before.members.isEmpty { return true }
+        if before.isJoint { return voters == before.voters && (!isJoint || outgoing == before.outgoing) }
+        if isJoint { return outgoing == before.voters }
+        return voters.count { !before.voters.contains($0) } + before.voters.count { !voters.contains($0) } <= 1
+    }
+
     private func changed(by change: ConfigurationChange) throws(ChangeRefusal) -> Configuration {
         var next = members
         var policy = policy

@@ -68,5 +68,7 @@ package struct Message: Equatable, Sendable {
         case conflict(rejected: Index, hint: Index, hintTerm: Term)
         /// The sender's term is over.
         case staleTerm
+        /// The follower's log ends here, though it had acknowledged more: what follows is lost.
+        case lost(Index)
     }
 }

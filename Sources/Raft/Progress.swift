@@ -22,6 +22,8 @@ struct Progress: Sendable {
     var roundAcknowledged: UInt64 = 0
     /// Which log of the peer's this is about: see `Raft.logEpoch`.
     private(set) var logEpoch: UInt64 = 0
+    /// The round of heartbeats in which that was heard first.
+    private var epochRound: UInt64 = 0
     /// It cannot vote now.
     var isRecovering = false
     /// The first index that was heard of: a log that began with a snapshot does not begin after it.
@@ -102,13 +104,19 @@ struct Progress: Sendable {
     }
 
     /// Notes of which log the peer speaks. False when it is one it has lost since; a new one is not known to have anything.
-    mutating func note(logEpoch epoch: UInt64) -> Bool {
-        guard epoch >= logEpoch else { return false }
-        if epoch > logEpoch {
-            logEpoch = epoch
-            match = 0
-            if state != .snapshot { becomeProbing(after: 0) }
-        }
+    /// - Parameters:
+    ///   - round: the latest round of heartbeats.
+    ///   - answered: the round that this is an answer to; nil of what answers none.
+    mutating func note(logEpoch epoch: UInt64, at round: UInt64, answered: UInt64? = nil) -> Bool {
+        if epoch == logEpoch { return true }
+        // Epochs never fall. An answer of an earlier one to what was sent after the later one was heard of shows that the later
+        // one was made up.
+        let isDisproved = answered.map { $0 > epochRound && $0 <= round } ?? false
+        guard epoch > logEpoch || isDisproved else { return false }
+        logEpoch = epoch
+        epochRound = round
+        match = 0
+        if state != .snapshot { becomeProbing(after: 0) }
         return true
     }
 
@@ -125,6 +133,14 @@ struct Progress: Sendable {
         return isNews
     }
 
+    /// The peer has nothing after `lastIndex` any more, though it had acknowledged more.
+    mutating func noteLoss(lastIndex: Index) {
+        guard lastIndex < match else { return }
+        match = lastIndex
+        next = min(next, lastIndex + 1)
+        if state != .snapshot { becomeProbing(after: lastIndex) }
+    }
+
     /// The peer refused what followed `rejected`. Answers if the refusal is no leftover of an earlier exchange.
     mutating func noteConflict(rejected: Index, retry: Index) -> Bool {
         if state == .replicating {
@@ -134,7 +150,8 @@ struct Progress: Sendable {
             guard next - 1 == rejected else { return false }
         }
         next = max(min(rejected, retry + 1), match + 1)
-        if case .probing = state { state = .probing(waiting: false) }
+        // What it had acknowledged it cannot refuse, unless it is late or a liar made it: no haste, or the two would only keep busy.
+        if case .probing = state { state = .probing(waiting: rejected <= match) }
         return true
     }
 

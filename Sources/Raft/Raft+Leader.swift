@@ -164,11 +164,13 @@ extension Raft {
 
     mutating func handleAppendReply(_ outcome: Message.AppendOutcome, from sender: NodeID, _ epoch: UInt64) {
         guard role == .leader, let place = leadership?.place(of: sender),
-            var progress = leadership?.peers[place].progress, progress.note(logEpoch: epoch)
+            var progress = leadership?.peers[place].progress, let sent = leadership?.round,
+            progress.note(logEpoch: epoch, at: sent)
         else { return }
         progress.recentlyActive = true
         switch outcome {
         case .staleTerm: break  // Its term was ours after all.
+        case .lost(let lastIndex): progress.noteLoss(lastIndex: lastIndex)
         case .conflict(let rejected, let hint, let hintTerm):
             let retry = log.lastIndex(notAfter: min(hint, log.lastIndex), termAtMost: hintTerm)
             _ = progress.noteConflict(rejected: rejected, retry: retry.index)
@@ -191,8 +193,8 @@ extension Raft {
     mutating func handleHeartbeatReply(
         round: UInt64, from sender: NodeID, _ epoch: UInt64, _ isRecovering: Bool, promise: UInt32
     ) {
-        guard role == .leader, let place = leadership?.place(of: sender),
-            leadership?.peers[place].progress.note(logEpoch: epoch) == true
+        guard role == .leader, let place = leadership?.place(of: sender), let sent = leadership?.round, round <= sent,
+            leadership?.peers[place].progress.note(logEpoch: epoch, at: sent, answered: round) == true
         else { return }
         leadership?.peers[place].progress.recentlyActive = true
         leadership?.peers[place].progress.isRecovering = isRecovering
@@ -267,7 +269,17 @@ extension Raft {
         let hadCommittedOwn = hasCommittedInTerm
         commit = last
         if !hadCommittedOwn, hasCommittedInTerm { startReadRound() }
-        if configurationIndex <= commit, !configuration.isVoter(id), !configuration.isJoint { abdicate() }
+        if configurationIndex <= commit, !configuration.isVoter(id), !configuration.isJoint { return abdicate() }
+        if configurationIndex <= commit { dismiss() }
+    }
+
+    /// Those whose removal is committed hear of it, and of nothing more.
+    private mutating func dismiss() {
+        let members = configuration.everybody.map(\.id)
+        guard let peers = leadership?.peers, peers.contains(where: { !members.contains($0.id) }) else { return }
+        leadership?.newsDue = nil
+        for place in peers.indices where !members.contains(peers[place].id) { flush(peerAt: place) }
+        syncProgress()
     }
 
     /// Reads and membership changes wait for this (D 6.4 step 1; the 2015 correction of D 4.1).

@@ -121,10 +121,14 @@ extension Raft {
         }
     }
 
-    /// Follows the configuration with one progress per peer.
+    /// Follows the configuration with one progress per peer. Who leaves has one until that is committed, and so hears of it.
     mutating func syncProgress() {
         guard var current = leadership else { return }
-        let members = configuration.everybody.map(\.id).filter { $0 != id }
+        var members = configuration.everybody.map(\.id)
+        if configurationIndex > commit, let before = configurationsBefore.last?.configuration {
+            members += before.everybody.map(\.id).filter { !members.contains($0) }
+        }
+        members.removeAll { $0 == id }
         current.peers.removeAll { !members.contains($0.id) }
         for member in members where current.place(of: member) == nil {
             var progress = Progress(match: 0, next: log.lastIndex + 1)

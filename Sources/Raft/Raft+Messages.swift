@@ -2,8 +2,15 @@ internal import Bytes
 
 /// Messages from peers: first the rules of terms, then each kind's own.
 extension Raft {
+    /// Elections do not get further, in an age of them: a term above that comes from nowhere, and few more such would use up all terms.
+    static let termJumpMax: Term = 1 << 32
+
     mutating func receive(_ message: Message) {
         guard message.to == id else { return }
+        if message.term > term, message.term - term > Self.termJumpMax {
+            ready.contradictions.append(.termJump(from: message.from, to: message.term))
+            return
+        }
         if message.from == id {
             // The own vote, back from the disk.
             if case .voteReply(let granted) = message.body, message.term == term, role == .candidate {
@@ -120,11 +127,13 @@ extension Raft {
                 leaderCommit: leaderCommit, epoch)
         case .heartbeat(let beat):
             if installing == nil, beat.logEpoch == logEpoch {
-                commit = max(commit, min(beat.commit, log.lastIndex))
-                // The leader speaks of nothing that was not acknowledged.
-                if beat.commit > log.lastIndex { ready.missing = beat.commit }
+                if beat.commit > log.lastIndex {
+                    noteLoss(of: beat.commit, to: message.from)
+                } else {
+                    commit = max(commit, beat.commit)
+                }
             }
-            storedIndex = max(storedIndex, beat.stored)
+            storedIndex = max(storedIndex, min(beat.stored, commit))
             adopt(electionMilliseconds: beat.electionMilliseconds)
             send(
                 .heartbeatReply(
@@ -161,14 +170,31 @@ extension Raft {
         if let fresh = entries.firstIndex(where: { log.term(at: $0.index) != $0.term }) {
             // 3. If an existing entry conflicts with a new one, delete it and all that follow it. 4. Append the rest.
             let first = entries[fresh].index
-            precondition(first > commit, "entry \(first) conflicts with a committed one, commit \(commit)")
+            guard first > commit else {
+                ready.contradictions.append(.overwrites(from: sender, index: first))
+                return
+            }
+            guard areConfigurationsLegal(Array(entries[fresh...])) else {
+                ready.contradictions.append(.changesAllVoters(from: sender, index: lastNew))
+                return
+            }
             truncate(from: first)
             append(Array(entries[fresh...]))
         }
         // 5. commitIndex = min(leaderCommit, index of last new entry)
         commit = max(commit, min(leaderCommit, lastNew))
         noteRecovery(through: lastNew, leaderCommit, knownEpoch)
+        if commit == leaderCommit { lossTicks = 0 }
         reply(.matched(lastNew), to: sender)
+    }
+
+    /// A leader speaks of nothing that was not acknowledged: either the disk lost it without a trace, or this is no leader. The
+    /// leader is told where the log ends and sends again what is missing. A candidate that lacks it as well must not be
+    /// elected meanwhile; but not for long, or a liar could hold up elections for ever.
+    private mutating func noteLoss(of index: Index, to leader: NodeID) {
+        ready.contradictions.append(.commitBeyondLog(from: leader, index: index))
+        lossTicks = 2 * electionTicks
+        send(.appendReply(.lost(log.lastIndex), logEpoch: logEpoch), to: leader)
     }
 
     /// What is said of the log waits until the log is durable.
@@ -197,6 +223,23 @@ extension Raft {
             lastTerm = entry.term
         }
         return true
+    }
+
+    /// If each configuration among `entries` can come after the one before it.
+    private func areConfigurationsLegal(_ entries: [Entry]) -> Bool {
+        var before: Configuration?
+        for entry in entries where entry.kind == .configuration {
+            guard let next = try? ConfigurationEntry(decoding: entry.payload).configuration else { return false }
+            guard next.canFollow(before ?? configuration(before: entry.index)) else { return false }
+            before = next
+        }
+        return true
+    }
+
+    /// The newest configuration that stands before `index`.
+    private func configuration(before index: Index) -> Configuration {
+        if configurationIndex < index { return configuration }
+        return configurationsBefore.last { $0.index < index }?.configuration ?? Configuration()
     }
 
     private mutating func truncate(from index: Index) {

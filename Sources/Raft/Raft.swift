@@ -102,6 +102,8 @@ package struct Raft: Sendable {
     var electionTimeoutTicks = 0
     /// See `noteNeeded`.
     var neededTicks = Int.max
+    /// For so long it takes what a leader said for true: that it lost something. See `noteLoss`.
+    var lossTicks = 0
     /// Answers of the running election, by ascending voter.
     var votes: [(id: NodeID, granted: Bool)] = []
     /// Somebody asked for its vote and could not have it for want of entries that are here.

@@ -49,17 +49,43 @@ package struct Ready: Sendable {
     package var snapshotsWanted: [NodeID] = []
     /// What was lost is here again: the disk need not remember the loss any more.
     package var hasRecovered = false
-    /// The log lacks an entry that this member had acknowledged: its disk lost it without a trace.
-    package var missing: Index?
+    /// What peers said that cannot be.
+    package var contradictions: [Contradiction] = []
 
     package var isEmpty: Bool {
         hardState == nil && append == nil && messages.isEmpty && messagesWhenDurable.isEmpty && install == nil
             && apply.isEmpty && readStates.isEmpty && readsDropped.isEmpty && proposalsDropped.isEmpty
-            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty && !hasRecovered && missing == nil
+            && changesRefused.isEmpty && logReads.isEmpty && snapshotsWanted.isEmpty && !hasRecovered
+            && contradictions.isEmpty
     }
 
     /// If the log lane has work with this.
     package var needsDisk: Bool { hardState != nil || append != nil }
+}
+
+/// Something that a peer said and that cannot be: it lies, or a disk lost something. Nothing was done for it.
+package enum Contradiction: Equatable, Sendable, CustomStringConvertible {
+    /// A term that no election can have led to.
+    case termJump(from: NodeID, to: Term)
+    /// Another entry in the place of one that is committed.
+    case overwrites(from: NodeID, index: Index)
+    /// A configuration that cannot follow the one before it, up to that entry.
+    case changesAllVoters(from: NodeID, index: Index)
+    /// This member acknowledged an entry that it does not have.
+    case commitBeyondLog(from: NodeID, index: Index)
+
+    package var description: String {
+        switch self {
+        case .termJump(let sender, let term):
+            "member \(String(sender, radix: 16)) speaks of term \(term), to which no election can have led"
+        case .overwrites(let sender, let index):
+            "member \(String(sender, radix: 16)) sends another entry \(index) than the one that is committed"
+        case .changesAllVoters(let sender, let index):
+            "member \(String(sender, radix: 16)) sends a configuration, up to entry \(index), that cannot follow the one before it"
+        case .commitBeyondLog(let sender, let index):
+            "member \(String(sender, radix: 16)) says that this one has entry \(index), which it has not"
+        }
+    }
 }
 
 /// What happens to a member.

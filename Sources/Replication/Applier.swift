@@ -71,6 +71,7 @@ package final class Applier<Shell: ReplicationShell> {
 
     private func apply(_ entries: [Entry]) throws(StorageError) {
         guard let last = entries.last else { return }
+        for entry in entries { try expectKnown(entry) }
         var answers: [(id: UInt64, outcome: Outcome)] = []
         answers.reserveCapacity(entries.count)
         try storage(shell.directory.statePath) { () throws(SQLiteError) in
@@ -120,7 +121,11 @@ package final class Applier<Shell: ReplicationShell> {
                 store.applyNothing(index: entry.index, term: entry.term)
                 return nil
             }
-            if isWitness, !CommandEnvelope.isPublish(entry.payload) {
+            if let refusal = refusalToRaise(entry) {
+                store.applyNothing(index: entry.index, term: entry.term)
+                return (id, .failure(.refused(refusal)))
+            }
+            if isWitness, !CommandEnvelope.isForWitnesses(entry.payload) {
                 store.applyNothing(index: entry.index, term: entry.term)
                 // It was asked before it knew that it is one; what came of it the others know.
                 return (id, .failure(.timeout))
@@ -130,7 +135,7 @@ package final class Applier<Shell: ReplicationShell> {
             shell.metrics.proposalsApplied.add()
             switch result {
             case .success(let result):
-                if case .published = result { shell.noteMembership(store.meta) }
+                if CommandEnvelope.isForWitnesses(entry.payload) { shell.noteMembership(store.meta) }
                 return (id, .success(Applied(result: result, revision: store.meta.revision, term: entry.term)))
             case .failure(let refusal): return (id, .failure(.refused(refusal)))
             }
@@ -142,6 +147,32 @@ package final class Applier<Shell: ReplicationShell> {
             let applied = Applied(result: .done, revision: store.meta.revision, term: entry.term)
             return change.requestID == 0 ? nil : (change.requestID, .success(applied))
         }
+    }
+
+    /// A member never goes past a command that it cannot carry out: its state would differ from the others'.
+    private func expectKnown(_ entry: Entry) throws(StorageError) {
+        guard entry.kind == .command else { return }
+        var lack: String?
+        if let kind = CommandEnvelope.unknownKind(entry.payload) { lack = "a command of kind \(kind)" }
+        if let version = CommandEnvelope.raisedVersion(entry.payload), version > shell.settings.versions.upperBound {
+            lack = "the fabric's version \(version)"
+        }
+        guard let lack else { return }
+        throw .unusable(
+            """
+            entry \(entry.index) of the log brings \(lack), which this release of weft does not know: install the release that \
+            the other members run; nothing is lost
+            """)
+    }
+
+    /// Why the fabric's version cannot rise as an entry demands, if it does: a member would be shut out.
+    private func refusalToRaise(_ entry: Entry) -> MVCCError? {
+        guard let version = CommandEnvelope.raisedVersion(entry.payload) else { return nil }
+        let lagging = store.meta.members.everybody.map(\.id).filter { id in
+            let release = store.meta.attributes.first { $0.id == id }?.attributes.release
+            return release.map { !$0.versions.contains(version) } ?? (version > FabricVersion.first)
+        }
+        return lagging.isEmpty ? nil : .membersLag(lagging)
     }
 
     private func apply(_ change: ConfigurationEntry, of entry: Entry) {
@@ -198,7 +229,7 @@ package final class Applier<Shell: ReplicationShell> {
     /// Proposes what a leader has to because time has passed.
     private func keepTime(leading term: Term?) {
         let wall = shell.wallMilliseconds
-        for command in lessor.tick(now: shell.now, wall: wall, leading: term) { propose(command) }
+        for command in lessor.tick(now: shell.now, wall: wall, leading: term, store.fabric.leases) { propose(command) }
         let plan = planner.tick(now: shell.now, wall: wall, isLeading: term != nil, store.fabric)
         if let plan { propose(plan) }
         let old = compactor.tick(

@@ -8,8 +8,6 @@ internal import Raft
 struct Lessor {
     private static let second: UInt64 = 1_000_000_000
     private static let marksMax = 1000
-    /// Longer is for ever: 285 years.
-    private static let ttlMax: Int64 = 9_000_000_000
     /// An expiry that did not come to be is proposed again after so many seconds.
     private static let retrySeconds: UInt64 = 2
 
@@ -39,7 +37,7 @@ struct Lessor {
     }
 
     private static func end(of lease: Lease, from now: UInt64) -> UInt64 {
-        now + UInt64(clamping: min(lease.remaining, ttlMax)) * second
+        now + UInt64(clamping: min(lease.remaining, Lease.secondsMax)) * second
     }
 
     private mutating func plan() {
@@ -53,7 +51,7 @@ struct Lessor {
         note(lease.id, at: min(deadline, lastTick + UInt64(agingStep(of: lease)) * Self.second))
     }
 
-    private func agingStep(of lease: Lease) -> Int64 { max(agingSecondsMin, lease.ttl / 10) }
+    private func agingStep(of lease: Lease) -> Int64 { max(agingSecondsMin, min(lease.ttl, Lease.secondsMax) / 10) }
 
     private mutating func note(_ id: Int64, at deadline: UInt64) {
         let second = max(deadline / Self.second + 1, nextSecond)
@@ -91,7 +89,8 @@ struct Lessor {
     /// - Parameters:
     ///   - wall: milliseconds since 1970, to be written down.
     ///   - term: the term this member leads, if it does.
-    mutating func tick(now: UInt64, wall: Int64, leading term: Term?) -> [Command] {
+    ///   - nodeLeases: which leases are those of nodes.
+    mutating func tick(now: UInt64, wall: Int64, leading term: Term?, _ nodeLeases: NodeLeases) -> [Command] {
         // While the process stood still nobody could renew anything.
         let gap = now - min(lastTick, now)
         lastTick = now
@@ -111,8 +110,8 @@ struct Lessor {
             for id in ids.sorted() { look(at: id, now: now, &due) }
         }
         guard let term else { return [] }
-        let nodes = due.ended.filter { $0.id >= FabricState.firstLease }
-        let others = due.ended.filter { $0.id < FabricState.firstLease }
+        let nodes = due.ended.filter { nodeLeases.contains($0.id) }
+        let others = due.ended.filter { !nodeLeases.contains($0.id) }
         return Self.batches(others).map { .leaseExpire(term: term, $0) }
             + Self.batches(nodes).map { Self.expiry(ofNodes: $0, term, wall) }
             + Self.batches(due.aged).map(Command.leaseAge)

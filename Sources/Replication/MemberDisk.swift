@@ -25,8 +25,10 @@ package struct MemberDisk {
     /// - Parameters:
     ///   - founding: the configuration that a founder begins with; nil for a newcomer.
     ///   - mayRepair: if there are others to get everything back from.
+    ///   - versions: of fabrics that this release can be part of.
     package init(
-        _ directory: DataDirectory, identity: Identity, founding: Configuration?, mayRepair: Bool, logger: Logger
+        _ directory: DataDirectory, identity: Identity, founding: Configuration?, mayRepair: Bool,
+        versions: ClosedRange<UInt64> = FabricVersion.supported, logger: Logger
     ) throws(StorageError) {
         let isNew = try directory.identity() == nil
         if isNew { try directory.beginFirstStart() }
@@ -38,6 +40,7 @@ package struct MemberDisk {
                 initial.configuration = founding.encoded()
                 initial.appliedIndex = Self.foundingIndex
                 initial.appliedTerm = 1
+                initial.version = versions.upperBound
             }
             (writer, store) = try opening.state(initial: initial)
             log = try opening.log(isNew: true, for: store.meta)
@@ -66,6 +69,13 @@ package struct MemberDisk {
                     term: meta.appliedTerm)
             }
             try directory.clearDamage()
+        }
+        guard versions.contains(store.meta.version) else {
+            throw .unusable(
+                """
+                \(directory.path) is of a fabric of version \(store.meta.version), and this release of weft knows versions \
+                \(versions.lowerBound) to \(versions.upperBound): install the release that the other members run
+                """)
         }
         try SnapshotStore(directory: directory.snapshotPath).removeLeftovers()
     }

@@ -135,6 +135,7 @@ package enum Recovery {
             meta.lastSequence = store.meta.lastSequence
             meta.keyCount = store.meta.keyCount
             meta.hash = store.meta.hash
+            meta.version = store.meta.version
             try writer.write(Memtable(), meta: meta)
             _ = try writer.checkpoint()
             return meta

@@ -40,6 +40,7 @@ package struct Replica<Shell: ReplicationShell> {
     private static var readRetryTicks: Int { 5 }
     /// So many of its ids are remembered.
     private static var readTriesMax: Int { 16 }
+    private static var quietNanoseconds: UInt64 { 1_000_000_000 }
 
     private let shell: Shell
     package private(set) var raft: Raft
@@ -50,6 +51,7 @@ package struct Replica<Shell: ReplicationShell> {
     private var readBatches: [ReadBatch] = []
     private var newProposals: [Proposal] = []
     private var ticks = 0
+    private var quietUntil: UInt64 = 0
     private var appliedTerm: Term = 0
     private var checkpointed: Index
     private var logSizes = LogSizes()
@@ -79,7 +81,7 @@ package struct Replica<Shell: ReplicationShell> {
             case .raft(let event): raft.receive(event)
             case .messages(let messages):
                 shell.metrics.peerMessagesReceived.add(UInt64(messages.count))
-                for message in messages { raft.receive(.message(message)) }
+                for message in messages where isAcceptable(message) { raft.receive(.message(message)) }
             case .propose(let proposal, let deadline):
                 outstanding[proposal.id] = Outstanding(proposal: proposal, term: nil)
                 expiries.append((deadline, proposal.id))
@@ -225,7 +227,7 @@ package struct Replica<Shell: ReplicationShell> {
         expireChanges(now)
         releaseHolds()
         tickRetirement()
-        shell.follow(raft.configuration)
+        shell.follow(raft.configuration, at: raft.configurationIndex)
     }
 
     private mutating func expire(_ now: UInt64) {
@@ -245,6 +247,38 @@ package struct Replica<Shell: ReplicationShell> {
             shell.finish(id, .failure(.timeout))
         }
     }
+
+    // MARK: - What cannot be
+
+    /// A peer may send only commands that this release knows, and publish nothing in another's name: what is in the log is there
+    /// for good.
+    private mutating func isAcceptable(_ message: Message) -> Bool {
+        let sender = message.from
+        switch message.body {
+        case .append(_, _, let entries, _, _):
+            guard let entry = entries.first(where: { $0.kind == .command && !CommandEnvelope.isKnown($0.payload) })
+            else { return true }
+            complain("member \(hex(sender)) sends entry \(entry.index) with a command that this release does not know")
+        case .propose(let proposals, _):
+            guard
+                let proposal = proposals.first(where: {
+                    !CommandEnvelope.isKnown($0.payload) || !CommandEnvelope.isOwn($0.payload, of: sender)
+                })
+            else { return true }
+            complain("member \(hex(sender)) proposes what it may not, request \(hex(proposal.id))")
+        default: return true
+        }
+        return false
+    }
+
+    /// Says so once a second at most.
+    private mutating func complain(_ what: String) {
+        guard shell.now >= quietUntil else { return }
+        quietUntil = shell.now + Self.quietNanoseconds
+        shell.logger.error("\(what); ignored")
+    }
+
+    private func hex(_ id: UInt64) -> String { String(id, radix: 16) }
 
     // MARK: - Output
 
@@ -290,12 +324,7 @@ package struct Replica<Shell: ReplicationShell> {
         }
         if !ready.apply.isEmpty { shell.post(ApplyWork.entries(ready.apply)) }
         for state in ready.readStates { release(state) }
-        if let index = ready.missing {
-            return shell.fail(
-                .damaged(
-                    path: shell.directory.logPath,
-                    reason: "entry \(index) was acknowledged, but the log ends at \(raft.log.lastIndex)"))
-        }
+        for contradiction in ready.contradictions { complain(contradiction.description) }
         if ready.hasRecovered { shell.post(LogWork.recovered) }
         for read in ready.logReads { shell.post(LogWork.read(read)) }
         for peer in ready.snapshotsWanted {
@@ -328,7 +357,7 @@ package struct Replica<Shell: ReplicationShell> {
     private mutating func followConfiguration() {
         guard knownConfiguration != raft.configuration else { return }
         knownConfiguration = raft.configuration
-        shell.follow(raft.configuration)
+        shell.follow(raft.configuration, at: raft.configurationIndex)
     }
 
     private mutating func noteLeader() {

@@ -1,3 +1,4 @@
+internal import MVCC
 package import Raft
 
 /// How a member keeps its log and its state. Names and defaults are etcd's flags'.
@@ -21,6 +22,9 @@ package struct ReplicationSettings: Sendable {
     package var autoCompaction = AutoCompaction.off
     /// How much is left of a lease is written down in steps of a tenth of it, and no more often than this.
     package var leaseAgingSecondsMin: Int64 = 60
+
+    /// Versions of a fabric that this release can be part of.
+    package var versions = FabricVersion.supported
 
     package init() {}
 

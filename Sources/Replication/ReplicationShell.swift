@@ -114,7 +114,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     /// Another state took the place of what was.
     func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64)
     /// Keeps connections to the members of the newest configuration.
-    func follow(_ configuration: Configuration)
+    /// - Parameter index: where that stands in the log.
+    func follow(_ configuration: Configuration, at index: Index)
     /// The membership as of what is applied; `removed` have just gone.
     func noteMembership(_ meta: StateMeta)
     /// This member takes part: something is applied on its own disk.

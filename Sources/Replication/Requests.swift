@@ -1,5 +1,6 @@
 package import Bytes
 package import MVCC
+internal import Raft
 
 /// What a proposal came to.
 package struct Applied: Sendable {
@@ -38,10 +39,37 @@ package enum CommandEnvelope {
         return writer.bytes
     }
 
-    /// If the command is a member's attributes, which also those take up who have no state.
-    static func isPublish(_ payload: [UInt8]) -> Bool {
-        guard var (_, reader) = open(payload), case .publish? = try? Command(from: &reader) else { return false }
-        return true
+    private static let kindPlace = MemoryLayout<UInt64>.size
+
+    private static func kind(_ payload: [UInt8]) -> UInt8? { payload.count > kindPlace ? payload[kindPlace] : nil }
+
+    /// The kind of a command that only a later release knows.
+    package static func unknownKind(_ payload: [UInt8]) -> UInt8? {
+        kind(payload).flatMap { Command.kinds.contains($0) ? nil : $0 }
+    }
+
+    /// If it is a command that this release knows; what is wrong with it is found where it is applied, by all alike.
+    package static func isKnown(_ payload: [UInt8]) -> Bool { kind(payload).map(Command.kinds.contains) ?? false }
+
+    /// If the command is a member's attributes, or the fabric's version: those take that up, too, who have no state.
+    static func isForWitnesses(_ payload: [UInt8]) -> Bool {
+        kind(payload).map { Command.publishKinds.contains($0) || $0 == Command.raiseVersionKind } ?? false
+    }
+
+    /// The version that a command raises the fabric to.
+    static func raisedVersion(_ payload: [UInt8]) -> UInt64? {
+        guard kind(payload) == Command.raiseVersionKind, var (_, reader) = open(payload),
+            case .raiseVersion(let version)? = try? Command(from: &reader)
+        else { return nil }
+        return version
+    }
+
+    /// If a member may propose it: attributes only of itself.
+    static func isOwn(_ payload: [UInt8], of sender: NodeID) -> Bool {
+        guard kind(payload).map(Command.publishKinds.contains) ?? false, var (_, reader) = open(payload),
+            case .publish(let id, _)? = try? Command(from: &reader)
+        else { return true }
+        return id == sender
     }
 
     /// The request's id, and a reader at the command; nil when there is not even an id.

@@ -4,22 +4,20 @@ package import Replication
 
 /// Leases, as clients ask for them.
 extension RunningMember {
-    package static let leaseSecondsMax: Int64 = 9_000_000_000
-
     /// No lease is shorter than what an election takes, and half of it more.
     var leaseSecondsMin: Int64 {
         let milliseconds = core.serverSettings.replication.electionMilliseconds * 3 / 2
         return Int64((milliseconds + 999) / 1000)
     }
 
-    private static func anyLeaseID() -> Int64 { Int64.random(in: 1..<FabricState.firstLease) }
+    private static func anyLeaseID() -> Int64 { Int64.random(in: NodeLeases.idsForClients) }
 
     /// Grants a lease.
     /// - Parameters:
     ///   - id: 0 lets this member choose.
     ///   - ttl: seconds.
     package func grantLease(id: Int64, ttl: Int64) async throws(ServerError) -> (Lease, Applied) {
-        guard ttl <= Self.leaseSecondsMax else { throw .refused(.leaseTooLong) }
+        guard ttl <= Lease.secondsMax else { throw .refused(.leaseTooLong) }
         while true {
             let chosen = id != 0 ? id : Self.anyLeaseID()
             do throws(ServerError) {
@@ -36,7 +34,7 @@ extension RunningMember {
     package func grantLease(
         id: Int64, ttl: Int64, answer: @escaping @Sendable (Result<(Lease, Applied), ServerError>) -> Void
     ) -> Bool {
-        guard ttl <= Self.leaseSecondsMax else {
+        guard ttl <= Lease.secondsMax else {
             answer(.failure(.refused(.leaseTooLong)))
             return true
         }
@@ -97,7 +95,7 @@ extension RunningMember {
     }
 
     package func revokeLease(_ id: Int64) async throws(ServerError) -> Applied {
-        guard id >= FabricState.firstLease else { return try await propose(.leaseRevoke(id)) }
+        guard core.view.fabric.leases.contains(id) else { return try await propose(.leaseRevoke(id)) }
         // A node says that it goes.
         let trace = Trace(at: core.wallMilliseconds, by: "", reason: "its lease was revoked")
         do throws(ServerError) {
@@ -121,6 +119,7 @@ extension RunningMember {
     /// Ids of all leases of clients, ascending; nodes of the fabric have their own.
     package func leaseIDs() async throws(ServerError) -> [Int64] {
         try await confirmCurrent()
-        return core.view.leases.ids.filter { $0 < FabricState.firstLease }
+        let view = core.view
+        return view.leases.ids.filter { !view.fabric.leases.contains($0) }
     }
 }

@@ -218,7 +218,8 @@ package final class RunningMember: Sendable {
     /// Tells the fabric this member's name and client URLs, until it is known.
     package func publishAttributes() async {
         let wanted = MemberAttributes(
-            name: core.serverSettings.name, clientURLs: core.serverSettings.advertisedClientURLs)
+            name: core.serverSettings.name, clientURLs: core.serverSettings.advertisedClientURLs,
+            release: MemberAttributes.Release(name: core.serverSettings.release, versions: core.settings.versions))
         while !core.isStopping {
             let known = core.membership[id]
             if known?.attributes == wanted { return }

@@ -28,7 +28,7 @@ extension MemberCore: ReplicationShell {
         noteDiskFull(true, what: file)
         if isStopping {
             // A lane that cannot go on for want of space does not hold up the end: what was acknowledged is on disk.
-            fflush(nil)
+            serverSettings.flushLog()
             _exit(0)
         }
         pause(nanoseconds: Self.retryNanoseconds)

@@ -45,9 +45,10 @@ final class MemberCore: Sendable {
         var fullFiles: Set<String> = []
         var pendingBytes = 0
         /// Where a member that just joined finds the others before it has the configuration.
-        var hints: [NodeID: PeerAddress] = [:]
+        var hints: [NodeID: [PeerAddress]] = [:]
         var isStopping = false
-        var timesForgotten = 0
+        /// How often each peer said, since it last talked to this member, that it was removed or has forgotten what it promised.
+        var turnedAway: [NodeID: (refusal: PeerRefusal, times: Int)] = [:]
         /// Told when a replaced state is published.
         var replacement: Rendezvous<Void>?
     }
@@ -113,7 +114,8 @@ final class MemberCore: Sendable {
     func end(_ error: StorageError) -> Never {
         logger.critical("this member stops: \(error)")
         directory.note(error)
-        fflush(nil)
+        serverSettings.flushLog()
+        if case .unusable = error { _exit(5) }
         _exit(1)
     }
 
@@ -201,10 +203,11 @@ final class MemberCore: Sendable {
         // For a start without a state to find them in.
         if isNews, !membership.entries.isEmpty {
             let others = membership.entries.compactMap { entry in
-                entry.member.id == identity.memberID ? nil : entry.member.peerURLs.first.map { (entry.member.id, $0) }
-            }
+                entry.member.id == identity.memberID ? nil : entry.member.peerURLs.map { (entry.member.id, $0) }
+            }.flatMap(\.self)
             orFail { () throws(StorageError) in try directory.writeHints(others) }
         }
+        transport.directory.setVersion(meta.version)
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
         if meta.removedMembers.contains(identity.memberID) { onEnd(.removed) }
@@ -224,33 +227,50 @@ final class MemberCore: Sendable {
         }
     }
 
-    /// Said once it may be a matter of who applied what first; said again and again it is true.
-    func noteForgotten() {
-        guard transport.directory.isUnconfirmed else { return }
-        let times = published.withLock { published in
-            published.timesForgotten += 1
-            return published.timesForgotten
+    // MARK: - What peers say of this member
+
+    /// A report may be a race with apply; only repeated ones count.
+    private static let timesTurnedAwayMax = 6
+
+    /// A peer that this member called will not talk to it. No single word ends a member: whoever has a peer's address could say it.
+    /// A majority of the voters that this member knows must, and nothing is written down because of it.
+    func noteTurnedAway(by peer: NodeID, _ refusal: PeerRefusal) {
+        guard refusal == .removed || refusal == .forgotten && transport.directory.isUnconfirmed else { return }
+        let isAgreed = published.withLock { published in
+            let times = published.turnedAway[peer].map { $0.refusal == refusal ? $0.times : 0 } ?? 0
+            published.turnedAway[peer] = (refusal, times + 1)
+            let known = published.membership.entries.filter { $0.member.isVoting }.map(\.member.id)
+            let voters = known.isEmpty ? Array(published.hints.keys) : known
+            let agreeing = voters.count { voter in
+                published.turnedAway[voter].map { $0.refusal == refusal && $0.times >= Self.timesTurnedAwayMax }
+                    ?? false
+            }
+            return !voters.isEmpty && agreeing >= voters.count / 2 + 1
         }
-        if times == Self.timesForgottenMax { onEnd(.forgotten) }
+        if isAgreed { onEnd(refusal == .removed ? .disowned : .forgotten) }
     }
 
-    private static let timesForgottenMax = 6
+    func noteWelcome(by peer: NodeID) {
+        published.withLock { $0.turnedAway[peer] = nil }
+    }
 
     var isWitness: Bool { published.withLock { $0.isWitness } }
     var membership: Membership { published.withLock { $0.membership } }
 
-    func addHint(_ id: NodeID, _ address: PeerAddress) { published.withLock { $0.hints[id] = address } }
+    func addHint(_ id: NodeID, _ address: PeerAddress) {
+        published.withLock { $0.hints[id, default: []].append(address) }
+    }
 
     /// Keeps links to all members of the newest configuration, and to those a newcomer was told of. Who leaves is
     /// answered until the change is applied here: a leader that removes itself must hear that it is committed.
-    func follow(_ configuration: Configuration) {
+    func follow(_ configuration: Configuration, at index: Index) {
         let applied = membership.entries.map(\.member)
         var addresses = applied.isEmpty ? published.withLock { $0.hints } : [:]
         for member in applied + configuration.everybody {
-            guard let url = member.peerURLs.first, let address = PeerAddress(url: url) else { continue }
-            addresses[member.id] = address
+            let known = member.peerURLs.compactMap(PeerAddress.init(url:))
+            if !known.isEmpty { addresses[member.id] = known }
         }
-        transport.setPeers(addresses)
+        transport.setPeers(addresses, at: index)
     }
 
     // MARK: - Messages
@@ -302,7 +322,10 @@ final class MemberCore: Sendable {
 
 /// Why a member ended without being asked to.
 package enum MemberEnd: Sendable {
+    /// By its own applied configuration.
     case removed
+    /// A majority of its fabric says that it was removed; its own state does not say so.
+    case disowned
     /// It took part before, but its disk holds nothing.
     case forgotten
 }

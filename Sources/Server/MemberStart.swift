@@ -34,7 +34,9 @@ extension RunningMember {
         let founders = foundingConfiguration(settings).members.filter { $0.id != identity.memberID }
         let mayRepair = try !(directory.hints()?.isEmpty ?? founders.isEmpty)
         let disk = try MemberDisk(
-            directory, identity: identity, founding: founding, mayRepair: mayRepair, logger: logger)
+            directory, identity: identity, founding: founding, mayRepair: mayRepair,
+            versions: settings.replication.versions,
+            logger: logger)
         let core = MemberCore(
             settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, logger: logger,
             onEnd: onEnd)
@@ -47,9 +49,9 @@ extension RunningMember {
             logs: lanes.logs, apply: lanes.apply, checkpoints: lanes.checkpoints, snapshots: lanes.snapshots,
             watches: lanes.watches, transport: transport)
         if let ticket {
-            try directory.writeHints(ticket.peers.compactMap { peer in peer.peerURLs.first.map { (peer.id, $0) } })
+            try directory.writeHints(ticket.peers.flatMap { peer in peer.peerURLs.map { (peer.id, $0) } })
         }
-        let known = founders.compactMap { founder in founder.peerURLs.first.map { (id: founder.id, url: $0) } }
+        let known = founders.flatMap { founder in founder.peerURLs.map { (id: founder.id, url: $0) } }
         for (id, url) in try known + (directory.hints() ?? []) {
             if let address = PeerAddress(url: url) { core.addHint(id, address) }
         }
@@ -140,7 +142,7 @@ extension RunningMember {
             unreachable: { [core] in core.consensus.post(.raft(.unreachable($0))) },
             refused: { [core] in core.consensus.post(.raft(.refused($0))) },
             undelivered: { [core] in core.consensus.post(.undelivered($0)) },
-            removed: { [core] in core.onEnd(.removed) }, forgotten: { [core] in core.noteForgotten() },
+            turnedAway: { [core] in core.noteTurnedAway(by: $0, $1) }, welcomed: { [core] in core.noteWelcome(by: $0) },
             snapshotProgress: onSnapshotProgress,
             snapshotReceived: { [core] mark, path, sender in
                 try SnapshotImage.verify(path, is: mark, of: core.identity.clusterID)
@@ -148,7 +150,9 @@ extension RunningMember {
                 core.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
             })
         return Transport(
-            directory: PeerDirectory(clusterID: core.identity.clusterID, selfID: core.identity.memberID),
+            directory: PeerDirectory(
+                clusterID: core.identity.clusterID, selfID: core.identity.memberID,
+                versions: core.settings.versions, ownURLs: core.serverSettings.advertisedPeerURLs),
             group: group, store: core.snapshotStore, events: events,
             inBackground: { [core] work in core.transfers.mailbox.post(work) }, logger: logger)
     }

@@ -1,5 +1,6 @@
 package import MVCC
 package import Raft
+internal import Transport
 
 /// The members as of what is applied: who takes part, and what each says of itself.
 package struct Membership: Sendable {
@@ -30,4 +31,9 @@ package struct Membership: Sendable {
     }
 
     package subscript(_ id: NodeID) -> Entry? { entries.first { $0.member.id == id } }
+}
+
+/// If peers can be reached at a URL of this form.
+package func isPeerURL(_ url: String) -> Bool {
+    PeerAddress(url: url) != nil
 }

@@ -10,9 +10,6 @@ extension RunningMember {
         guard let identity = try directory.identity() else {
             throw StorageError.unusable("there is no member in \(directory.path)")
         }
-        guard identity.state == .member else {
-            throw StorageError.unusable("the member in \(directory.path) was removed from its fabric before")
-        }
         return try Recovery.inspect(directory, identity, logger: logger)
     }
 

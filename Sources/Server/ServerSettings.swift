@@ -35,6 +35,10 @@ package struct ServerSettings: Sendable {
     package var readerThreads = 3
     /// Watches that ask for it hear this often that nothing happened.
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000
+    /// What this build calls itself, for the other members.
+    package var release = ""
+    /// Waits a moment until what was logged is written; before the process ends without more ado.
+    package var flushLog: @Sendable () -> Void = {}
 
     package init() {}
 

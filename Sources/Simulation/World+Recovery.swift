@@ -162,7 +162,7 @@ extension World {
                 try view.range(RangeRequest(range: KeyRange(prefix: [])), reader)
             })
         else { throw .damaged(path: directory.statePath, reason: "the recovered state cannot be read") }
-        let leases = view.leases.ids.filter { $0 < FabricState.firstLease }.compactMap {
+        let leases = view.leases.ids.filter { !view.fabric.leases.contains($0) }.compactMap {
             view.leases.time(of: $0)?.lease
         }
         return ModelStore(pairs: found.pairs, leases: leases, revision: view.revision)

@@ -5,7 +5,7 @@ package import Raft
 /// Messages as the bytes that travel, for those who want to see what becomes of damaged ones.
 package enum MessageFrame {
     package static func bytes(of messages: [Message]) -> [UInt8] {
-        Array(FrameDecoder.bytes(of: .messages(messages)).readableBytesView)
+        Array(FrameReader.bytes(of: .messages(messages)).readableBytesView)
     }
 
     /// Takes what a frame holds, of whatever kind, once its checksum was right; answers it as bytes again.
@@ -16,40 +16,93 @@ package enum MessageFrame {
     /// What a receiver takes from `bytes`: nothing from a frame that is not whole.
     package static func messages(in bytes: [UInt8]) throws(DecodingFault) -> [Message] {
         var buffer = ByteBuffer(bytes: bytes)
-        guard case .messages(let messages)? = try FrameDecoder.next(in: &buffer) else { return [] }
+        guard case .messages(let messages)? = try FrameReader.next(in: &buffer, bytesMax: PeerFrame.bytesMax) else {
+            return []
+        }
         return messages
     }
 }
 
-/// Frames on a connection: length, CRC-32C, payload. A frame that is too long or damaged closes the connection.
-struct FrameDecoder: ByteToMessageDecoder {
+/// Takes frames from a connection: length, CRC-32C, payload. A frame that is too long, damaged or not whole in time closes it.
+/// Only on the connection's event loop.
+final class FrameReader: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
     typealias InboundOut = PeerFrame
 
     private static let headerBytes = 8
+    /// A frame that has begun to come.
+    private static let patience = TimeAmount.seconds(30)
+    /// What is held of a frame beyond that counts in the budget.
+    private static let freeBytes = 64 << 10
 
-    mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
-        guard let frame = try Self.next(in: &buffer) else { return .needMoreData }
-        context.fireChannelRead(Self.wrapInboundOut(frame))
-        return .continue
+    /// Longest frame that is accepted now.
+    var bytesMax = PeerFrame.greetingBytesMax
+    private let budget: MemoryBudget
+    private var pending = ByteBuffer()
+    private var counted = 0
+    private var timer: Scheduled<Void>?
+
+    /// - Parameter budget: for what is received of large frames.
+    init(budget: MemoryBudget) {
+        self.budget = budget
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = Self.unwrapInboundIn(data)
+        if pending.readableBytes == 0 { pending = bytes } else { pending.writeBuffer(&bytes) }
+        do {
+            while let frame = try Self.next(in: &pending, bytesMax: bytesMax) {
+                timer?.cancel()
+                timer = nil
+                context.fireChannelRead(Self.wrapInboundOut(frame))
+            }
+        } catch {
+            return context.fireErrorCaught(error)
+        }
+        if pending.readableBytes == 0 { pending = ByteBuffer() }
+        guard count(max(pending.readableBytes - Self.freeBytes, 0)) else {
+            return context.fireErrorCaught(FrameFault.noMemory)
+        }
+        if pending.readableBytes > 0, timer == nil {
+            let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+            timer = context.eventLoop.scheduleTask(in: Self.patience) {
+                bound.value.fireErrorCaught(FrameFault.tooSlow)
+            }
+        }
+    }
+
+    private func count(_ bytes: Int) -> Bool {
+        if bytes > counted, !budget.take(bytes - counted) { return false }
+        if bytes < counted { budget.give(counted - bytes) }
+        counted = bytes
+        return true
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { end() }
+
+    private func end() {
+        timer?.cancel()
+        timer = nil
+        pending = ByteBuffer()
+        _ = count(0)
     }
 
     /// The first frame of `buffer`; nil while it is not whole.
-    static func next(in buffer: inout ByteBuffer) throws(DecodingFault) -> PeerFrame? {
-        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self),
-            let checksum = buffer.getInteger(at: buffer.readerIndex + 4, as: UInt32.self)
+    static func next(in buffer: inout ByteBuffer, bytesMax: Int) throws(DecodingFault) -> PeerFrame? {
+        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return nil }
+        guard length <= bytesMax else { throw DecodingFault.invalid("frame of \(length) bytes") }
+        guard let checksum = buffer.getInteger(at: buffer.readerIndex + 4, as: UInt32.self),
+            buffer.readableBytes >= headerBytes + Int(length)
         else { return nil }
-        guard length <= PeerFrame.bytesMax else { throw DecodingFault.invalid("frame of \(length) bytes") }
-        guard buffer.readableBytes >= Self.headerBytes + Int(length) else { return nil }
-        buffer.moveReaderIndex(forwardBy: Self.headerBytes)
+        buffer.moveReaderIndex(forwardBy: headerBytes)
         let payload = buffer.readBytes(length: Int(length)) ?? []
         guard CRC32C.of(payload) == checksum else { throw DecodingFault.invalid("frame checksum") }
         return try PeerFrame(decoding: payload)
-    }
-
-    mutating func decodeLast(
-        context: ChannelHandlerContext, buffer: inout ByteBuffer, seenEOF: Bool
-    ) throws -> DecodingState {
-        .needMoreData
     }
 
     /// A frame as the bytes to write.
@@ -60,5 +113,18 @@ struct FrameDecoder: ByteToMessageDecoder {
         buffer.writeInteger(CRC32C.of(payload))
         buffer.writeBytes(payload)
         return buffer
+    }
+}
+
+/// Why a connection is closed whose bytes may be all right.
+enum FrameFault: Error, CustomStringConvertible {
+    case noMemory
+    case tooSlow
+
+    var description: String {
+        switch self {
+        case .noMemory: "too much of large frames is being received at once"
+        case .tooSlow: "a frame did not come whole in time"
+        }
     }
 }

@@ -20,6 +20,7 @@ package enum MessageCodec {
         case .appendReply(.conflict(let rejected, let hint, let hintTerm), let logEpoch):
             numbers(7, [logEpoch, rejected, hint, hintTerm], &writer)
         case .appendReply(.staleTerm, let logEpoch): numbers(8, [logEpoch], &writer)
+        case .appendReply(.lost(let index), let logEpoch): numbers(18, [logEpoch, index], &writer)
         case .heartbeat(let beat):
             numbers(
                 9, [beat.commit, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds), beat.stored], &writer)
@@ -65,7 +66,7 @@ package enum MessageCodec {
             return .vote(lastIndex: try number(&reader), lastTerm: try number(&reader), transfer: try flag(&reader))
         case 4: return .voteReply(granted: try flag(&reader))
         case 5: return try append(&reader)
-        case 6...8: return try appendReply(kind, &reader)
+        case 6...8, 18: return try appendReply(kind, &reader)
         case 9:
             return .heartbeat(
                 Message.Heartbeat(
@@ -118,6 +119,7 @@ package enum MessageCodec {
         let outcome: Message.AppendOutcome =
             switch kind {
             case 6: .matched(try number(&reader))
+            case 18: .lost(try number(&reader))
             case 7:
                 .conflict(rejected: try number(&reader), hint: try number(&reader), hintTerm: try number(&reader))
             default: .staleTerm

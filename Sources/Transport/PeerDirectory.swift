@@ -1,29 +1,49 @@
-package import Raft
 internal import NIOCore
+package import Raft
 internal import Synchronization
 
 /// Who may talk to this member, and where the others are. Shared by all threads.
 package final class PeerDirectory: Sendable {
     private struct State {
-        var addresses: [NodeID: PeerAddress] = [:]
+        var addresses: [NodeID: [PeerAddress]] = [:]
+        /// Where members say that they are, beside what the configuration has.
+        var announced: [NodeID: [PeerAddress]] = [:]
+        /// Who called with a newer configuration that names them, and until when that counts.
+        var vouched: [NodeID: NIODeadline] = [:]
         var removed: Set<NodeID> = []
         /// Who has taken part in the fabric, as far as is applied here.
         var started: Set<NodeID> = []
+        /// Where the newest configuration that is known here stands in the log.
+        var configurationIndex: Index = 0
+        var version: UInt64 = 1
         /// This member began with nothing, and nobody has confirmed yet that this is right.
         var isUnconfirmed = false
         /// Who has let this member in since it began.
         var welcomed: Set<NodeID> = []
-        /// Open connections by who is at the other end.
+        /// Open connections by who is at the other end, oldest first.
         var inbound: [NodeID: [any Channel]] = [:]
     }
 
+    /// Of one peer: for messages and for a snapshot.
+    private static let inboundMax = 2
+    private static let announcedMax = 64
+    /// Peers that no configuration here names, and how long after they called they are still called back.
+    private static let vouchedMax = 8
+    private static let vouchedFor = TimeAmount.minutes(10)
+
     package let clusterID: UInt64
     package let selfID: NodeID
+    /// Versions of a fabric that this release can be part of.
+    package let versions: ClosedRange<UInt64>
+    /// Where this member is reached.
+    package let ownURLs: [String]
     private let state = Mutex(State())
 
-    package init(clusterID: UInt64, selfID: NodeID) {
+    package init(clusterID: UInt64, selfID: NodeID, versions: ClosedRange<UInt64>, ownURLs: [String] = []) {
         self.clusterID = clusterID
         self.selfID = selfID
+        self.versions = versions
+        self.ownURLs = ownURLs
     }
 
     /// A founder with an empty log is either new or has lost its disk, and with it its votes and what it acknowledged.
@@ -42,7 +62,13 @@ package final class PeerDirectory: Sendable {
         state.withLock { $0.started = Set(ids) }
     }
 
+    /// Notes the fabric's version, as far as is applied here.
+    package func setVersion(_ version: UInt64) {
+        state.withLock { $0.version = version }
+    }
+
     package var isUnconfirmed: Bool { state.withLock { $0.isUnconfirmed } }
+    var version: UInt64 { state.withLock { $0.version } }
 
     func noteWelcome(by id: NodeID) {
         _ = state.withLock { $0.welcomed.insert(id) }
@@ -60,39 +86,86 @@ package final class PeerDirectory: Sendable {
             return fresh.flatMap { state.inbound[$0] ?? [] }
         }
         for channel in channels {
-            channel.writeAndFlush(FrameDecoder.bytes(of: .refused(.removed)))
+            channel.writeAndFlush(FrameReader.bytes(of: .refused(.removed)))
                 .whenComplete { _ in channel.close(promise: nil) }
         }
     }
 
-    /// Keeps track of a peer's connection while it is open.
+    /// Keeps track of a peer's connection while it is open. Of too many the oldest is closed.
     func track(_ channel: any Channel, from id: NodeID) {
-        state.withLock { $0.inbound[id, default: []].append(channel) }
+        let surplus: (any Channel)? = state.withLock { state in
+            state.inbound[id, default: []].append(channel)
+            return state.inbound[id, default: []].count > Self.inboundMax ? state.inbound[id]?.removeFirst() : nil
+        }
+        surplus?.close(promise: nil)
         channel.closeFuture.whenComplete { [self] _ in
-            state.withLock { $0.inbound[id]?.removeAll { $0 === channel } }
+            state.withLock { state in
+                state.inbound[id]?.removeAll { $0 === channel }
+                if state.inbound[id]?.isEmpty == true { state.inbound[id] = nil }
+            }
         }
     }
 
-    /// Answers if anything changed.
-    func setAddresses(_ addresses: [NodeID: PeerAddress]) -> Bool {
+    /// Takes up where members are, by the configuration that stands at `index`. Answers whom to call from now on; nil when that
+    /// is as before.
+    func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index) -> Set<NodeID>? {
         state.withLock { state in
-            defer { state.addresses = addresses }
-            return state.addresses != addresses
+            let before = Set(state.addresses.keys).union(state.vouched.keys)
+            state.addresses = addresses
+            state.configurationIndex = max(state.configurationIndex, index)
+            let now = NIODeadline.now()
+            state.vouched = state.vouched.filter { addresses[$0.key] == nil && $0.value > now }
+            let called = Set(addresses.keys).union(state.vouched.keys)
+            return called == before ? nil : called
         }
     }
 
-    func address(of id: NodeID) -> PeerAddress? {
-        state.withLock { $0.addresses[id] }
+    /// Where a member may be reached, the most likely first.
+    func addresses(of id: NodeID) -> [PeerAddress] {
+        state.withLock { state in
+            let known = state.addresses[id] ?? []
+            return known + (state.announced[id] ?? []).filter { !known.contains($0) }
+        }
+    }
+
+    // MARK: - Greetings
+
+    /// How this member introduces itself.
+    func hello(to peer: NodeID, for purpose: PeerHello.Purpose) -> PeerHello {
+        state.withLock { state in
+            PeerHello(
+                versions: versions, clusterID: clusterID, from: selfID, to: peer, isUnconfirmed: state.isUnconfirmed,
+                purpose: purpose, configurationIndex: state.configurationIndex, peerURLs: ownURLs)
+        }
     }
 
     /// Why a connection that introduces itself so is refused, if it is.
-    func refusal(clusterID: UInt64, from: NodeID, to: NodeID, isUnconfirmed: Bool) -> PeerRefusal? {
-        if clusterID != self.clusterID { return .wrongCluster }
-        if to != selfID { return .wrongMember }
+    func refusal(of hello: PeerHello) -> PeerRefusal? {
+        if hello.clusterID != clusterID { return .wrongCluster }
+        if hello.to != selfID { return .wrongMember }
         return state.withLock { state in
-            if state.removed.contains(from) { return .removed }
-            if isUnconfirmed, state.started.contains(from) { return .forgotten }
-            return state.addresses[from] == nil ? .unknown : nil
+            if state.version > hello.versions.upperBound { return .oldRelease }
+            if state.version < hello.versions.lowerBound { return .newRelease }
+            if state.removed.contains(hello.from) { return .removed }
+            if hello.isUnconfirmed, state.started.contains(hello.from) { return .forgotten }
+            // A newer configuration than the one here may name it: a member that was down while others joined hears nothing from
+            // anybody else when one of those leads.
+            let mayBeNew = hello.configurationIndex > state.configurationIndex && !hello.peerURLs.isEmpty
+            return state.addresses[hello.from] == nil && !mayBeNew ? .unknown : nil
+        }
+    }
+
+    /// Takes up where a member that was let in says that it is. Answers if it is to be called from now on, and was not before.
+    func noteAnnouncement(_ hello: PeerHello) -> Bool {
+        let addresses = hello.peerURLs.compactMap(PeerAddress.init(url:))
+        return state.withLock { state in
+            guard state.announced[hello.from] != nil || state.announced.count < Self.announcedMax else { return false }
+            state.announced[hello.from] = addresses
+            guard state.addresses[hello.from] == nil else { return false }
+            let isNew = state.vouched[hello.from] == nil
+            guard !isNew || state.vouched.count < Self.vouchedMax else { return false }
+            state.vouched[hello.from] = .now() + Self.vouchedFor
+            return isNew
         }
     }
 }

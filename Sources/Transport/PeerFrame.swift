@@ -4,16 +4,10 @@ internal import Storage
 
 /// What goes over a connection between members, each in a frame of its own.
 enum PeerFrame: Sendable {
-    /// What the connection is for.
-    enum Purpose: UInt8, Sendable {
-        case messages = 1
-        case snapshot = 2
-    }
-
     /// The first frame of the member that connected.
-    case hello(clusterID: UInt64, from: NodeID, to: NodeID, isUnconfirmed: Bool, Purpose)
-    /// The answer to it: welcome, or why not.
-    case welcome
+    case hello(PeerHello)
+    /// The answer to it: welcome, and the fabric's version; or why not.
+    case welcome(version: UInt64)
     case refused(PeerRefusal)
     case messages([Message])
     case snapshotHeader(SnapshotStore.Header)
@@ -23,20 +17,20 @@ enum PeerFrame: Sendable {
     /// The receiver has the whole image, or gave up.
     case snapshotDone(Bool)
 
-    static let protocolVersion: UInt8 = 2
-    /// Longest frame accepted.
+    /// Longest frame accepted: from strangers and as answers, of an image's parts, of messages.
+    static let greetingBytesMax = 1 << 10
+    static let chunkBytesMax = 1 << 20
     static let bytesMax = 32 << 20
 
     func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 256)
         switch self {
-        case .hello(let clusterID, let from, let to, let isUnconfirmed, let purpose):
-            writer.byte(1)
-            writer.byte(Self.protocolVersion)
-            for id in [clusterID, from, to] { writer.fixed(id) }
-            writer.bool(isUnconfirmed)
-            writer.byte(purpose.rawValue)
-        case .welcome: writer.byte(2)
+        case .hello(let hello):
+            writer.byte(9)
+            hello.encode(into: &writer)
+        case .welcome(let version):
+            writer.byte(10)
+            writer.varint(version)
         case .refused(let refusal):
             writer.byte(3)
             writer.byte(refusal.rawValue)
@@ -68,15 +62,7 @@ enum PeerFrame: Sendable {
     init(decoding bytes: [UInt8]) throws(DecodingFault) {
         var reader = ByteReader(bytes)
         switch try reader.byte() {
-        case 1:
-            guard try reader.byte() == Self.protocolVersion else { throw .invalid("protocol version") }
-            let clusterID: UInt64 = try reader.fixed()
-            let from: NodeID = try reader.fixed()
-            let to: NodeID = try reader.fixed()
-            let isUnconfirmed = try reader.bool()
-            guard let purpose = Purpose(rawValue: try reader.byte()) else { throw .invalid("purpose") }
-            self = .hello(clusterID: clusterID, from: from, to: to, isUnconfirmed: isUnconfirmed, purpose)
-        case 2: self = .welcome
+        case 1: throw .invalid("a hello of release 0.1.0; all members start on the same release")
         case 3:
             guard let refusal = PeerRefusal(rawValue: try reader.byte()) else { throw .invalid("refusal") }
             self = .refused(refusal)
@@ -95,6 +81,11 @@ enum PeerFrame: Sendable {
         case 6: self = .snapshotHave(try Self.size(&reader))
         case 7: self = .snapshotChunk(offset: try Self.size(&reader), bytes: try reader.lengthPrefixed())
         case 8: self = .snapshotDone(try reader.bool())
+        case 9:
+            self = .hello(try PeerHello(from: &reader))
+            // A later release may say more.
+            return
+        case 10: self = .welcome(version: try reader.varint())
         case let kind: throw .invalid("frame kind \(kind)")
         }
         try reader.expectEnd()
@@ -108,7 +99,7 @@ enum PeerFrame: Sendable {
 }
 
 /// Why a member does not talk to another.
-package enum PeerRefusal: UInt8, Sendable, CustomStringConvertible {
+package enum PeerRefusal: UInt8, Error, Sendable, CustomStringConvertible {
     case wrongCluster = 1
     case wrongMember = 2
     /// The member was taken out of the fabric.
@@ -117,14 +108,20 @@ package enum PeerRefusal: UInt8, Sendable, CustomStringConvertible {
     case unknown = 4
     /// The member begins with nothing, but took part before: its disk is lost.
     case forgotten = 5
+    /// The fabric's version is above what the member's release reads.
+    case oldRelease = 6
+    /// The fabric's version is below what the member's release reads.
+    case newRelease = 7
 
     package var description: String {
         switch self {
         case .wrongCluster: "it belongs to another fabric (the cluster ids differ)"
         case .wrongMember: "another member answers at its address"
-        case .removed: "this member was removed from the fabric"
-        case .forgotten: "this member took part before, but begins with nothing: its data is lost"
+        case .removed: "it says that this member was removed from the fabric"
         case .unknown: "it does not know of this member yet"
+        case .forgotten: "it says that this member took part before, but begins with nothing: its data is lost"
+        case .oldRelease: "this release of weft is too old for the fabric: install the one that the other members run"
+        case .newRelease: "this release of weft cannot read the fabric's version: upgrade by way of an earlier release"
         }
     }
 }

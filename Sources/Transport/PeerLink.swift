@@ -1,11 +1,10 @@
+internal import Bytes
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import Raft
+internal import Sockets
 internal import Synchronization
-#if canImport(Glibc)
-    internal import Glibc
-#endif
 
 /// The connection to one peer for Raft messages: kept open, opened again when it breaks. What cannot be sent is
 /// dropped and said to be; Raft sends again.
@@ -27,8 +26,13 @@ final class PeerLink: @unchecked Sendable {
     private static let silenceMax = TimeAmount.seconds(5)
     private static let silenceChecks = 5
 
+    /// A name that is looked up for so long is spoken of.
+    private static let lookupPatience = TimeAmount.seconds(2)
+
     private let peer: NodeID
     private let directory: PeerDirectory
+    private let dialer: Dialer
+    private let budget: MemoryBudget
     private let loop: any EventLoop
     private let logger: Logger
     private let events: TransportEvents
@@ -44,9 +48,15 @@ final class PeerLink: @unchecked Sendable {
     private var delay = TimeAmount.milliseconds(20)
     private var lastComplaint: String?
 
-    init(peer: NodeID, directory: PeerDirectory, loop: any EventLoop, logger: Logger, events: TransportEvents) {
+    init(
+        peer: NodeID, directory: PeerDirectory, dialer: Dialer, budget: MemoryBudget, loop: any EventLoop,
+        logger: Logger,
+        events: TransportEvents
+    ) {
         self.peer = peer
         self.directory = directory
+        self.dialer = dialer
+        self.budget = budget
         self.loop = loop
         self.logger = logger
         self.events = events
@@ -65,7 +75,7 @@ final class PeerLink: @unchecked Sendable {
     }
 
     func send(_ messages: [Message]) {
-        let buffer = FrameDecoder.bytes(of: .messages(messages))
+        let buffer = FrameReader.bytes(of: .messages(messages))
         // Only proposals are worth giving back: whatever else is lost, Raft sends again by itself.
         let proposals = messages.filter { if case .propose = $0.body { true } else { false } }
         loop.execute { self.write(buffer, giveBack: proposals) }
@@ -92,47 +102,42 @@ final class PeerLink: @unchecked Sendable {
 
     private func connect() {
         guard case .idle = state else { return }
-        guard let address = directory.address(of: peer) else { return retry("its address is not known") }
+        let addresses = directory.addresses(of: peer)
+        guard !addresses.isEmpty else { return retry("its address is not known") }
         state = .connecting
-        let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(2))
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
-                    try channel.pipeline.syncOperations.addHandler(Handler(link: self))
-                }
-            }
-        bootstrap.connect(host: address.host, port: address.port).whenComplete { result in
+        let slow = loop.scheduleTask(in: Self.lookupPatience) {
+            let names = addresses.map(\.host).filter(self.dialer.isLookingUp)
+            if !names.isEmpty { self.complain("the look-up of \(names.joined(separator: ", ")) takes long") }
+        }
+        dialer.connect(
+            ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1),
+            to: addresses.map { ($0.host, $0.port) }, on: loop
+        ) { channel in
+            let sync = channel.pipeline.syncOperations
+            try sync.addHandler(FrameReader(budget: self.budget))
+            try sync.addHandler(Handler(link: self))
+        }.whenComplete { result in
+            slow.cancel()
             switch result {
             case .failure(let error):
-                if Self.isRefusal(error) { self.events.refused(self.peer) }
-                self.retry("\(address.host):\(address.port): \(Self.text(error))")
-            case .success(let channel):
-                if case .stopped = self.state {
-                    channel.close(promise: nil)
-                    return
-                }
-                self.state = .greeting(channel)
-                self.loop.scheduleTask(in: Self.silenceMax) {
-                    if case .greeting(let waiting) = self.state, waiting === channel { channel.close(promise: nil) }
-                }
-                let hello = PeerFrame.hello(
-                    clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer,
-                    isUnconfirmed: self.directory.isUnconfirmed, .messages)
-                channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)
+                if (error as? DialFailure)?.isRefusal == true { self.events.refused(self.peer) }
+                self.retry("\(error)")
+            case .success(let channel): self.greet(channel)
             }
         }
     }
 
-    private static func isRefusal(_ error: any Error) -> Bool {
-        guard let failure = error as? NIOConnectionError, !failure.connectionErrors.isEmpty else { return false }
-        return failure.connectionErrors.allSatisfy { ($0.error as? IOError)?.errnoCode == ECONNREFUSED }
-    }
-
-    private static func text(_ error: any Error) -> String {
-        guard let failure = error as? NIOConnectionError else { return "\(error)" }
-        return failure.connectionErrors.first.map { "\($0.error)" } ?? "no address"
+    private func greet(_ channel: any Channel) {
+        if case .stopped = state {
+            channel.close(promise: nil)
+            return
+        }
+        state = .greeting(channel)
+        loop.scheduleTask(in: Self.silenceMax) {
+            if case .greeting(let waiting) = self.state, waiting === channel { channel.close(promise: nil) }
+        }
+        let hello = PeerFrame.hello(directory.hello(to: peer, for: .messages))
+        channel.writeAndFlush(FrameReader.bytes(of: hello), promise: nil)
     }
 
     private func retry(_ reason: String) {
@@ -158,13 +163,13 @@ final class PeerLink: @unchecked Sendable {
             state = .open(channel)
             watchForSilence(channel)
             directory.noteWelcome(by: peer)
+            events.welcomed(peer)
             delay = .milliseconds(20)
             if lastComplaint != nil { logger.info("connected to member \(hex(peer))") }
             lastComplaint = nil
         case .refused(let refusal):
             complain(refusal.description)
-            if refusal == .removed { events.removed() }
-            if refusal == .forgotten { events.forgotten() }
+            events.turnedAway(peer, refusal)
             channel.close(promise: nil)
         default: channel.close(promise: nil)
         }

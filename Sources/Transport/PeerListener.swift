@@ -1,7 +1,7 @@
 internal import Logging
 internal import NIOCore
-internal import NIOPosix
 internal import Raft
+internal import Sockets
 internal import Storage
 
 /// The receiving end of a peer's connection, whatever its purpose.
@@ -14,23 +14,20 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case snapshot(from: NodeID, SnapshotStore.Header?)
     }
 
-    private let directory: PeerDirectory
-    private let events: TransportEvents
-    private let store: SnapshotStore
-    private let inBackground: Background
-    private let logger: Logger
+    private let transport: Transport
+    private let guest: Doorman.Guest
+    private let reader: FrameReader
     private var state = State.strange
     private var deadline: Scheduled<Void>?
+    private var directory: PeerDirectory { transport.directory }
+    private var store: SnapshotStore { transport.store }
+    private var events: TransportEvents { transport.events }
+    private var logger: Logger { transport.logger }
 
-    init(
-        directory: PeerDirectory, events: TransportEvents, store: SnapshotStore, inBackground: @escaping Background,
-        logger: Logger
-    ) {
-        self.directory = directory
-        self.events = events
-        self.store = store
-        self.inBackground = inBackground
-        self.logger = logger
+    init(_ transport: Transport, _ guest: Doorman.Guest, _ reader: FrameReader) {
+        self.transport = transport
+        self.guest = guest
+        self.reader = reader
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -41,29 +38,38 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     func channelInactive(context: ChannelHandlerContext) { deadline?.cancel() }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        logger.warning("a peer's connection is closed: \(error)")
+        transport.port.complain("what it sends cannot be taken", of: context.channel, because: error)
         context.close(promise: nil)
+    }
+
+    private func greet(_ hello: PeerHello, on channel: any Channel) {
+        deadline?.cancel()
+        if let refusal = directory.refusal(of: hello) {
+            transport.port.complain(
+                "member \(hex(hello.from)) of fabric \(hex(hello.clusterID)) is refused", of: channel, because: refusal)
+            channel.writeAndFlush(FrameReader.bytes(of: .refused(refusal)))
+                .whenComplete { _ in channel.close(promise: nil) }
+            return
+        }
+        guest.setIdle(false)
+        directory.track(channel, from: hello.from)
+        if directory.noteAnnouncement(hello) { transport.call(hello.from) }
+        switch hello.purpose {
+        case .messages:
+            reader.bytesMax = PeerFrame.bytesMax
+            state = .messages(from: hello.from)
+        case .snapshot:
+            reader.bytesMax = PeerFrame.chunkBytesMax
+            state = .snapshot(from: hello.from, nil)
+        }
+        channel.writeAndFlush(FrameReader.bytes(of: .welcome(version: directory.version)), promise: nil)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = Self.unwrapInboundIn(data)
         let channel = context.channel
         switch (state, frame) {
-        case (.strange, .hello(let clusterID, let from, let to, let isUnconfirmed, let purpose)):
-            deadline?.cancel()
-            if let refusal = directory.refusal(
-                clusterID: clusterID, from: from, to: to, isUnconfirmed: isUnconfirmed)
-            {
-                if refusal == .wrongCluster {
-                    logger.warning("refused a member of another fabric, \(hex(clusterID))", metadata: nil)
-                }
-                channel.writeAndFlush(FrameDecoder.bytes(of: .refused(refusal)))
-                    .whenComplete { _ in channel.close(promise: nil) }
-                return
-            }
-            directory.track(channel, from: from)
-            state = purpose == .messages ? .messages(from: from) : .snapshot(from: from, nil)
-            channel.writeAndFlush(FrameDecoder.bytes(of: .welcome), promise: nil)
+        case (.strange, .hello(let hello)): greet(hello, on: channel)
         case (.messages(let from), .messages(let messages)):
             guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })
@@ -96,10 +102,10 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         _ channel: any Channel, _ work: @escaping @Sendable () throws -> PeerFrame,
         then: @escaping @Sendable (PeerFrame) -> Void
     ) {
-        inBackground { [logger] in
+        transport.inBackground { [logger] in
             do {
                 let frame = try work()
-                channel.writeAndFlush(FrameDecoder.bytes(of: frame), promise: nil)
+                channel.writeAndFlush(FrameReader.bytes(of: frame), promise: nil)
                 then(frame)
             } catch {
                 logger.error("a snapshot cannot be received: \(error)")
@@ -109,13 +115,13 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     }
 
     private func finish(_ header: SnapshotStore.Header, _ from: NodeID, _ channel: any Channel) {
-        inBackground { [events, store, logger] in
+        transport.inBackground { [events, store, logger] in
             do {
                 try events.snapshotReceived(header.mark, try store.finish(header), from)
-                channel.writeAndFlush(FrameDecoder.bytes(of: .snapshotDone(true)), promise: nil)
+                channel.writeAndFlush(FrameReader.bytes(of: .snapshotDone(true)), promise: nil)
             } catch {
                 logger.error("the received snapshot is of no use: \(error)")
-                channel.writeAndFlush(FrameDecoder.bytes(of: .snapshotDone(false)), promise: nil)
+                channel.writeAndFlush(FrameReader.bytes(of: .snapshotDone(false)), promise: nil)
             }
         }
     }

@@ -1,6 +1,8 @@
+internal import Bytes
 internal import NIOCore
 internal import NIOPosix
 internal import Raft
+internal import Sockets
 internal import Storage
 
 /// Sends one image to one peer over a connection of its own, a window of chunks ahead of the answers. A new connection
@@ -13,6 +15,8 @@ final class SnapshotSender: @unchecked Sendable {
     private let header: SnapshotStore.Header
     private let path: String
     private let directory: PeerDirectory
+    private let dialer: Dialer
+    private let budget: MemoryBudget
     private let completion: @Sendable (Bool) -> Void
     private let inBackground: Background
     // On the connection's event loop:
@@ -24,40 +28,36 @@ final class SnapshotSender: @unchecked Sendable {
 
     init(
         peer: NodeID, header: SnapshotStore.Header, path: String, directory: PeerDirectory,
-        inBackground: @escaping Background,
+        dialer: Dialer, budget: MemoryBudget, inBackground: @escaping Background,
         completion: @escaping @Sendable (Bool) -> Void
     ) {
         self.peer = peer
         self.header = header
         self.path = path
         self.directory = directory
+        self.dialer = dialer
+        self.budget = budget
         self.inBackground = inBackground
         self.completion = completion
     }
 
     func start(on loop: any EventLoop) {
-        guard let address = directory.address(of: peer) else { return completion(false) }
-        ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(2))
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
-                    try channel.pipeline.syncOperations.addHandler(Handler(sender: self))
-                }
+        let addresses = directory.addresses(of: peer).map { ($0.host, $0.port) }
+        dialer.connect(
+            ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1), to: addresses, on: loop
+        ) { channel in
+            let sync = channel.pipeline.syncOperations
+            try sync.addHandler(FrameReader(budget: self.budget))
+            try sync.addHandler(Handler(sender: self))
+        }.whenComplete { result in
+            switch result {
+            case .failure: self.completion(false)
+            case .success(let channel):
+                self.expectAnswer(channel)
+                let hello = PeerFrame.hello(self.directory.hello(to: self.peer, for: .snapshot))
+                channel.writeAndFlush(FrameReader.bytes(of: hello), promise: nil)
             }
-            .connect(host: address.host, port: address.port)
-            .whenComplete { result in
-                switch result {
-                case .failure: self.completion(false)
-                case .success(let channel):
-                    self.expectAnswer(channel)
-                    let hello = PeerFrame.hello(
-                        clusterID: self.directory.clusterID, from: self.directory.selfID, to: self.peer,
-                        isUnconfirmed: self.directory.isUnconfirmed, .snapshot)
-                    channel.writeAndFlush(FrameDecoder.bytes(of: hello), promise: nil)
-                }
-            }
+        }
     }
 
     private func expectAnswer(_ channel: any Channel) {
@@ -68,7 +68,7 @@ final class SnapshotSender: @unchecked Sendable {
     fileprivate func received(_ frame: PeerFrame, on channel: any Channel) {
         expectAnswer(channel)
         switch frame {
-        case .welcome: channel.writeAndFlush(FrameDecoder.bytes(of: .snapshotHeader(header)), promise: nil)
+        case .welcome: channel.writeAndFlush(FrameReader.bytes(of: .snapshotHeader(header)), promise: nil)
         case .snapshotHave(let offset):
             acknowledged = offset
             sent = max(sent, offset)
@@ -96,7 +96,7 @@ final class SnapshotSender: @unchecked Sendable {
                 }
                 self.sent = offset + chunk.count
                 let frame = PeerFrame.snapshotChunk(offset: offset, bytes: chunk)
-                channel.writeAndFlush(FrameDecoder.bytes(of: frame), promise: nil)
+                channel.writeAndFlush(FrameReader.bytes(of: frame), promise: nil)
                 self.sendMore(channel)
             }
         }

@@ -1,7 +1,8 @@
+internal import Bytes
 package import Logging
 package import NIOCore
-internal import NIOPosix
 package import Raft
+internal import Sockets
 package import Storage
 internal import Synchronization
 
@@ -15,10 +16,10 @@ package struct TransportEvents: Sendable {
     package var refused: @Sendable (NodeID) -> Void
     /// These messages certainly were not sent.
     package var undelivered: @Sendable ([Message]) -> Void
-    /// A peer says that this member was removed.
-    package var removed: @Sendable () -> Void
-    /// A peer says that this member took part before, though it has nothing.
-    package var forgotten: @Sendable () -> Void
+    /// A peer that this member called will not talk to it.
+    package var turnedAway: @Sendable (NodeID, PeerRefusal) -> Void
+    /// A peer that this member called talks to it.
+    package var welcomed: @Sendable (NodeID) -> Void
     /// Bytes received of bytes in all.
     package var snapshotProgress: @Sendable (Int, Int) -> Void
     /// An image is whole; throws when it cannot be used. Runs on a thread that may block.
@@ -28,7 +29,7 @@ package struct TransportEvents: Sendable {
         received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
         refused: @escaping @Sendable (NodeID) -> Void,
         undelivered: @escaping @Sendable ([Message]) -> Void,
-        removed: @escaping @Sendable () -> Void, forgotten: @escaping @Sendable () -> Void,
+        turnedAway: @escaping @Sendable (NodeID, PeerRefusal) -> Void, welcomed: @escaping @Sendable (NodeID) -> Void,
         snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
         snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void
     ) {
@@ -36,8 +37,8 @@ package struct TransportEvents: Sendable {
         self.unreachable = unreachable
         self.refused = refused
         self.undelivered = undelivered
-        self.removed = removed
-        self.forgotten = forgotten
+        self.turnedAway = turnedAway
+        self.welcomed = welcomed
         self.snapshotProgress = snapshotProgress
         self.snapshotReceived = snapshotReceived
     }
@@ -50,11 +51,15 @@ package typealias Background = @Sendable (_ work: @escaping @Sendable () -> Void
 package final class Transport: Sendable {
     package let directory: PeerDirectory
     private let group: any EventLoopGroup
-    private let store: SnapshotStore
-    private let events: TransportEvents
-    private let logger: Logger
+    let store: SnapshotStore
+    let events: TransportEvents
+    let logger: Logger
     /// Runs what reads and writes images, in order.
-    private let inBackground: Background
+    let inBackground: Background
+    let port: Port
+    private let dialer = Dialer()
+    /// For what is received of large frames, from all peers together.
+    private let budget = MemoryBudget(bytesMax: 64 << 20)
     private let links = Mutex<[NodeID: PeerLink]>([:])
     private let listeners = Mutex<[any Channel]>([])
 
@@ -68,44 +73,53 @@ package final class Transport: Sendable {
         self.events = events
         self.inBackground = inBackground
         self.logger = logger
+        port = Port(
+            "peer", Doorman.Limits(guestsMax: Self.connectionsMax, guestsPerAddressMax: Self.connectionsMax / 4), logger
+        )
     }
+
+    /// Inbound connections at once, of strangers and peers.
+    private static let connectionsMax = 128
 
     /// Begins to accept peers at `address`.
     package func listen(at address: PeerAddress) throws {
-        let channel = try ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 128)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(FrameDecoder()))
-                    try channel.pipeline.syncOperations.addHandler(
-                        PeerAcceptor(
-                            directory: self.directory, events: self.events, store: self.store,
-                            inBackground: self.inBackground,
-                            logger: self.logger))
-                }
-            }
-            .bind(host: address.host, port: address.port).wait()
+        let channel = try port.listen(host: address.host, port: address.port, group: group, backlog: 128) {
+            channel, guest in
+            let reader = FrameReader(budget: self.budget)
+            let sync = channel.pipeline.syncOperations
+            try sync.addHandler(reader)
+            try sync.addHandler(PeerAcceptor(self, guest, reader))
+        }
         listeners.withLock { $0.append(channel) }
     }
 
-    /// Keeps a link to each of these peers, and to no others.
-    package func setPeers(_ addresses: [NodeID: PeerAddress]) {
+    /// Keeps a link to each of these peers, and to those who were let in though no configuration here names them.
+    /// - Parameter index: where the newest configuration stands in the log.
+    package func setPeers(_ addresses: [NodeID: [PeerAddress]], at index: Index) {
         let peers = addresses.filter { $0.key != directory.selfID }
-        guard directory.setAddresses(peers) else { return }
+        guard let called = directory.setAddresses(peers, at: index) else { return }
         links.withLock { links in
-            for (id, link) in links where peers[id] == nil {
+            for (id, link) in links where !called.contains(id) {
                 link.stop()
                 links[id] = nil
             }
-            for id in peers.keys where links[id] == nil {
-                let link = PeerLink(
-                    peer: id, directory: directory, loop: group.next(), logger: logger, events: events)
-                link.start()
-                links[id] = link
-            }
+            for id in called where links[id] == nil { links[id] = makeLink(to: id) }
         }
+    }
+
+    /// Keeps a link to a peer that called.
+    func call(_ peer: NodeID) {
+        links.withLock { links in
+            if links[peer] == nil { links[peer] = makeLink(to: peer) }
+        }
+    }
+
+    private func makeLink(to peer: NodeID) -> PeerLink {
+        let link = PeerLink(
+            peer: peer, directory: directory, dialer: dialer, budget: budget, loop: group.next(), logger: logger,
+            events: events)
+        link.start()
+        return link
     }
 
     /// The peers that are connected now.
@@ -140,13 +154,13 @@ package final class Transport: Sendable {
         completion: @escaping @Sendable (Bool) -> Void
     ) {
         SnapshotSender(
-            peer: peer, header: header, path: path, directory: directory, inBackground: inBackground,
-            completion: completion
+            peer: peer, header: header, path: path, directory: directory, dialer: dialer, budget: budget,
+            inBackground: inBackground, completion: completion
         ).start(on: group.next())
     }
 
     package func stop() {
-        setPeers([:])
+        setPeers([:], at: 0)
         for channel in listeners.withLock({ $0 }) { channel.close(promise: nil) }
     }
 }

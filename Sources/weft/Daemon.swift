@@ -5,6 +5,7 @@ internal import Dispatch
 internal import HTTPServer
 internal import Logging
 internal import NIOCore
+internal import NIOHTTP1
 internal import NIOPosix
 internal import Replication
 internal import Server
@@ -21,8 +22,9 @@ struct Daemon: Sendable {
         case ended(MemberEnd)
     }
 
-    let settings: ServeSettings
+    private(set) var settings: ServeSettings
     let logger: Logger
+    private let logOutput: LogOutput
     let group: MultiThreadedEventLoopGroup
     /// Peers have a thread of their own: a large answer to a client delays no heartbeat.
     let peerGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -30,7 +32,10 @@ struct Daemon: Sendable {
 
     init(_ settings: ServeSettings) {
         self.settings = settings
-        logger = settings.makeLogger()
+        logOutput = LogOutput()
+        logger = settings.makeLogger(logOutput)
+        self.settings.server.flushLog = { [logOutput] in logOutput.flush(milliseconds: 500) }
+        self.settings.server.release = Version.weft
         // glibc gives each thread arenas that keep what was freed; two are enough for these lanes.
         weft_set_malloc_arenas(2)
         group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, System.coreCount))
@@ -58,7 +63,8 @@ struct Daemon: Sendable {
             let address = ServeSettings.address(endpoint)
             do {
                 return try HTTPListener(
-                    host: address.host, port: address.port, service: service, limits: limits, group: group)
+                    host: address.host, port: address.port, service: service, limits: limits, group: group,
+                    logger: logger)
             } catch {
                 throw Problem(.failed, "cannot listen for clients on \(endpoint): \(error)")
             }
@@ -69,6 +75,7 @@ struct Daemon: Sendable {
             weft \(Version.weft): member \(member.name) (\(hex(member.id))) of fabric \(hex(member.clusterID)) \
             serves clients on \(urls), data in \(directory.path)
             """)
+        try expectAnswer()
         ServiceManager.notify("READY=1\nSTATUS=member \(member.name), clients on \(urls)")
         Task(priority: .background) {
             await member.publishAttributes()
@@ -76,11 +83,32 @@ struct Daemon: Sendable {
             await member.keepDomainsInStep()
         }
         joined(member)
-        wait(member, listeners)
+        defer { settings.server.flushLog() }
+        try wait(member, listeners)
         withExtendedLifetime(signals) {}
     }
 
-    private func wait(_ member: RunningMember, _ listeners: [HTTPListener]) {
+    /// Asks this member's own port, as a client does: what nobody can reach is not ready, whatever it thinks of itself.
+    private func expectAnswer() throws {
+        guard let endpoint = settings.listenClient.first else { return }
+        let own = ["0.0.0.0": "127.0.0.1", "::": "::1"][endpoint.host] ?? endpoint.host
+        let answers = Mailbox<(any Error)?>()
+        let client = HTTPClient(group: group)
+        let door = Endpoint(host: own, port: endpoint.port)
+        Task(priority: .high) {
+            do {
+                _ = try await client.send(.GET, door, "/livez")
+                answers.post(nil)
+            } catch {
+                answers.post(error)
+            }
+        }
+        if case .some(let error)? = answers.take(until: nil).first {
+            throw Problem(.failed, "this member does not answer at its own port: \(error)")
+        }
+    }
+
+    private func wait(_ member: RunningMember, _ listeners: [HTTPListener]) throws {
         switch events.take(until: nil)[0] {
         case .signal(let number):
             logger.info(
@@ -108,12 +136,28 @@ struct Daemon: Sendable {
                     promised. Remove it at another member (`weft member remove \(member.name)`), then run `weft join` with an \
                     empty data directory
                     """))
+        case .ended(.disowned):
+            ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")
+            for listener in listeners { listener.shutDown() }
+            member.stop(quickly: true)
+            throw Problem(
+                .removed,
+                """
+                a majority of the fabric's members say that "\(member.name)" was removed. Nothing was changed in \
+                \(settings.server.dataDirectory). If that is right, move it away and run `weft join` to come back as a new member
+                """)
         case .ended(.removed):
             logger.notice("this member was removed from its fabric; it stops and will not start again as it was")
             ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")
             member.markRemoved()
             for listener in listeners { listener.shutDown() }
             member.stop(quickly: true)
+            throw Problem(
+                .removed,
+                """
+                "\(member.name)" was removed from its fabric and will not start again as it was. To come back as a new member, \
+                move \(settings.server.dataDirectory) away and run `weft join`
+                """)
         }
     }
 

@@ -107,6 +107,9 @@ struct Recover: ParsableCommand {
                 + (changed.map { ", last written \($0)" } ?? ""),
             "given up: \(findings.others.map(name).joined(separator: ", "))",
         ]
+        if findings.identity.state == .removed {
+            lines.append("it was removed from its fabric, or its fabric goes on elsewhere since an earlier recovery")
+        }
         if unsure > 0 {
             lines.append(
                 "kept though this member does not know that they were committed: \(unsure) entries; clients may not have been told of them"
@@ -146,7 +149,7 @@ struct Recover: ParsableCommand {
     private func askForConsent() throws {
         if yes { return }
         guard isatty(STDIN_FILENO) == 1 else {
-            throw Problem(.usage, "nothing is changed: say --yes if this shall be done")
+            throw Problem(.usage, "Nothing changed. Pass --yes to proceed.")
         }
         Console.error("rebuild the fabric from this member? Type yes: ")
         guard readLine() == "yes" else { throw Problem(.failed, "nothing is changed") }

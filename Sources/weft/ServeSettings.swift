@@ -260,8 +260,8 @@ struct ServeSettings {
         PeerAddress(host: endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, port: endpoint.port)
     }
 
-    func makeLogger() -> Logger {
-        var logger = Logger(label: "weft", factory: { StreamLogHandler.standardError(label: $0) })
+    func makeLogger(_ output: LogOutput) -> Logger {
+        var logger = Logger(label: "weft", factory: { LogOutputHandler(label: $0, output: output) })
         logger.logLevel = logLevel
         return logger
     }

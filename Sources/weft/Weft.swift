@@ -53,13 +53,14 @@ struct Weft: AsyncParsableCommand {
 /// An error in the user's words; the exit code tells scripts what kind it is.
 struct Problem: Error {
     /// 1: the operation failed; 2: it was asked for wrongly; 3: what was asked for is not there; 4: nobody answered;
-    /// 5: the data directory cannot be used, and starting again will not help.
+    /// 5: the data directory cannot be used, and starting again will not help; 6: the member was removed from its fabric.
     enum Kind: Int32 {
         case failed = 1
         case usage = 2
         case notFound = 3
         case unavailable = 4
         case unusable = 5
+        case removed = 6
     }
 
     var kind: Kind

@@ -1,5 +1,7 @@
 """Runs real weft daemons on loopback for the tests beside this file. Standard library only."""
+import atexit
 import base64
+import functools
 import http.client
 import json
 import os
@@ -33,6 +35,39 @@ def free_port():
                 return port
             except OSError:
                 continue
+
+
+# The daemon never runs as root, not even under tests that do: they need it for networks, mounts and the like. This is nobody.
+SERVICE_ID = 65534
+
+
+def as_service(command, environment=()):
+    """The command as the service runs it: without root, and without a way to become root."""
+    variables = ["env", *(f"{name}={value}" for name, value in dict(environment).items())]
+    if os.geteuid() != 0:
+        return [*variables, *command]
+    return ["setpriv", "--reuid", str(SERVICE_ID), "--regid", str(SERVICE_ID), "--clear-groups", "--no-new-privs",
+            "--bounding-set=-all", "--inh-caps=-all", *variables, *command]
+
+
+def give_to_service(path):
+    """Makes the service the owner of what a test, as root, put there."""
+    if os.geteuid() != 0 or not os.path.exists(path):
+        return
+    for folder, _, names in os.walk(path):
+        for each in [folder, *(os.path.join(folder, name) for name in names)]:
+            os.chown(each, SERVICE_ID, SERVICE_ID, follow_symlinks=False)
+
+
+@functools.cache
+def reachable(weft):
+    """The binary at a path that the service may execute: a clone can lie in a folder that is closed to it."""
+    if subprocess.run(as_service(["test", "-x", weft])).returncode == 0:
+        return weft
+    directory = tempfile.mkdtemp(prefix="weft-binary-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    os.chmod(directory, 0o755)
+    return shutil.copy(weft, directory)
 
 
 def b64(text):
@@ -125,9 +160,10 @@ class Member:
     def spawn(self, arguments):
         # Where this run's part of the log begins.
         self.log_start = len(self.log()) if os.path.exists(self.log_path) else 0
+        give_to_service(self.data)
+        command = as_service([reachable(os.path.abspath(self.fabric.weft)), *arguments], self.environment)
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.prefix + [self.fabric.weft, *arguments], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, env={**os.environ, **self.environment})
+            self.process = subprocess.Popen(self.prefix + command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def kill(self):
         if self.process:
@@ -182,6 +218,7 @@ class Fabric:
     def __init__(self, weft, count=3, flags=()):
         self.weft, self.flags = weft, list(flags)
         self.directory = tempfile.mkdtemp(prefix="weft-test-", dir=os.environ.get("WEFT_TEST_DIR"))
+        give_to_service(self.directory)
         self.founders = []
         self.members = []
         for n in range(count):

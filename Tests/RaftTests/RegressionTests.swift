@@ -273,24 +273,6 @@ import Testing
         #expect(raft.isWitness && !raft.configuration.isWitness(3))
     }
 
-    @Test("A member that lost what it had acknowledged, and does not know, learns it from the leader")
-    func silentlyLostEntries() {
-        var network = elected()
-        network.propose("a", at: 1)
-        network.settle()
-        let raft = network[2]
-        let log = Log(baseIndex: Network.base, baseTerm: 1, runs: [], lastIndex: Network.base, tail: [])
-        var shortened = Raft(
-            id: 2, settings: network.settings, hardState: HardState(term: raft.term, vote: 1, commit: 1), log: log,
-            configuration: raft.configuration, applied: Network.base, seed: 3)
-        let beat = Message.Heartbeat(commit: raft.log.lastIndex, round: 9)
-        shortened.receive(.message(Message(from: 1, to: 2, term: raft.term, body: .heartbeat(beat))))
-        #expect(shortened.takeReady().missing == raft.log.lastIndex)
-        var whole = raft
-        whole.receive(.message(Message(from: 1, to: 2, term: raft.term, body: .heartbeat(beat))))
-        #expect(whole.takeReady().missing == nil)
-    }
-
     @Test("A witness gets its vote when all that keep state have what it does not")
     func witnessAfterAnImage() {
         var network = elected([1, 2, 3])

@@ -1,3 +1,4 @@
+import Fabric
 import Testing
 
 @testable import MVCC
@@ -5,6 +6,7 @@ import Testing
 
 @Suite struct LessorTests {
     private static let second: UInt64 = 1_000_000_000
+    private static let nodes = NodeLeases(version: 2)
     private let table = LeaseTable([], [])
 
     private func lease(_ id: Int64, ttl: Int64, generation: Int64 = 1) -> Lease {
@@ -22,7 +24,9 @@ import Testing
     ) -> [Int64: Double] {
         var ended: [Int64: Double] = [:]
         for now in stride(from: start, through: end, by: 100_000_000) {
-            for case .leaseExpire(let leaderTerm, let marks) in lessor.tick(now: now, wall: 0, leading: term) {
+            for case .leaseExpire(let leaderTerm, let marks) in lessor.tick(
+                now: now, wall: 0, leading: term, Self.nodes)
+            {
                 #expect(leaderTerm == term)
                 for mark in marks { ended[mark.id] = ended[mark.id] ?? Double(now) / 1e9 }
             }
@@ -68,7 +72,7 @@ import Testing
         for tick: UInt64 in 0...3000 {
             let now = tick * 100_000_000
             if tick.isMultiple(of: 300) { begin(&lessor, lease(2, ttl: 1000, generation: Int64(tick) + 2), at: now) }
-            for case .leaseAge(let marks) in lessor.tick(now: now, wall: 0, leading: 5) {
+            for case .leaseAge(let marks) in lessor.tick(now: now, wall: 0, leading: 5, Self.nodes) {
                 #expect(marks.map(\.id) == [1])
                 for mark in marks {
                     left.append(mark.remaining)

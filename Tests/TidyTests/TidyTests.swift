@@ -30,12 +30,13 @@ import Testing
 
     /// What each room may import beside the toolchain's own modules.
     static let allowed: [String: Set<String>] = [
-        "Bytes": ["CPlatform"], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
+        "Bytes": ["CPlatform", "Synchronization"], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
         "Storage": ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite", "Glibc"],
         "Fabric": ["Bytes"],
         "MVCC": ["Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
+        "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
         "Transport": [
-            "Bytes", "Raft", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization",
+            "Bytes", "Raft", "Sockets", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization",
         ],
         "Replication": ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
         "Server": [
@@ -54,19 +55,22 @@ import Testing
             "API", "Bytes", "CSimulatedDisk", "Glibc", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile", "SQLite",
             "Storage", "Transport",
         ],
-        "HTTPServer": ["CNGHTTP2", "CZlib", "Glibc", "NIOCore", "NIOPosix", "NIOHTTP1", "Synchronization"],
+        "HTTPServer": [
+            "Bytes", "CNGHTTP2", "CZlib", "Glibc", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets",
+            "Synchronization",
+        ],
         "API": [
             "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
-        "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1"],
+        "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
         "weft": [
             "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Fabric", "Glibc", "HTTPServer",
             "JSON", "Logging",
             "MVCC",
-            "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Storage", "Synchronization",
+            "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Sockets", "Storage", "Synchronization",
             "Transport", "SettingsFile",
         ],
     ]

@@ -1,5 +1,3 @@
-package import Transport
-
 extension PeerAddress {
     /// Host and port of `http://host:port`; nil for anything else.
     package init?(url: String) {
@@ -18,9 +16,4 @@ extension PeerAddress {
         guard !host.isEmpty else { return nil }
         self.init(host: String(host), port: port)
     }
-}
-
-/// If peers can be reached at a URL of this form.
-package func isPeerURL(_ url: String) -> Bool {
-    PeerAddress(url: url) != nil
 }

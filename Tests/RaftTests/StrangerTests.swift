@@ -1,0 +1,289 @@
+import Testing
+
+@testable import Raft
+
+/// Messages that no member would send: they may disturb, but they end nothing, and what is committed stays.
+@Suite struct StrangerTests {
+    private func elected(_ voters: [NodeID] = [1, 2, 3]) -> Network {
+        var network = Network(voters: voters)
+        network.elect(1)
+        network.propose("a", at: 1)
+        network.settle()
+        return network
+    }
+
+    private func contradictions(_ raft: inout Raft, after message: Message) -> [Contradiction] {
+        _ = raft.takeReady()
+        raft.receive(.message(message))
+        return raft.takeReady().contradictions
+    }
+
+    /// Ticks everybody until somebody leads and has committed something.
+    private func goOn(_ network: inout Network, ticks: Int = 400) -> Bool {
+        let before = network.ids.map { network[$0].commit }.max() ?? 0
+        for tick in 0..<ticks {
+            for id in network.ids { network.tick(id) }
+            network.settle()
+            guard let leader = network.leaders.first else { continue }
+            if tick % 10 == 0 { network.propose("on", at: leader) }
+            network.settle()
+            let isWell = network.ids.count { network[$0].commit > before } > network.ids.count / 2
+            if isWell { return true }
+        }
+        return false
+    }
+
+    @Test("A term to which no election can have led is refused, from whatever message", arguments: 0..<6)
+    func termJump(kind: Int) {
+        let bodies: [Message.Body] = [
+            .heartbeat(Message.Heartbeat(commit: 0, round: 1)), .voteReply(granted: true),
+            .vote(lastIndex: 1 << 40, lastTerm: 1 << 61, transfer: true), .timeoutNow,
+            .append(previousIndex: 0, previousTerm: 0, entries: [], commit: 0, logEpoch: 0),
+            .preVoteReply(granted: false),
+        ]
+        var network = elected()
+        let term = network[2].term
+        for far in [term + 1 << 33, 1 << 62 - 1] as [Term] {
+            let found = contradictions(&network[2], after: Message(from: 3, to: 2, term: far, body: bodies[kind]))
+            #expect(found == [.termJump(from: 3, to: far)])
+            #expect(network[2].term == term)
+        }
+        let last = goOn(&network)
+        #expect(last)
+    }
+
+    @Test("Another entry in the place of a committed one is refused, and ends nothing")
+    func overwriting() {
+        var network = elected()
+        let (term, commit) = (network[2].term, network[2].commit)
+        let before = network[2].log.entries(from: commit, through: commit, costMax: .max)
+        let other = Entry(
+            index: commit, term: term + 1, proposal: Proposal(id: 1, kind: .command, payload: Array("other".utf8)))
+        // The entry before the one in question is past, too: a leader that knew so little would have sent it long ago.
+        network[2].receive(
+            .message(
+                Message(
+                    from: 3, to: 2, term: term + 1,
+                    body: .append(previousIndex: commit - 1, previousTerm: 1, entries: [other], commit: 0, logEpoch: 0))
+            ))
+        // From the commit index on what differs is refused one by one.
+        let same = network[2].log.term(at: commit) ?? 0
+        let far = Entry(index: commit + 1, term: term + 1, proposal: Proposal(id: 2, kind: .empty, payload: []))
+        let found = contradictions(
+            &network[2],
+            after: Message(
+                from: 3, to: 2, term: term + 1,
+                body: .append(previousIndex: commit, previousTerm: same, entries: [far], commit: 0, logEpoch: 0)))
+        #expect(found.isEmpty)
+        #expect(network[2].log.entries(from: commit, through: commit, costMax: .max) == before)
+        let last = goOn(&network)
+        #expect(last)
+    }
+
+    @Test(
+        "A leader that speaks of more than was acknowledged makes nobody forget its log, and holds up elections for a while only"
+    )
+    func commitFromNowhere() {
+        var network = elected()
+        for id in network.ids {
+            let liar: NodeID = id == 3 ? 2 : 3
+            let beat = Message.Heartbeat(commit: 1 << 40, round: 1, stored: 1 << 40)
+            let lie = Message(from: liar, to: id, term: network[id].term + 1, body: .heartbeat(beat))
+            let found = contradictions(&network[id], after: lie)
+            #expect(found == [.commitBeyondLog(from: liar, index: 1 << 40)])
+            #expect(network[id].commit <= network[id].log.lastIndex)
+            #expect(network[id].storedIndex <= network[id].commit)
+        }
+        let last = goOn(&network)
+        #expect(last)
+    }
+
+    @Test("A member that lost what it had acknowledged, and does not know, gets it again from its leader")
+    func silentlyLostEntries() {
+        var network = elected()
+        for n in 0..<5 { network.propose("\(n)", at: 1) }
+        network.settle()
+        let whole = network[2].log.lastIndex
+        network.crash(2)
+        network.hosts[2]?.disk.entries.removeLast(3)
+        network.hosts[2]?.disk.applied = whole - 4
+        network.restart(2)
+        #expect(network[2].log.lastIndex == whole - 3)
+        for _ in 0..<3 {
+            network.tick(1)
+            network.settle()
+        }
+        #expect(network[2].log.lastIndex == network[1].log.lastIndex)
+        #expect(network[2].commit == network[1].commit)
+    }
+
+    @Test("A member that lost something helps nobody to be elected before it has it again, or has waited in vain")
+    func losersDoNotVote() {
+        var network = elected()
+        let term = network[2].term
+        let beat = Message.Heartbeat(commit: network[2].log.lastIndex + 1, round: 1)
+        network[2].receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat))))
+        _ = network[2].takeReady()
+        let vote = Message(from: 3, to: 2, term: term + 1, body: .vote(lastIndex: 99, lastTerm: term, transfer: true))
+        network[2].receive(.message(vote))
+        #expect(network[2].vote == nil)
+        for _ in 0..<(2 * network.settings.electionTicks) { network[2].receive(.tick) }
+        let later = Message(
+            from: 3, to: 2, term: network[2].term + 1, body: .vote(lastIndex: 99, lastTerm: term, transfer: true))
+        network[2].receive(.message(later))
+        #expect(network[2].vote == 3)
+    }
+
+    @Test("An answer for a log that there never was shuts nobody out")
+    func logFromNowhere() {
+        var network = elected()
+        network.post(
+            .message(Message(from: 2, to: 1, term: network[1].term, body: .appendReply(.matched(1), logEpoch: 9))),
+            to: 1)
+        network.post(
+            .message(
+                Message(
+                    from: 3, to: 1, term: network[1].term,
+                    body: .heartbeatReply(round: 1, logEpoch: .max, isRecovering: false, promise: 0))), to: 1)
+        for _ in 0..<3 {
+            network.tick(1)
+            network.settle()
+        }
+        network.propose("b", at: 1)
+        network.settle()
+        for id in [2, 3] as [NodeID] { #expect(network[id].log.lastIndex == network[1].log.lastIndex) }
+        #expect(network[1].commit == network[1].log.lastIndex)
+    }
+
+    @Test("A round of heartbeats that was never sent confirms no read")
+    func roundFromNowhere() {
+        var network = elected()
+        network.cutOff([1])
+        network.post(.readIndex([5]), to: 1)
+        for id in [2, 3] as [NodeID] {
+            let reply = Message.Body.heartbeatReply(round: .max, logEpoch: 0, isRecovering: false, promise: 0)
+            network.post(.message(Message(from: id, to: 1, term: network[1].term, body: reply)), to: 1)
+        }
+        #expect(network.hosts[1]?.readStates.isEmpty == true)
+    }
+
+    @Test("A configuration that replaces all voters at once is not taken up")
+    func configurationFromNowhere() {
+        var network = elected()
+        for voters in [[], [99], [1, 98, 99]] as [[NodeID]] {
+            let next = Configuration(voters.map { Member(id: $0, role: .voter, peerURLs: ["http://x\($0)"]) })
+            for id in network.ids {
+                let raft = network[id]
+                let entry = Entry(
+                    index: raft.log.lastIndex + 1, term: raft.term + 1,
+                    proposal: Proposal(
+                        id: 1, kind: .configuration,
+                        payload: ConfigurationEntry(requestID: 0, configuration: next).encoded()))
+                let append = Message.Body.append(
+                    previousIndex: raft.log.lastIndex, previousTerm: raft.log.lastTerm, entries: [entry], commit: 0,
+                    logEpoch: 0)
+                network.post(.message(Message(from: id % 3 + 1, to: id, term: raft.term + 1, body: append)), to: id)
+                #expect(network[id].configuration.voters == [1, 2, 3])
+            }
+        }
+        network.wire = []
+        let last = goOn(&network)
+        #expect(last)
+    }
+
+    @Test("Who is removed hears of it, also where the others are a quorum without it", arguments: [2, 3])
+    func removedMemberHears(count: Int) {
+        var network = elected(Array(1...NodeID(count)))
+        network.post(.change(requestID: 1, .remove(2)), to: 1)
+        network.settle()
+        #expect(network[2].configuration[2] == nil)
+        #expect(network[2].applied >= network[2].configurationIndex, "it applied its removal")
+        #expect(network[1].peerProgress.allSatisfy { $0.id != 2 }, "nothing more is sent to it")
+    }
+
+    @Test(
+        "Whatever members are told, none ends, terms and commits never fall, and the fabric goes on", arguments: 1...200
+    )
+    func liar(seed: UInt64) {
+        var network = elected(seed % 2 == 0 ? [1, 2, 3] : [1, 2, 3, 4, 5])
+        var liar = Liar(seed: seed)
+        var known: [NodeID: (term: Term, commit: Index)] = [:]
+        for _ in 0..<300 {
+            let id = network.ids[Int(liar.random.next() % UInt64(network.ids.count))]
+            switch liar.random.next() % 10 {
+            case 0..<5: network.post(.message(liar.message(to: id, in: network)), to: id)
+            case 5..<7: network.tick(id)
+            case 7: network.propose("p", at: id)
+            default: if !network.wire.isEmpty { network.deliver() }
+            }
+            let raft = network[id]
+            if let before = known[id] { #expect(raft.term >= before.term && raft.commit >= before.commit) }
+            #expect(raft.commit <= raft.log.lastIndex && raft.applied <= raft.commit)
+            known[id] = (raft.term, raft.commit)
+        }
+        network.wire = []
+        let isWell = goOn(&network, ticks: 2000)
+        #expect(isWell)
+    }
+}
+
+/// Makes messages up that fit the format: from members, of terms and indexes near and far. It neither acknowledges nor votes in
+/// others' names, nor tells what is in the log that it is committed, nor sends configurations: with those a liar can do what a
+/// majority can.
+private struct Liar {
+    var random: SplitMix64
+
+    init(seed: UInt64) { random = SplitMix64(seed: seed) }
+
+    private mutating func pick<T>(_ choices: [T]) -> T { choices[Int(random.next() % UInt64(choices.count))] }
+
+    private mutating func number(near: UInt64) -> UInt64 {
+        let far: [UInt64] = [0, 1, 1 << 20, 1 << 33, 1 << 40, 1 << 62 - 1]
+        return pick([near, near, near + 1, near + 2, near - min(near, 1), near - min(near, 3)] + [pick(far)])
+    }
+
+    mutating func message(to id: NodeID, in network: Network) -> Message {
+        let raft = network[id]
+        let from = pick(network.ids.filter { $0 != id } + [77])
+        return Message(from: from, to: id, term: number(near: raft.term), body: body(for: raft))
+    }
+
+    private mutating func body(for raft: Raft) -> Message.Body {
+        let last = raft.log.lastIndex
+        switch random.next() % 11 {
+        case 0: return .preVote(lastIndex: number(near: last), lastTerm: number(near: raft.term))
+        case 1:
+            return .vote(
+                lastIndex: number(near: last), lastTerm: number(near: raft.term), transfer: random.next() % 2 == 0)
+        case 2, 3: return append(for: raft)
+        case 4:
+            return .appendReply(
+                .conflict(rejected: number(near: last), hint: number(near: last), hintTerm: number(near: raft.term)),
+                logEpoch: 0)
+        case 5: return .appendReply(pick([.staleTerm, .lost(number(near: last))]), logEpoch: 0)
+        case 6:
+            return .heartbeat(
+                Message.Heartbeat(
+                    commit: pick([raft.commit, raft.commit - min(raft.commit, 2), last + 1, 1 << 40]),
+                    round: random.next(), logEpoch: pick([0, 0, 0, 1]),
+                    electionMilliseconds: pick([0, 1000, .max]), stored: number(near: last)))
+        case 7: return .timeoutNow
+        case 8: return .proposeRefused([random.next()], Stamp(start: raft.start, number: random.next()))
+        case 9: return .readIndex([random.next()])
+        default: return .readIndexReply([random.next()], index: number(near: last))
+        }
+    }
+
+    private mutating func append(for raft: Raft) -> Message.Body {
+        let previous = number(near: raft.log.lastIndex)
+        let previousTerm = raft.log.term(at: previous) ?? number(near: raft.term)
+        let entries = (0..<random.next() % 3).map { place in
+            Entry(
+                index: previous + 1 + place, term: max(raft.term, previousTerm),
+                proposal: Proposal(id: random.next(), kind: .command, payload: [UInt8(place)]))
+        }
+        return .append(
+            previousIndex: previous, previousTerm: previousTerm, entries: entries, commit: min(previous, raft.commit),
+            logEpoch: pick([0, 0, 1]))
+    }
+}
