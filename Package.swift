@@ -49,7 +49,11 @@ let package = Package(
         room("Replication", ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
         room(
             "Server",
-            ["CPlatform", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", nioCore, logging]),
+            [
+                "Bytes", "CPlatform", "Fabric", "MVCC", "Raft", "Replication", "Sockets", "SQLite", "Storage",
+                "Transport",
+                nioCore, logging,
+            ]),
         .target(name: "CSimulatedDisk", dependencies: ["CPlatform", "CSQLite"]),
         room(
             "Simulation",
@@ -67,7 +71,7 @@ let package = Package(
         .systemLibrary(name: "CNGHTTP2"),
         .systemLibrary(name: "CZlib"),
         .systemLibrary(name: "CMessageDigest"),
-        room("HTTPServer", ["CNGHTTP2", "CZlib", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
+        room("HTTPServer", ["Bytes", "CNGHTTP2", "CZlib", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
         room("EtcdProto", [.product(name: "SwiftProtobuf", package: "swift-protobuf")], exclude: ["proto"]),
         room("JSON"),
         room("SettingsFile", [.product(name: "Yams", package: "Yams")]),

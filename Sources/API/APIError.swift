@@ -63,6 +63,11 @@ struct APIError: Error, Equatable, Sendable {
         case .valueProvided: self.init(.invalidArgument, "etcdserver: value is provided")
         case .leaseProvided: self.init(.invalidArgument, "etcdserver: lease is provided")
         case .tooManyOperations: self.init(.invalidArgument, "etcdserver: too many operations in txn request")
+        case .tooManyRows:
+            self.init(
+                .resourceExhausted,
+                "weft: a txn that writes may compare and read 100,000 keys in all; read them before, and compare single keys"
+            )
         case .duplicateKey: self.init(.invalidArgument, "etcdserver: duplicate key given in txn request")
         case .answerTooLarge:
             self.init(

@@ -20,8 +20,11 @@ struct GRPCService: Sendable {
     }
 
     private func answer(_ call: GRPCCall) async throws(APIError) {
-        let parts = call.path.split(separator: "/")
-        guard parts.count == 2 else { throw APIError(.unimplemented, "malformed method name: \(call.path)") }
+        // "/SERVICE/METHOD", and nothing like it.
+        let parts = call.path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        guard call.path.hasPrefix("/"), parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw APIError(.unimplemented, "malformed method name: \(call.path)")
+        }
         let method = parts[1]
         let isKnown =
             switch parts[0] {
@@ -56,6 +59,9 @@ struct GRPCService: Sendable {
     func receive<Request: SwiftProtobuf.Message>(_ call: GRPCCall) async throws(APIError) -> Request? {
         let bytes: [UInt8]?
         do throws(CancellationError) { bytes = try await call.receive() } catch { throw Self.cancelled }
+        if let bytes, bytes.count > member.settings.requestBytesMax {
+            throw APIError(ServerError.requestTooLarge)
+        }
         return try bytes.map(Self.decode)
     }
 

@@ -49,7 +49,9 @@ final class LoopKV: UnaryService, @unchecked Sendable {
     private static let leaseGrant = "/etcdserverpb.Lease/LeaseGrant"
 
     func answer(_ call: UnaryCall) -> Bool {
-        switch call.path {
+        // Before anything is looked at: what is too large may be costly to look at.
+        if call.message.count > member.settings.requestBytesMax { return fail(call, .requestTooLarge) }
+        return switch call.path {
         case Self.range: takeRange(call)
         case Self.put: takePut(call)
         case Self.txn: takeTxn(call)

@@ -141,9 +141,13 @@ struct PlainKV: Sendable {
         ]
     }
 
+    /// A larger value is called JSON by its first and last byte: it is served, not parsed.
+    private static let jsonBytesMax = 16 << 10
+
     private static func contentType(of value: [UInt8]) -> String {
-        if let first = value.first(where: { $0 > 0x20 }), first == UInt8(ascii: "{") || first == UInt8(ascii: "["),
-            (try? JSONParser.parse(value)) != nil
+        if let first = value.first(where: { $0 > 0x20 }), let last = value.last(where: { $0 > 0x20 }),
+            [first, last] == Array("{}".utf8) || [first, last] == Array("[]".utf8),
+            value.count > jsonBytesMax || (try? JSONParser.parse(value)) != nil
         {
             return "application/json"
         }

@@ -35,6 +35,9 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     /// The service's, while it answers.
     private var task: Task<Void, Never>?
     private var isShuttingDown = false
+    private var isHeadBegun = false
+    /// Of another page, which may read the answer.
+    private var origin: String?
     let loop: any EventLoop
     /// Fires when a streamed answer has room again, and when the client is gone.
     let changed: LoopSignal
@@ -95,15 +98,21 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         }
     }
 
+    /// Something came. The first of it is the beginning of a head, which has to come whole in time, on a kept connection, too.
+    func noteBytes() {
+        guard case .idle = state, !isHeadBegun else { return }
+        isHeadBegun = true
+        expect(within: limits.headerTimeout, "the request's head did not come in time")
+    }
+
     private func begin(_ head: HTTPRequestHead) {
         guard case .idle = state else { return }
+        isHeadBegun = false
         let headerBytes = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
         if headerBytes > limits.headerBytesMax {
             return refuse(.requestHeaderFieldsTooLarge, "headers of over \(limits.headerBytesMax) bytes")
         }
-        if head.headers.contains(name: "transfer-encoding"), head.headers.contains(name: "content-length") {
-            return refuse(.badRequest, "both Content-Length and Transfer-Encoding")
-        }
+        if let fault = headFault(head) { return refuse(.badRequest, fault) }
         let announced = head.headers.first(name: "content-length").flatMap(Int.init) ?? 0
         if announced > limits.bodyBytesMax { return refuseBody() }
         if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
@@ -140,6 +149,12 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         let wantsUpgrade = head.headers.contains(name: "upgrade") || head.method == .CONNECT
         state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade && !isShuttingDown)
         let request = HTTPRequest(method: head.method, target: head.uri, headers: head.headers, body: body)
+        origin = nil
+        switch limits.callers.verdict(on: head.method, head.headers) {
+        case .taken(let page): origin = page
+        case .refused(let status, let reason): return write(service.refusal(status, reason), isHead: false)
+        case .answered(let response): return write(response, isHead: false)
+        }
         let bound = NIOLoopBound(self, eventLoop: loop)
         if let unary {
             let turn = turn
@@ -171,6 +186,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private func beginAnswer(_ response: HTTPResponse, _ version: HTTPVersion) {
         guard case .answering(var keepAlive) = state, let context else { return }
         var head = HTTPResponseHead(version: version, status: response.status, headers: response.headers)
+        permit(&head)
         head.headers.remove(name: "content-length")
         if version.major == 1, version.minor >= 1 {
             head.headers.replaceOrAdd(name: "transfer-encoding", value: "chunked")
@@ -259,6 +275,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private func send(_ response: HTTPResponse, keepAlive: Bool, isHead: Bool) {
         guard let context else { return }
         var head = HTTPResponseHead(version: .http1_1, status: response.status, headers: response.headers)
+        permit(&head)
         if response.status != .notModified, response.status != .noContent {
             head.headers.replaceOrAdd(name: "content-length", value: String(response.body.count))
         }
@@ -272,6 +289,11 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         let patience = limits.headerTimeout + .seconds(Int64(response.body.count / limits.bytesPerSecondMin))
         expect(within: patience, nil)
         writeEnd(keepAlive: keepAlive)
+    }
+
+    private func permit(_ head: inout HTTPResponseHead) {
+        guard let origin else { return }
+        head.headers.add(contentsOf: CallerRules.permission(for: origin, isAnswer: true))
     }
 
     private func writeEnd(keepAlive: Bool) {

@@ -119,6 +119,8 @@ extension HTTP2Connection {
     /// Patience with the stream has ended.
     func expire(_ stream: HTTP2Stream) {
         stream.deadline = nil
+        // Until the head is whole nothing else can come on the connection.
+        if opening === stream { return showOut() }
         if stream.ending != nil {
             session?.reset(stream: stream.id, stream.outbox.isEmpty ? .noError : .cancel)
         } else if case .plain = stream.kind {
@@ -136,7 +138,7 @@ extension HTTP2Connection {
 
     func answer(_ stream: HTTP2Stream, _ response: HTTPResponse, isHead: Bool) {
         if stream.isOver { return }
-        var fields = Self.fields(response)
+        var fields = Self.fields(response, for: stream.origin)
         if response.stream == nil, response.status != .notModified, response.status != .noContent {
             fields.append(("content-length", String(response.body.count)))
         }
@@ -150,14 +152,16 @@ extension HTTP2Connection {
     func beginAnswer(_ stream: HTTP2Stream, _ response: HTTPResponse) {
         if stream.isOver { return }
         stream.isHeadSent = true
-        session?.respond(stream: stream.id, fields: Self.fields(response), hasBody: true)
+        session?.respond(stream: stream.id, fields: Self.fields(response, for: stream.origin), hasBody: true)
         scheduleFlush()
     }
 
     /// Names in lower case, and without what speaks of an HTTP/1.1 connection (RFC 9113, section 8.2.2).
-    private static func fields(_ response: HTTPResponse) -> [(String, String)] {
+    private static func fields(_ response: HTTPResponse, for origin: String?) -> [(String, String)] {
         var fields = [(":status", String(response.status.code))]
-        for (name, value) in response.headers {
+        var headers = response.headers
+        if let origin { headers.add(contentsOf: CallerRules.permission(for: origin, isAnswer: true)) }
+        for (name, value) in headers {
             let name = name.lowercased()
             if connectionHeaders.contains(name) { continue }
             fields.append((name, value))

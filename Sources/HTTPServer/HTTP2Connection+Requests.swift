@@ -9,6 +9,8 @@ extension HTTP2Connection {
         if streams.isEmpty { guest.setIdle(false) }
         streams[id] = stream
         opening = stream
+        stream.deadline = .now() + limits.headerTimeout
+        wake(at: .now() + limits.headerTimeout)
     }
 
     func received(header name: String, _ value: String, stream id: Int32) {
@@ -32,6 +34,7 @@ extension HTTP2Connection {
     func receivedHead(stream id: Int32) {
         guard let stream = opening, stream.id == id else { return }
         opening = nil
+        stream.deadline = nil
         if tasksRunning >= limits.streamsMax {
             session?.reset(stream: id, .refusedStream)
             return
@@ -41,6 +44,9 @@ extension HTTP2Connection {
             return
         }
         stream.isGRPC = GRPCWire.isGRPC(contentType: stream.contentType)
+        if let authority = stream.authority, !stream.headers.contains(name: "host") {
+            stream.headers.add(name: "host", value: authority)
+        }
         if stream.isGRPC { begin(call: stream) } else { begin(request: stream) }
         if outboundBytes > limits.connectionBytesMax, !stream.isOver { refuseForMemory(stream) }
     }
@@ -136,6 +142,10 @@ extension HTTP2Connection {
         guard stream.method == "POST" else {
             let reason = "Received a HEADERS frame with :method \"\(stream.method)\" which should be POST"
             return fail(stream, GRPCStatus(code: 13, message: reason), httpStatus: 405)
+        }
+        // No page speaks gRPC, and none is let in by pretending to.
+        if case .refused(_, let reason) = limits.callers.verdict(on: .POST, stream.headers) {
+            return fail(stream, GRPCStatus(code: 7, message: reason), httpStatus: 403)
         }
         if let text = stream.timeout {
             guard let timeout = GRPCWire.timeout(text) else {
@@ -271,10 +281,12 @@ extension HTTP2Connection {
     private func respond(_ stream: HTTP2Stream, _ body: [UInt8]) {
         dropInbound(stream)
         stream.deadline = nil
-        if let authority = stream.authority, !stream.headers.contains(name: "host") {
-            stream.headers.add(name: "host", value: authority)
-        }
         let method = HTTPMethod(rawValue: stream.method)
+        switch limits.callers.verdict(on: method, stream.headers) {
+        case .taken(let origin): stream.origin = origin
+        case .refused(let status, let reason): return refuse(stream, status, reason)
+        case .answered(let response): return answer(stream, response, isHead: false)
+        }
         let request = HTTPRequest(method: method, target: stream.path, headers: stream.headers, body: body)
         let service = service
         tasksRunning += 1

@@ -31,6 +31,8 @@ final class HTTP2Stream: @unchecked Sendable {
     var headers = HTTPHeaders()
     var headerBytes = 0
     var isGRPC = false
+    /// Of another page, which may read the answer.
+    var origin: String?
     var kind = Kind.none
     /// Its request may be one that is answered without a task, and is not here yet.
     var awaitsRequest = false

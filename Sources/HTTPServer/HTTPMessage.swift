@@ -119,6 +119,7 @@ package struct HTTPLimits: Sendable {
     package var connectionsMax = 10_000
     /// Of them, from one address.
     package var connectionsPerAddressMax = 2_500
+    package var callers = CallerRules()
 
     // HTTP/2.
 

@@ -61,13 +61,30 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func addHTTP1(_ context: ChannelHandlerContext) throws {
+        let connection = ConnectionHandler(
+            service: service, limits: limits, loop: context.eventLoop, on: pair, guest)
         let handlers: [any ChannelHandler] = [
-            HTTPResponseEncoder(),
+            HTTPResponseEncoder(), HeadClock(connection),
             ByteToMessageHandler(
                 HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes),
                 maximumBufferSize: limits.bodyBytesMax + limits.headerBytesMax),
-            ConnectionHandler(service: service, limits: limits, loop: context.eventLoop, on: pair, guest),
+            connection,
         ]
         try context.pipeline.syncOperations.addHandlers(handlers, position: .after(self))
+    }
+}
+
+/// Tells an HTTP/1.1 connection that something came, before it is known to be a request.
+private final class HeadClock: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    private let connection: ConnectionHandler
+
+    init(_ connection: ConnectionHandler) {
+        self.connection = connection
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        connection.noteBytes()
+        context.fireChannelRead(data)
     }
 }

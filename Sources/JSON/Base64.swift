@@ -11,7 +11,7 @@ package enum Base64 {
     }()
 
     package static func encode(_ source: [UInt8], into text: inout [UInt8]) {
-        text.reserveCapacity(text.count + (source.count + 2) / 3 * 4)
+        // Grown by its own doubling: room for exactly this much, asked for value by value, would copy all before each time.
         var place = 0
         while place + 2 < source.count {
             let word = Int(source[place]) << 16 | Int(source[place + 1]) << 8 | Int(source[place + 2])

@@ -248,8 +248,8 @@ package final class KeyValueStore {
     /// Of a key that nested txns write several times in one revision only the last counts, here as in the file.
     private func keepLastChanges(of revision: Int64) {
         let start = changes.firstIndex { $0.modRevision == revision } ?? changes.endIndex
-        var seen: Set<[UInt8]> = []
-        let last = changes[start...].reversed().filter { seen.insert($0.key).inserted }
+        var seen: Set<Key> = []
+        let last = changes[start...].reversed().filter { seen.insert(Key($0.key)).inserted }
         changes.replaceSubrange(start..., with: last.reversed())
     }
 
@@ -331,14 +331,16 @@ package final class KeyValueStore {
     // MARK: - Txns
 
     /// Which branch a txn and those inside it take, decided before anything is written.
-    private indirect enum Path {
+    indirect enum Path {
         case branch(succeeded: Bool, operations: [TxnRequest.Operation], inner: [Path?])
     }
 
     private func applyTxn(_ request: TxnRequest, wantsAnswer: Bool) throws(SQLiteError) -> Result<
         CommandResult, MVCCError
     > {
-        let path = try path(of: request)
+        var rows = RowBudget()
+        let path = try path(of: request, &rows)
+        guard let path, try rows.take(path, tables, meta.revision, reader) else { return .failure(.tooManyRows) }
         if let refusal = try refusal(of: path) { return .failure(refusal) }
         var writes = Writes(revision: meta.revision, wantsAnswer: wantsAnswer)
         let result = try run(path, &writes)
@@ -347,13 +349,23 @@ package final class KeyValueStore {
         return writes.budget.isExceeded ? .failure(.answerTooLargeButDone) : .success(.txn(result))
     }
 
-    private func path(of request: TxnRequest) throws(SQLiteError) -> Path {
+    /// Nil when the compares would look at too many rows.
+    private func path(of request: TxnRequest, _ rows: inout RowBudget) throws(SQLiteError) -> Path? {
         let txnReader = TxnReader(tables: tables, revision: meta.revision, reader: reader)
-        let succeeded = try txnReader.holds(request.compares)
+        var succeeded = true
+        for compare in request.compares where succeeded {
+            guard try rows.take(compare.range, tables, meta.revision, reader) else { return nil }
+            succeeded = try txnReader.holds(compare)
+        }
         let operations = succeeded ? request.success : request.failure
         var inner: [Path?] = []
         for operation in operations {
-            if case .txn(let nested) = operation { inner.append(try path(of: nested)) } else { inner.append(nil) }
+            if case .txn(let nested) = operation {
+                guard let path = try path(of: nested, &rows) else { return nil }
+                inner.append(path)
+            } else {
+                inner.append(nil)
+            }
         }
         return .branch(succeeded: succeeded, operations: operations, inner: inner)
     }

@@ -48,7 +48,13 @@ package enum LeaseEvent: Equatable, Sendable {
 package struct LeaseChanges: Sendable {
     struct Attachment: Hashable {
         var lease: Int64
-        var key: [UInt8]
+        private let name: Key
+        var key: [UInt8] { name.bytes }
+
+        init(lease: Int64, key: [UInt8]) {
+            self.lease = lease
+            name = Key(key)
+        }
     }
 
     var leases: [Int64: Lease?] = [:]

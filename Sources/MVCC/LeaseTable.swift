@@ -1,10 +1,11 @@
+package import Bytes
 internal import Synchronization
 
 /// All leases, their keys, and when each ends by this member's clock. Changed by the apply lane only; anybody may look.
 package final class LeaseTable: Sendable {
     package struct Entry: Sendable {
         package internal(set) var lease: Lease
-        package internal(set) var keys: Set<[UInt8]> = []
+        package internal(set) var keys: Set<Key> = []
         /// Nanoseconds of the clock of who keeps the time; 0 until that is set.
         package internal(set) var deadline: UInt64 = 0
     }
@@ -14,7 +15,7 @@ package final class LeaseTable: Sendable {
     init(_ leases: [Lease], _ attachments: [LeaseChanges.Attachment]) {
         entries.withLock { entries in
             for lease in leases { entries[lease.id] = Entry(lease: lease) }
-            for attachment in attachments { entries[attachment.lease]?.keys.insert(attachment.key) }
+            for attachment in attachments { entries[attachment.lease]?.keys.insert(Key(attachment.key)) }
         }
     }
 
@@ -31,15 +32,15 @@ package final class LeaseTable: Sendable {
 
     /// Answers the keys it had, ascending.
     func remove(_ id: Int64) -> [[UInt8]] {
-        entries.withLock { $0.removeValue(forKey: id)?.keys }?.sorted(by: precedes) ?? []
+        entries.withLock { $0.removeValue(forKey: id)?.keys }?.map(\.bytes).sorted(by: precedes) ?? []
     }
 
     func attach(_ key: [UInt8], to id: Int64) {
-        entries.withLock { _ = $0[id]?.keys.insert(key) }
+        entries.withLock { _ = $0[id]?.keys.insert(Key(key)) }
     }
 
     func detach(_ key: [UInt8], from id: Int64) {
-        entries.withLock { _ = $0[id]?.keys.remove(key) }
+        entries.withLock { _ = $0[id]?.keys.remove(Key(key)) }
     }
 
     // MARK: - Time

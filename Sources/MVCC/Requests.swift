@@ -222,6 +222,8 @@ package enum MVCCError: Error, Equatable, Sendable {
     case valueProvided
     case leaseProvided
     case tooManyOperations
+    /// A txn that writes would look at more keys than `RowBudget` allows.
+    case tooManyRows
     case duplicateKey
     /// The answer would be larger than `AnswerBudget` lets through; nothing was changed.
     case answerTooLarge

@@ -208,6 +208,19 @@ package struct Tables: Sendable {
         result.pairs = found.map(\.pair)
     }
 
+    /// The keys of `range` that live at `revision`, or `most` when there are more.
+    func count(
+        _ range: KeyRange, at revision: Int64, atMost most: Int64, _ reader: StateReader
+    ) throws(SQLiteError) -> Int64 {
+        if let known = try count(range, at: revision, reader) { return min(known, most) }
+        var count: Int64 = 0
+        try scan(range, notAfter: revision, reader) { _ in
+            count += 1
+            return count < most
+        }
+        return count
+    }
+
     /// The keys of `range` that live at `revision`, without looking at most of them; nil when it is better to look.
     private func count(
         _ range: KeyRange, at revision: Int64, _ reader: StateReader
@@ -227,6 +240,14 @@ package struct Tables: Sendable {
         return count
     }
 
+    /// The pair of a key that was found, whole.
+    func whole(_ found: Found, _ reader: StateReader) throws(SQLiteError) -> KeyValue {
+        guard let row = found.row else { return found.pair }
+        var pair = found.pair
+        pair.value = try reader.value(of: row)
+        return pair
+    }
+
     private func load(
         _ found: inout Found, _ reader: StateReader, _ budget: inout AnswerBudget
     ) throws(SQLiteError) {
@@ -239,11 +260,11 @@ package struct Tables: Sendable {
 
 extension RangeRequest {
     /// If the answer's order is not the keys' own.
-    fileprivate var isSorted: Bool {
+    var isSorted: Bool {
         sortTarget == .key ? sortOrder == .descend : sortOrder != .none || sortTarget != .key
     }
 
-    fileprivate var hasFilters: Bool {
+    var hasFilters: Bool {
         minModRevision != 0 || maxModRevision != 0 || minCreateRevision != 0 || maxCreateRevision != 0
     }
 

@@ -149,18 +149,33 @@ struct TxnReader {
         return true
     }
 
-    private func holds(_ compare: Compare) throws(SQLiteError) -> Bool {
-        var request = RangeRequest(range: compare.range)
-        if case .value = compare.operand { request.keysOnly = false } else { request.keysOnly = true }
-        var budget = AnswerBudget.unlimited
-        let pairs = try tables.range(request, at: revision, reader, &budget).pairs
-        if pairs.isEmpty {
-            // An absent key has version, revisions and lease 0, but no value to compare with.
-            if case .value = compare.operand { return false }
-            return compare.holds(for: KeyValue())
+    /// Looks no further than to the first key that does not hold it, and keeps none.
+    func holds(_ compare: Compare) throws(SQLiteError) -> Bool {
+        let isOfValues = if case .value = compare.operand { true } else { false }
+        guard compare.range.end != .single else {
+            let pair = try tables.latest(compare.range.start, notAfter: revision, reader)
+            return pair.map(compare.holds) ?? compare.holdsForNothing
         }
-        return pairs.allSatisfy { compare.holds(for: $0) }
+        var keys = 0
+        var holds = true
+        var toLoad: [Tables.Found] = []
+        var from = compare.range
+        repeat {
+            toLoad = []
+            try tables.scan(from, notAfter: revision, reader) { found in
+                keys += 1
+                if isOfValues { toLoad.append(found) } else { holds = compare.holds(for: found.pair) }
+                return holds && toLoad.count < Self.valuesMax
+            }
+            // A value is read after the scan, which has the file's statement.
+            for found in toLoad where holds { holds = compare.holds(for: try tables.whole(found, reader)) }
+            if let last = toLoad.last { from = KeyRange(start: last.pair.key + [0], end: compare.range.end) }
+        } while holds && toLoad.count == Self.valuesMax
+        return keys == 0 ? compare.holdsForNothing : holds
     }
+
+    /// Keys whose values are looked at between two scans.
+    private static let valuesMax = 64
 
     /// Runs a txn without writes; `revisionOf` checks the revision a range asks for.
     func run(
@@ -192,6 +207,12 @@ struct TxnReader {
 }
 
 extension Compare {
+    /// An absent key has version, revisions and lease 0, but no value to compare with.
+    var holdsForNothing: Bool {
+        if case .value = operand { return false }
+        return holds(for: KeyValue())
+    }
+
     func holds(for pair: KeyValue) -> Bool {
         let difference =
             switch operand {

@@ -64,6 +64,7 @@ package final class Applier<Shell: ReplicationShell> {
             freezeIfOld()
             keepTime(leading: term)
         case .install(let mark, let path): try install(mark, path: path)
+        case .leave: shell.leave()
         case .stop: return false
         }
         return true

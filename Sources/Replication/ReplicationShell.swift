@@ -51,6 +51,8 @@ package enum ApplyWork: Sendable {
     /// Time has passed; the term that this member leads, if it does.
     case tick(leading: Term?)
     case install(SnapshotMark, path: String)
+    /// Ends the member by its own configuration, once what was applied with that is answered.
+    case leave
     /// Writes everything to `kv.db` first, if asked to, and ends.
     case stop(flush: Bool, @Sendable () -> Void)
 }
@@ -118,6 +120,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func follow(_ configuration: Configuration, at index: Index)
     /// The membership as of what is applied; `removed` have just gone.
     func noteMembership(_ meta: StateMeta)
+    /// This member's own applied configuration says that it was removed.
+    func leave()
     /// This member takes part: something is applied on its own disk.
     func noteBegun()
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 package import MVCC
 
 /// One watch. Owned by the hub.
@@ -86,9 +87,9 @@ package struct WatchHub {
     private let ringBytesMax: Int
     var compactRevision: Int64
     private(set) var streams: [ObjectIdentifier: StreamRecord] = [:]
-    private var byKey: [[UInt8]: Group] = [:]
+    private var byKey: [Key: Group] = [:]
     /// By start and end: the same prefix is often watched by many.
-    private var byRange: [[[UInt8]]: Group] = [:]
+    private var byRange: [[Key]: Group] = [:]
     var pass = HistoryPass()
     private let progressNanoseconds: UInt64
     let read: (HistoryRead) -> Void
@@ -173,7 +174,7 @@ package struct WatchHub {
     }
 
     private func forEachGroup(of change: KeyValue, _ body: (Group) -> Void) {
-        if let group = byKey[change.key] { body(group) }
+        if let group = byKey[Key(change.key)] { body(group) }
         for group in byRange.values where group.range.contains(change.key) { body(group) }
     }
 
@@ -220,7 +221,8 @@ package struct WatchHub {
             return
         }
         let id = request.id != 0 ? request.id : streams[key]?.takeID() ?? 0
-        let start = request.startRevision > 0 ? request.startRevision : ring.last + 1
+        // Before the first revision there is nothing: etcd calls it compacted.
+        let start = request.startRevision == 0 ? ring.last + 1 : request.startRevision
         let watcher = Watcher(id: id, request, stream, cursor: start, now: now)
         streams[key]?.watchers[id] = watcher
         watcherCount += 1
@@ -300,15 +302,15 @@ package struct WatchHub {
 
     // MARK: - The index
 
-    private static func place(_ range: KeyRange) -> [[UInt8]] { [range.start, range.rangeEnd] }
+    private static func place(_ range: KeyRange) -> [Key] { [Key(range.start), Key(range.rangeEnd)] }
 
     private mutating func index(_ watcher: Watcher) {
         let range = watcher.request.range
-        let known = range.end == .single ? byKey[range.start] : byRange[Self.place(range)]
+        let known = range.end == .single ? byKey[Key(range.start)] : byRange[Self.place(range)]
         let group = known ?? Group(range: range)
         group.add(watcher)
         guard known == nil else { return }
-        if range.end == .single { byKey[range.start] = group } else { byRange[Self.place(range)] = group }
+        if range.end == .single { byKey[Key(range.start)] = group } else { byRange[Self.place(range)] = group }
     }
 
     private mutating func drop(_ watcher: Watcher) {
@@ -317,8 +319,8 @@ package struct WatchHub {
         pass.remove(watcher)
         let range = watcher.request.range
         if range.end == .single {
-            byKey[range.start]?.remove(watcher)
-            if byKey[range.start]?.watchers.isEmpty == true { byKey[range.start] = nil }
+            byKey[Key(range.start)]?.remove(watcher)
+            if byKey[Key(range.start)]?.watchers.isEmpty == true { byKey[Key(range.start)] = nil }
         } else {
             let place = Self.place(range)
             byRange[place]?.remove(watcher)
@@ -337,7 +339,7 @@ package struct WatchHub {
     mutating func catchUp(_ watcher: Watcher) {
         guard !watcher.isSynced, !watcher.isWaiting, !watcher.isCanceled else { return }
         while watcher.cursor <= ring.last {
-            guard watcher.cursor >= compactRevision else { return cancelCompacted(watcher) }
+            guard watcher.cursor >= max(compactRevision, 1) else { return cancelCompacted(watcher) }
             guard watcher.stream.hasRoom || !watcher.stream.awaitRoom() else { return }
             guard watcher.cursor >= ring.first else { return awaitPass(watcher) }
             say(watcher, fromRing(watcher))

@@ -33,7 +33,7 @@ final class ApplyLane: Sendable {
                 switch work {
                 case .written: _ = try applier.handle(work)
                 case .reads(let reads, _): for read in reads { read.proceed(.stopping) }
-                case .entries, .freeze, .measured, .tick, .install, .stop: break
+                case .entries, .freeze, .measured, .tick, .install, .leave, .stop: break
                 }
             }
         }

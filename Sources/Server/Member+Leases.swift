@@ -113,7 +113,7 @@ extension RunningMember {
         guard let entry = core.view.leases[id] else { return nil }
         let now = monotonicNanoseconds()
         let left = Int64((entry.deadline - min(entry.deadline, now)) / 1_000_000_000)
-        return (left, entry.lease.ttl, withKeys ? entry.keys.sorted(by: precedes) : [])
+        return (left, entry.lease.ttl, withKeys ? entry.keys.map(\.bytes).sorted(by: precedes) : [])
     }
 
     /// Ids of all leases of clients, ascending; nodes of the fabric have their own.

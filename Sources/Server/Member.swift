@@ -63,7 +63,7 @@ package final class RunningMember: Sendable {
     private func proposal(of command: Command) throws(ServerError) -> Proposal {
         let id = core.requests.makeID()
         let payload = CommandEnvelope.encode(command, requestID: id)
-        guard payload.count <= core.serverSettings.requestBytesMax + 4096 else { throw .requestTooLarge }
+        guard payload.count <= core.serverSettings.requestBytesMax else { throw .requestTooLarge }
         return Proposal(id: id, kind: .command, payload: payload)
     }
 
@@ -231,6 +231,20 @@ package final class RunningMember: Sendable {
         }
     }
 
+    /// Has the fabric's configuration say where this member is reached, when that is no longer what it says: other members that
+    /// start then find it. The settings of the machine decide, as they do about where it listens.
+    package func announceAddress() async {
+        let wanted = core.serverSettings.advertisedPeerURLs
+        guard core.serverSettings.isPeerAddressSaid else { return }
+        while !core.isStopping, let known = core.membership[id], known.member.peerURLs != wanted {
+            if (try? await change(.update(id, peerURLs: wanted))) != nil {
+                core.logger.notice("the fabric knows this member at \(wanted.joined(separator: ", ")) now")
+                return
+            }
+            try? await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
     /// Size of `kv.db` on disk, and of what is in use of it.
     package func databaseSizes() async throws(ServerError) -> (total: Int64, inUse: Int64) {
         let sizes: Result<(total: Int64, inUse: Int64), SQLiteError> = await withCheckedContinuation { continuation in
@@ -249,11 +263,7 @@ package final class RunningMember: Sendable {
     /// Stops: hands the lead over and writes what is in memory to `kv.db` unless `quickly`. Blocks.
     package func stop(quickly: Bool) {
         core.beginStopping()
-        if !quickly {
-            let retired = Rendezvous<Void>()
-            core.consensus.post(.retire { retired.fulfil(()) })
-            retired.wait()
-        }
+        if !quickly { handOver() }
         core.consensus.post(.stop)
         core.transport.stop()
         core.watches.post(.stop)
@@ -271,6 +281,14 @@ package final class RunningMember: Sendable {
         logged.wait()
         core.readers.stop()
         core.requests.failAll(.stopping)
+    }
+
+    /// Gives up the lead, if it has it, within an election timeout. Blocks.
+    package func handOver() {
+        core.beginStopping()
+        let retired = Rendezvous<Void>()
+        core.consensus.post(.retire { retired.fulfil(()) })
+        retired.wait()
     }
 
     /// Notes on disk that this member was removed, so that it is not started again as it was.

@@ -56,5 +56,6 @@ extension MemberCore: ReplicationShell {
     }
 
     func fail(_ error: StorageError) { end(error) }
+    func leave() { onEnd(.removed) }
     func noteBegun() { transport.directory.confirm() }
 }

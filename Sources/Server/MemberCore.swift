@@ -210,7 +210,7 @@ final class MemberCore: Sendable {
         transport.directory.setVersion(meta.version)
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
-        if meta.removedMembers.contains(identity.memberID) { onEnd(.removed) }
+        if meta.removedMembers.contains(identity.memberID) { apply.post(.leave) }
     }
 
     /// Calls out, when it comes about, that one domain's loss would stop the fabric.
@@ -316,12 +316,28 @@ final class MemberCore: Sendable {
 
     // MARK: - End
 
+    private static let lookNanoseconds: UInt64 = 1_000_000_000
+
+    /// A member whose directory is taken away under it would go on to acknowledge what no start will find again.
+    func watchDirectory() {
+        startThread("weft-directory") { [self] in
+            while !isStopping {
+                pause(nanoseconds: Self.lookNanoseconds)
+                if directory.isInPlace { continue }
+                logger.critical("\(directory.path) was removed or replaced while this member runs: it stops")
+                return onEnd(.directoryLost)
+            }
+        }
+    }
+
     func beginStopping() { published.withLock { $0.isStopping = true } }
     var isStopping: Bool { published.withLock { $0.isStopping } }
 }
 
 /// Why a member ended without being asked to.
 package enum MemberEnd: Sendable {
+    /// Somebody took its data directory away.
+    case directoryLost
     /// By its own applied configuration.
     case removed
     /// A majority of its fabric says that it was removed; its own state does not say so.

@@ -5,6 +5,7 @@ package import NIOCore
 package import Raft
 internal import Replication
 package import Storage
+package import Sockets
 internal import Transport
 
 /// What a fabric told a machine that joins it.
@@ -24,8 +25,8 @@ package struct JoinTicket: Sendable {
 extension RunningMember {
     /// Starts a member: a founder or a newcomer when its directory is fresh, else the member that the directory holds.
     package static func start(
-        _ settings: ServerSettings, directory: DataDirectory, ticket: JoinTicket?, group: any EventLoopGroup,
-        logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void,
+        _ settings: ServerSettings, directory: DataDirectory, ticket: JoinTicket?, port: Port,
+        group: any EventLoopGroup, logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void,
         onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
     ) throws -> RunningMember {
         let isFresh = directory.isFresh()
@@ -40,7 +41,7 @@ extension RunningMember {
         let core = MemberCore(
             settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, logger: logger,
             onEnd: onEnd)
-        let transport = makeTransport(core, group, logger, onSnapshotProgress)
+        let transport = makeTransport(core, port, group, logger, onSnapshotProgress)
         let lanes = (
             logs: LogLane(core: core), apply: ApplyLane(core: core), checkpoints: CheckpointLane(core: core),
             snapshots: SnapshotLane(core: core), watches: WatchLane(core: core), consensus: ConsensusLane(core: core)
@@ -56,7 +57,7 @@ extension RunningMember {
             if let address = PeerAddress(url: url) { core.addHint(id, address) }
         }
         if disk.isEmptyFounder { transport.directory.setUnconfirmed() }
-        for address in settings.peerListenAddresses { try transport.listen(at: address) }
+        try transport.open()
         var generator = SystemRandomNumberGenerator()
         let raft = try disk.raft(
             identity, settings.replication.raft, seed: generator.next(), now: monotonicNanoseconds())
@@ -75,6 +76,7 @@ extension RunningMember {
         startThread("weft-transfer", isInBackground: true) { core.transfers.run() }
         startThread("weft-consensus") { lanes.consensus.run(raft) }
         core.readers.start()
+        core.watchDirectory()
         return RunningMember(core: core)
     }
 
@@ -123,6 +125,14 @@ extension RunningMember {
                 of the fabric that exists
                 """)
         }
+        guard settings.isFoundingAsked else {
+            throw StorageError.unusable(
+                """
+                there is no member in \(directory.path). To found a fabric on this machine alone, start with --found; with \
+                others, start each with --initial-cluster \(settings.name)=\(settings.advertisedPeerURLs.first ?? "URL"),NAME=URL,…; \
+                to add this machine to a fabric that exists, run `weft join http://MEMBER:2379` with the same flags
+                """)
+        }
         // A founder of its own has nobody to agree with. Chance in the id tells two such fabrics apart, also when one was
         // founded anew on an empty disk.
         let chance = founding.members.count == 1 ? [UInt64.random(in: 1...UInt64.max)] : []
@@ -134,7 +144,7 @@ extension RunningMember {
     // MARK: - Transport
 
     private static func makeTransport(
-        _ core: MemberCore, _ group: any EventLoopGroup, _ logger: Logger,
+        _ core: MemberCore, _ port: Port, _ group: any EventLoopGroup, _ logger: Logger,
         _ onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void
     ) -> Transport {
         let events = TransportEvents(
@@ -153,7 +163,7 @@ extension RunningMember {
             directory: PeerDirectory(
                 clusterID: core.identity.clusterID, selfID: core.identity.memberID,
                 versions: core.settings.versions, ownURLs: core.serverSettings.advertisedPeerURLs),
-            group: group, store: core.snapshotStore, events: events,
+            group: group, store: core.snapshotStore, events: events, port: port,
             inBackground: { [core] work in core.transfers.mailbox.post(work) }, logger: logger)
     }
 }

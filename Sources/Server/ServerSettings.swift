@@ -18,20 +18,25 @@ package struct ServerSettings: Sendable {
     /// The failure domain this member belongs to; empty when nobody said.
     package var domain = ""
     package var dataDirectory = "default.weft"
-    package var peerListenAddresses: [PeerAddress] = []
     package var advertisedPeerURLs = ["http://localhost:2380"]
+    /// If that was said, and not assumed.
+    package var isPeerAddressSaid = false
     package var advertisedClientURLs = ["http://localhost:2379"]
     /// `--initial-cluster`, by name.
     package var founders: [Founder] = []
     package var clusterToken = "etcd-cluster"
     /// If an empty directory may begin a fabric; not with `--initial-cluster-state existing`.
     package var mayFound = true
+    /// If an empty directory is meant to begin one: it was said, the founders were named, or it is a trial on loopback.
+    package var isFoundingAsked = true
     package var replication = ReplicationSettings()
     package var requestBytesMax = 1_572_864
     package var limits = RequestLimits()
     /// Requests of this member's clients under way at once.
     package var requestsMax = 20_000
     package var requestsBytesMax = 128 << 20
+    /// What requests and answers of all clients may take in memory together.
+    package var memoryBudgetBytes = MachineMemory.defaultBudget
     package var readerThreads = 3
     /// Watches that ask for it hear this often that nothing happened.
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000

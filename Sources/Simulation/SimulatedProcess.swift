@@ -397,6 +397,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         if removed.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
     }
 
+    func leave() {}
     func noteBegun() {}
 
     /// Reads the state as it is now, on a connection of its own.

@@ -1,6 +1,7 @@
 package import Logging
 package import NIOCore
-package import NIOPosix
+internal import NIOPosix
+internal import Synchronization
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -19,35 +20,67 @@ package final class Port: Sendable {
         doorman = Doorman(limits)
     }
 
-    /// Begins to listen; blocks until the address is bound.
+    private struct State {
+        var listeners: [any Channel] = []
+        var configure: (@Sendable (any Channel, Doorman.Guest) throws -> Void)?
+    }
+
+    private let state = Mutex(State())
+
+    /// The first address that is bound; of interest after asking for port 0.
+    package var localAddress: SocketAddress? { state.withLock { $0.listeners.first?.localAddress } }
+
+    /// Takes an address. Who calls waits until the port is opened. Blocks.
+    package func bind(host: String, port: Int, group: any EventLoopGroup, backlog: Int32 = 1024) throws {
+        let listener: any Channel
+        do {
+            listener = try ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: backlog)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .serverChannelOption(.autoRead, value: false)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(AcceptWatch(self))
+                    }
+                }
+                .childChannelOption(.autoRead, value: true)
+                .childChannelInitializer { self.receive($0) }
+                .bind(host: host, port: port).wait()
+        } catch {
+            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            throw BindFailure(description: "cannot listen for \(callers)s at \(host):\(port): \(reason)")
+        }
+        state.withLock { $0.listeners.append(listener) }
+    }
+
+    /// Lets callers in.
     /// - Parameter configure: sets up a connection that was let in, on its loop.
-    package func listen(
-        host: String, port: Int, group: any EventLoopGroup, backlog: Int32 = 1024,
-        configure: @escaping @Sendable (any Channel, Doorman.Guest) throws -> Void
-    ) throws -> any Channel {
-        try ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: backlog)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptWatch(self))
-                }
-            }
-            .childChannelInitializer { channel in
-                guard let guest = self.doorman.admit(channel) else {
-                    self.complain("there are too many", of: channel, because: nil)
-                    return channel.close()
-                }
-                do {
-                    try Self.setOptions(of: channel)
-                    try configure(channel, guest)
-                    return channel.eventLoop.makeSucceededVoidFuture()
-                } catch {
-                    self.complain("it cannot be set up", of: channel, because: error)
-                    return channel.eventLoop.makeFailedFuture(error)
-                }
-            }
-            .bind(host: host, port: port).wait()
+    package func open(_ configure: @escaping @Sendable (any Channel, Doorman.Guest) throws -> Void) throws {
+        let listeners = state.withLock { state in
+            state.configure = configure
+            return state.listeners
+        }
+        for listener in listeners { try listener.setOption(.autoRead, value: true).wait() }
+    }
+
+    /// Takes no new connections.
+    package func close() {
+        for listener in state.withLock({ $0.listeners }) { listener.close(promise: nil) }
+    }
+
+    private func receive(_ channel: any Channel) -> EventLoopFuture<Void> {
+        guard let configure = state.withLock({ $0.configure }), let guest = doorman.admit(channel) else {
+            complain("there are too many", of: channel, because: nil)
+            return channel.close()
+        }
+        do {
+            try Self.setOptions(of: channel)
+            try configure(channel, guest)
+            return channel.eventLoop.makeSucceededVoidFuture()
+        } catch {
+            complain("it cannot be set up", of: channel, because: error)
+            return channel.eventLoop.makeFailedFuture(error)
+        }
     }
 
     /// A caller whose machine is gone says nothing: after a minute it counts as gone.
@@ -71,4 +104,9 @@ package final class Port: Sendable {
         let text = "a \(callers)'s connection\(place.map { " from \($0)" } ?? "") is closed: \(what)\(reason ?? "")"
         if let line = complaints.due(kind, text) { logger.warning("\(line)") }
     }
+}
+
+/// Why an address cannot be listened at.
+package struct BindFailure: Error, CustomStringConvertible, Sendable {
+    package let description: String
 }

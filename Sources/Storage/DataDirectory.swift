@@ -40,23 +40,45 @@ package final class DataDirectory: Sendable {
     private var unfinishedPath: String { path + "/unfinished" }
 
     /// Opens the directory, making it when it is not there.
-    package init(_ path: String) throws(StorageError) {
+    /// - Parameters:
+    ///   - isForOwner: if a directory of another user is refused.
+    ///   - warn: told what is odd about it.
+    package init(
+        _ path: String, isForOwner: Bool = false, warn: (String) -> Void = { _ in }
+    ) throws(StorageError) {
         self.path = path
-        try Self.make(path)
-        try Self.make(path + "/snapshots")
-        lock = try File(path + "/lock", .create)
-        guard lock.lock() else {
-            throw .unusable("\(path) is in use by another weft process; stop it, or choose another --data-dir")
+        try Self.make(path, isForOwner: isForOwner, warn)
+        guard !Self.etcdParts.contains(where: { File.exists("\(path)/\($0)") }) || File.exists(path + "/identity")
+        else {
+            throw .unusable(
+                """
+                \(path) is the data directory of an etcd member. weft does not use it and has changed nothing in it: start weft \
+                with another --data-dir, and copy the keys with `etcdctl make-mirror` while etcd runs
+                """)
         }
+        try Self.make(path + "/snapshots", isForOwner: isForOwner, warn)
+        lock = try File(path + "/lock", .create)
+        guard lock.lock() else { throw Self.inUse(path) }
     }
 
-    private static func make(_ path: String) throws(StorageError) {
+    /// What etcd has in its data directory, and in the one below it.
+    private static let etcdParts = ["member/wal", "member/snap", "wal", "snap/db"]
+
+    private static func make(_ path: String, isForOwner: Bool, _ warn: (String) -> Void) throws(StorageError) {
         if try File.makeDirectory(path, mode: 0o700) { try File.syncDirectory(of: path) }
         guard let mode = try File.directoryMode(path) else { throw .unusable("\(path) is not a directory") }
-        guard mode & 0o077 == 0 else {
-            throw .unusable("\(path) can be read by other users; run `chmod 700 \(path)` and start again")
+        if isForOwner, let owner = File.owner(of: path), owner != File.user {
+            throw .unusable(
+                """
+                \(path) belongs to user \(owner), and this process runs as user \(File.user): run weft as its owner, or give the \
+                directory to the user that runs it with chown
+                """)
         }
+        if mode & 0o077 != 0 { warn("\(path) can be read by other users; `chmod 700 \(path)` makes it private") }
     }
+
+    /// If this is still the directory at its path: it may have been removed or replaced meanwhile.
+    package var isInPlace: Bool { lock.isSame(asAt: path + "/lock") }
 
     /// If nothing of a member is in it yet.
     package func isFresh() -> Bool {
@@ -153,8 +175,26 @@ package final class DataDirectory: Sendable {
     }
 
     package func settings() throws(StorageError) -> [(key: String, value: String)] {
-        guard File.exists(settingsPath) else { return [] }
-        let text = String(decoding: try File(settingsPath, .read).read(at: 0, count: 1 << 16), as: UTF8.self)
+        try Self.settings(in: settingsPath)
+    }
+
+    /// The settings that a join found out, of a directory that is not open and of a member that is whole; nothing is changed there.
+    /// Throws when another process uses the directory.
+    package static func settings(at path: String) throws(StorageError) -> [(key: String, value: String)] {
+        if File.exists(path + "/lock") {
+            let lock = try File(path + "/lock", .read)
+            guard lock.lock() else { throw inUse(path) }
+        }
+        return File.exists(path + "/identity") ? try settings(in: path + "/settings") : []
+    }
+
+    private static func inUse(_ path: String) -> StorageError {
+        .unusable("\(path) is in use by another weft process; stop it, or choose another --data-dir")
+    }
+
+    private static func settings(in file: String) throws(StorageError) -> [(key: String, value: String)] {
+        guard File.exists(file) else { return [] }
+        let text = String(decoding: try File(file, .read).read(at: 0, count: 1 << 16), as: UTF8.self)
         return text.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: " ", maxSplits: 1)
             return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil

@@ -149,6 +149,22 @@ package struct File: ~Copyable, Sendable {
         return nil
     }
 
+    /// Whose a directory or file is, by user id; nil when it is not there.
+    package static func owner(of path: String) -> UInt32? {
+        var found = stat()
+        return stat(path, &found) == 0 ? found.st_uid : nil
+    }
+
+    /// Who this process runs as.
+    package static var user: UInt32 { geteuid() }
+
+    /// If the file at `path` is this one.
+    package func isSame(asAt path: String) -> Bool {
+        var (own, other) = (stat(), stat())
+        guard fstat(descriptor, &own) == 0, stat(path, &other) == 0 else { return false }
+        return own.st_dev == other.st_dev && own.st_ino == other.st_ino
+    }
+
     /// The names in a directory, sorted.
     package static func names(in directory: String) throws(StorageError) -> [String] {
         final class Found { var names: [String] = [] }

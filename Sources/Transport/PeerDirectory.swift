@@ -8,6 +8,8 @@ package final class PeerDirectory: Sendable {
         var addresses: [NodeID: [PeerAddress]] = [:]
         /// Where members say that they are, beside what the configuration has.
         var announced: [NodeID: [PeerAddress]] = [:]
+        /// Where a member was reached last.
+        var reached: [NodeID: PeerAddress] = [:]
         /// Who called with a newer configuration that names them, and until when that counts.
         var vouched: [NodeID: NIODeadline] = [:]
         var removed: Set<NodeID> = []
@@ -123,9 +125,14 @@ package final class PeerDirectory: Sendable {
     /// Where a member may be reached, the most likely first.
     func addresses(of id: NodeID) -> [PeerAddress] {
         state.withLock { state in
-            let known = state.addresses[id] ?? []
+            let known = [state.reached[id]].compactMap(\.self) + (state.addresses[id] ?? [])
             return known + (state.announced[id] ?? []).filter { !known.contains($0) }
         }
+    }
+
+    /// Notes where a member answers; nil when it does so no longer.
+    func setReached(_ id: NodeID, at address: PeerAddress?) {
+        state.withLock { $0.reached[id] = address }
     }
 
     // MARK: - Greetings

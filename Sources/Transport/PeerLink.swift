@@ -46,6 +46,8 @@ final class PeerLink: @unchecked Sendable {
     /// How often in a row nothing was acknowledged.
     private var silentChecks = 0
     private var delay = TimeAmount.milliseconds(20)
+    /// Greetings in a row that nobody answered.
+    private var unanswered = 0
     private var lastComplaint: String?
 
     init(
@@ -102,12 +104,13 @@ final class PeerLink: @unchecked Sendable {
 
     private func connect() {
         guard case .idle = state else { return }
-        let addresses = directory.addresses(of: peer)
-        guard !addresses.isEmpty else { return retry("its address is not known") }
+        let known = directory.addresses(of: peer)
+        guard !known.isEmpty else { return retry("its address is not known") }
+        // One that takes connections and says nothing shall not be the first for ever.
+        let addresses = Array(known[(unanswered % known.count)...] + known[..<(unanswered % known.count)])
         state = .connecting
         let slow = loop.scheduleTask(in: Self.lookupPatience) {
-            let names = addresses.map(\.host).filter(self.dialer.isLookingUp)
-            if !names.isEmpty { self.complain("the look-up of \(names.joined(separator: ", ")) takes long") }
+            if let names = self.slowLookups(addresses) { self.complain(names) }
         }
         dialer.connect(
             ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1),
@@ -121,10 +124,16 @@ final class PeerLink: @unchecked Sendable {
             switch result {
             case .failure(let error):
                 if (error as? DialFailure)?.isRefusal == true { self.events.refused(self.peer) }
-                self.retry("\(error)")
+                self.retry(["\(error)", self.slowLookups(addresses)].compactMap(\.self).joined(separator: "; "))
             case .success(let channel): self.greet(channel)
             }
         }
+    }
+
+    /// Names that are still being looked up, in words.
+    private func slowLookups(_ addresses: [PeerAddress]) -> String? {
+        let names = addresses.map(\.host).filter(dialer.isLookingUp)
+        return names.isEmpty ? nil : "the look-up of \(names.joined(separator: ", ")) takes long"
     }
 
     private func greet(_ channel: any Channel) {
@@ -162,6 +171,10 @@ final class PeerLink: @unchecked Sendable {
             guard case .greeting = state else { return }
             state = .open(channel)
             watchForSilence(channel)
+            unanswered = 0
+            if let host = channel.remoteAddress?.ipAddress, let port = channel.remoteAddress?.port {
+                directory.setReached(peer, at: PeerAddress(host: host, port: port))
+            }
             directory.noteWelcome(by: peer)
             events.welcomed(peer)
             delay = .milliseconds(20)
@@ -198,7 +211,8 @@ final class PeerLink: @unchecked Sendable {
     fileprivate func closed() {
         let wasOpen = if case .open = state { true } else { false }
         guard wasOpen || { if case .greeting = state { true } else { false } }() else { return }
-        if wasOpen { events.unreachable(peer) }
+        directory.setReached(peer, at: nil)
+        if wasOpen { events.unreachable(peer) } else { unanswered += 1 }
         retry(lastComplaint ?? "the connection was closed")
     }
 

@@ -2,7 +2,7 @@ internal import Bytes
 package import Logging
 package import NIOCore
 package import Raft
-internal import Sockets
+package import Sockets
 package import Storage
 internal import Synchronization
 
@@ -61,36 +61,36 @@ package final class Transport: Sendable {
     /// For what is received of large frames, from all peers together.
     private let budget = MemoryBudget(bytesMax: 64 << 20)
     private let links = Mutex<[NodeID: PeerLink]>([:])
-    private let listeners = Mutex<[any Channel]>([])
 
     package init(
         directory: PeerDirectory, group: any EventLoopGroup, store: SnapshotStore, events: TransportEvents,
-        inBackground: @escaping Background, logger: Logger
+        port: Port, inBackground: @escaping Background, logger: Logger
     ) {
+        self.port = port
         self.directory = directory
         self.group = group
         self.store = store
         self.events = events
         self.inBackground = inBackground
         self.logger = logger
-        port = Port(
-            "peer", Doorman.Limits(guestsMax: Self.connectionsMax, guestsPerAddressMax: Self.connectionsMax / 4), logger
-        )
     }
 
     /// Inbound connections at once, of strangers and peers.
     private static let connectionsMax = 128
 
-    /// Begins to accept peers at `address`.
-    package func listen(at address: PeerAddress) throws {
-        let channel = try port.listen(host: address.host, port: address.port, group: group, backlog: 128) {
-            channel, guest in
+    /// The port that peers come to, still without an address.
+    package static func makePort(_ logger: Logger) -> Port {
+        Port("peer", Doorman.Limits(guestsMax: connectionsMax, guestsPerAddressMax: connectionsMax / 4), logger)
+    }
+
+    /// Begins to take peers.
+    package func open() throws {
+        try port.open { channel, guest in
             let reader = FrameReader(budget: self.budget)
             let sync = channel.pipeline.syncOperations
             try sync.addHandler(reader)
             try sync.addHandler(PeerAcceptor(self, guest, reader))
         }
-        listeners.withLock { $0.append(channel) }
     }
 
     /// Keeps a link to each of these peers, and to those who were let in though no configuration here names them.
@@ -161,7 +161,7 @@ package final class Transport: Sendable {
 
     package func stop() {
         setPeers([:], at: 0)
-        for channel in listeners.withLock({ $0 }) { channel.close(promise: nil) }
+        port.close()
     }
 }
 

@@ -9,6 +9,7 @@ internal import NIOHTTP1
 internal import NIOPosix
 internal import Replication
 internal import Server
+internal import Sockets
 internal import Storage
 internal import Transport
 #if canImport(Glibc)
@@ -29,20 +30,53 @@ struct Daemon: Sendable {
     /// Peers have a thread of their own: a large answer to a client delays no heartbeat.
     let peerGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let events = Mailbox<Event>()
+    private var limits = HTTPLimits()
+    private let clientPort: Port
+    private let peerPort: Port
 
-    init(_ settings: ServeSettings) {
+    /// Takes the member's addresses: before anything is written, for a second start must change nothing.
+    init(_ settings: ServeSettings) throws {
         self.settings = settings
         logOutput = LogOutput()
         logger = settings.makeLogger(logOutput)
         self.settings.server.flushLog = { [logOutput] in logOutput.flush(milliseconds: 500) }
         self.settings.server.release = Version.weft
+        // What it writes is nobody else's, whatever the umask was.
+        umask(0o077)
         // glibc gives each thread arenas that keep what was freed; two are enough for these lanes.
         weft_set_malloc_arenas(2)
         group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, System.coreCount))
+        let files = Self.raiseFileLimit()
+        limits.bodyBytesMax = settings.server.requestBytesMax * 2
+        limits.connectionsMax = max(Self.connectionsMin, min(limits.connectionsMax, files - Self.filesReserved))
+        limits.connectionsPerAddressMax =
+            settings.connectionsPerAddressMax ?? max(Self.connectionsMin, limits.connectionsMax / 4)
+        limits.callers = settings.callers
+        clientPort = HTTPListener.makePort(limits, logger)
+        peerPort = Transport.makePort(logger)
         for flag in IgnoredFlags.given {
             logger.warning("--\(flag) has no meaning in this version of weft and is ignored")
         }
+        do {
+            for address in settings.listenClient.map(ServeSettings.address) {
+                try clientPort.bind(host: address.host, port: address.port, group: group)
+            }
+            for address in settings.listenPeer.map(ServeSettings.address) {
+                try peerPort.bind(host: address.host, port: address.port, group: peerGroup, backlog: 128)
+            }
+        } catch let failure as BindFailure {
+            throw Problem(.failed, failure.description)
+        }
     }
+
+    /// Opens the member's directory.
+    func openDirectory() throws -> DataDirectory {
+        try DataDirectory(settings.server.dataDirectory, isForOwner: true) { logger.warning("\($0)") }
+    }
+
+    /// Files that are not clients' connections: databases, peers, images, and what a look-up or a thread opens for a moment.
+    private static let filesReserved = 320
+    private static let connectionsMin = 16
 
     /// Runs the member until it is told to stop.
     /// - Parameter joined: called with the running member of a join, before clients are let in.
@@ -51,24 +85,12 @@ struct Daemon: Sendable {
         onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void = { _, _ in },
         joined: @escaping @Sendable (RunningMember) -> Void = { _ in }
     ) throws {
-        raiseFileLimit()
         let signals = [SIGTERM, SIGINT].map(watch)
         let member = try RunningMember.start(
-            settings.server, directory: directory, ticket: ticket, group: peerGroup, logger: logger,
+            settings.server, directory: directory, ticket: ticket, port: peerPort, group: peerGroup, logger: logger,
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
         let service = APIService(member: member)
-        var limits = HTTPLimits()
-        limits.bodyBytesMax = settings.server.requestBytesMax * 2
-        let listeners = try settings.listenClient.map { endpoint in
-            let address = ServeSettings.address(endpoint)
-            do {
-                return try HTTPListener(
-                    host: address.host, port: address.port, service: service, limits: limits, group: group,
-                    logger: logger)
-            } catch {
-                throw Problem(.failed, "cannot listen for clients on \(endpoint): \(error)")
-            }
-        }
+        let listener = try HTTPListener(at: clientPort, service: service, limits: limits)
         let urls = settings.listenClient.map(\.description).joined(separator: ", ")
         logger.info(
             """
@@ -79,12 +101,13 @@ struct Daemon: Sendable {
         ServiceManager.notify("READY=1\nSTATUS=member \(member.name), clients on \(urls)")
         Task(priority: .background) {
             await member.publishAttributes()
+            await member.announceAddress()
             await member.announceDomain()
             await member.keepDomainsInStep()
         }
         joined(member)
         defer { settings.server.flushLog() }
-        try wait(member, listeners)
+        try wait(member, listener)
         withExtendedLifetime(signals) {}
     }
 
@@ -108,7 +131,7 @@ struct Daemon: Sendable {
         }
     }
 
-    private func wait(_ member: RunningMember, _ listeners: [HTTPListener]) throws {
+    private func wait(_ member: RunningMember, _ listener: HTTPListener) throws {
         switch events.take(until: nil)[0] {
         case .signal(let number):
             logger.info(
@@ -120,11 +143,18 @@ struct Daemon: Sendable {
                 // Everything acknowledged is on disk already, so leaving now loses nothing.
                 if case .signal = again.take(until: nil).first { _exit(0) }
             }
-            for listener in listeners { listener.shutDown() }
+            listener.shutDown()
             member.stop(quickly: false)
             // What was answered last is on its way.
-            for listener in listeners { listener.drain(milliseconds: Self.drainMilliseconds) }
+            listener.drain(milliseconds: Self.drainMilliseconds)
             logger.info("stopped")
+        case .ended(.directoryLost):
+            ServiceManager.notify("STOPPING=1\nSTATUS=the data directory was taken away")
+            member.handOver()
+            throw Problem(
+                .failed,
+                "\(settings.server.dataDirectory) was removed or replaced while \"\(member.name)\" ran: put it back and start again"
+            )
         case .ended(.forgotten):
             ServiceManager.notify("STOPPING=1\nSTATUS=the data of this member is lost")
             fail(
@@ -138,7 +168,7 @@ struct Daemon: Sendable {
                     """))
         case .ended(.disowned):
             ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")
-            for listener in listeners { listener.shutDown() }
+            listener.shutDown()
             member.stop(quickly: true)
             throw Problem(
                 .removed,
@@ -150,8 +180,10 @@ struct Daemon: Sendable {
             logger.notice("this member was removed from its fabric; it stops and will not start again as it was")
             ServiceManager.notify("STOPPING=1\nSTATUS=removed from the fabric")
             member.markRemoved()
-            for listener in listeners { listener.shutDown() }
+            listener.shutDown()
             member.stop(quickly: true)
+            // Whoever asked for it gets the answer.
+            listener.drain(milliseconds: Self.drainMilliseconds)
             throw Problem(
                 .removed,
                 """
@@ -171,12 +203,13 @@ struct Daemon: Sendable {
 
     private static let drainMilliseconds = 1000
 
-    /// As many files as the system lets this process have: each client is one.
-    private func raiseFileLimit() {
+    /// As many files as the system lets this process have: each client is one. Answers how many.
+    private static func raiseFileLimit() -> Int {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
         limit.rlim_cur = limit.rlim_max
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return Int(clamping: limit.rlim_cur)
     }
 }
 

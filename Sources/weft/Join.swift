@@ -6,6 +6,7 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
 internal import Server
+internal import Sockets
 internal import Storage
 internal import Transport
 
@@ -57,7 +58,9 @@ struct Join: AsyncParsableCommand {
         }
         var settings = try ServeSettings(flags)
         do {
-            let directory = try DataDirectory(settings.server.dataDirectory)
+            let directory = try DataDirectory(settings.server.dataDirectory, isForOwner: true) { text in
+                Console.error("warning: \(text)")
+            }
             let identity = try directory.identity()
             let group = MultiThreadedEventLoopGroup.singleton
             let joining = Joining(
@@ -214,16 +217,17 @@ struct Joining {
     }
 
     private func checkPeersAreReachable(_ fabric: FabricMembers, _ own: [String]) async throws {
-        var unreachable: [String] = []
-        for member in fabric.members {
-            guard let address = member.peerURLs.first.flatMap(PeerAddress.init(url:)) else { continue }
-            do {
-                let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                    .connectTimeout(.seconds(3)).connect(host: address.host, port: address.port).get()
-                channel.close(promise: nil)
-            } catch {
-                unreachable.append("\(member.name) at \(member.peerURLs.joined(separator: ","))")
+        let dialer = Dialer()
+        let unreachable = await withTaskGroup(of: String?.self) { group in
+            for member in fabric.members {
+                let targets = member.peerURLs.compactMap(PeerAddress.init(url:)).map { ($0.host, $0.port) }
+                guard !targets.isEmpty else { continue }
+                group.addTask {
+                    await Self.isReachable(targets, by: dialer)
+                        ? nil : "\(member.name) at \(member.peerURLs.joined(separator: ","))"
+                }
             }
+            return await group.reduce(into: []) { $0 += [$1].compactMap(\.self) }
         }
         guard unreachable.count * 2 < fabric.members.count else {
             throw Problem(
@@ -235,10 +239,23 @@ struct Joining {
         }
     }
 
+    private static let patience = TimeAmount.seconds(4)
+
+    private static func isReachable(_ targets: [(host: String, port: Int)], by dialer: Dialer) async -> Bool {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let promise = loop.makePromise(of: Bool.self)
+        // A name may hang for longer than anybody wants to wait.
+        loop.scheduleTask(in: patience) { promise.succeed(false) }
+        dialer.connect(ClientBootstrap(group: loop), to: targets, timeout: .seconds(3), on: loop) { channel in
+            channel.close(promise: nil)
+        }.whenComplete { promise.succeed((try? $0.get()) != nil) }
+        return (try? await promise.futureResult.get()) ?? false
+    }
+
     // MARK: - Running
 
     func run(_ settings: ServeSettings, _ directory: DataDirectory, ticket: JoinTicket?) async throws {
-        let daemon = Daemon(settings)
+        let daemon = try Daemon(settings)
         let progress = JoinProgress()
         let isNew = ticket != nil
         try await onThread {
@@ -289,7 +306,6 @@ extension ServeSettings {
         if !isSet.contains("advertise-client-urls") {
             server.advertisedClientURLs = listenClient.map { Self.reachable($0, host).description }
         }
-        server.peerListenAddresses = listenPeer.map(Self.address)
     }
 
     /// A listener on all addresses is reached at this one.

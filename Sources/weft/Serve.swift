@@ -9,8 +9,12 @@ struct Serve: AsyncParsableCommand {
             Flags have etcd's names and defaults. Each is also a variable of the environment (WEFT_DATA_DIR for
             --data-dir) and a key of the file given with --config-file. A flag beats the environment, that beats the file.
 
-            A fabric of one:
-              weft serve --data-dir /var/lib/weft
+            A trial on this machine alone:
+              weft serve --data-dir /tmp/weft
+
+            A fabric of one that others can reach:
+              weft serve --found --name m1 --data-dir /var/lib/weft/data --listen-client-urls http://10.0.0.1:2379 \\
+                --listen-peer-urls http://10.0.0.1:2380
 
             Three founders, each started with its own name and URLs and the same --initial-cluster:
               weft serve --name m1 --listen-client-urls http://10.0.0.1:2379 --advertise-client-urls http://10.0.0.1:2379 \\
@@ -23,8 +27,7 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         var settings = try ServeSettings(flags)
         do {
-            let directory = try DataDirectory(settings.server.dataDirectory)
-            if try directory.identity() != nil { try settings.adopt(try directory.settings()) }
+            try settings.adopt(try DataDirectory.settings(at: settings.server.dataDirectory))
             guard !settings.advertisesAnyAddress else {
                 throw Problem(
                     .usage,
@@ -34,7 +37,10 @@ struct Serve: AsyncParsableCommand {
                     """)
             }
             let effective = settings
-            try await onThread { try Daemon(effective).run(directory) }
+            try await onThread {
+                let daemon = try Daemon(effective)
+                try daemon.run(try daemon.openDirectory())
+            }
         } catch let error as StorageError {
             throw Problem(error)
         }

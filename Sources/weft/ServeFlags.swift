@@ -27,6 +27,9 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Where clients reach this member. (default: http://localhost:2379)")
     var advertiseClientUrls: String?
 
+    @Flag(help: "Let an empty data directory begin a fabric of this member alone, to be joined by others.")
+    var found = false
+
     @Option(help: "The founding members, as NAME=URL,NAME=URL. (default: NAME=advertised peer URL)")
     var initialCluster: String?
 
@@ -83,6 +86,27 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Most bytes in a request. (default: 1572864)")
     var maxRequestBytes: String?
 
+    @Option(help: "Origins whose pages may ask, with commas between; * is all. (default: none)")
+    var cors: String?
+
+    @Option(
+        help:
+            "Hosts that requests may name, with commas between; * is all. (default: any, but of pages only this member's)"
+    )
+    var hostWhitelist: String?
+
+    @Option(
+        help:
+            "Connections of clients at once from one address. (default: a quarter of what the limit of open files lets in)"
+    )
+    var maxConnectionsPerAddress: String?
+
+    @Option(
+        help:
+            "Bytes that requests and answers may take in memory together. (default: a quarter of the machine's, 4 GiB at most)"
+    )
+    var memoryBudget: String?
+
     @Option(help: "debug, info, warn, error or critical. (default: info)")
     var logLevel: String?
 
@@ -91,7 +115,8 @@ struct ServeFlags: ParsableArguments {
         let all: [(String, String?)] = [
             ("name", name), ("domain", domain), ("data-dir", dataDir), ("listen-peer-urls", listenPeerUrls),
             ("listen-client-urls", listenClientUrls), ("initial-advertise-peer-urls", initialAdvertisePeerUrls),
-            ("advertise-client-urls", advertiseClientUrls), ("initial-cluster", initialCluster),
+            ("advertise-client-urls", advertiseClientUrls), ("found", found ? "true" : nil),
+            ("initial-cluster", initialCluster),
             ("initial-cluster-state", initialClusterState), ("initial-cluster-token", initialClusterToken),
             ("heartbeat-interval", heartbeatInterval), ("election-timeout", electionTimeout),
             ("lease-reads", leaseReads), ("snapshot-count", snapshotCount),
@@ -99,7 +124,9 @@ struct ServeFlags: ParsableArguments {
             ("checkpoint-interval", checkpointInterval), ("auto-compaction-mode", autoCompactionMode),
             ("auto-compaction-retention", autoCompactionRetention), ("quota-backend-bytes", quotaBackendBytes),
             ("watch-progress-notify-interval", watchProgressNotifyInterval), ("max-txn-ops", maxTxnOps),
-            ("max-request-bytes", maxRequestBytes), ("log-level", logLevel),
+            ("max-request-bytes", maxRequestBytes), ("cors", cors), ("host-whitelist", hostWhitelist),
+            ("max-connections-per-address", maxConnectionsPerAddress), ("memory-budget", memoryBudget),
+            ("log-level", logLevel),
         ]
         return all.compactMap { key, value in value.map { (key, $0) } }
     }
@@ -110,7 +137,7 @@ enum IgnoredFlags {
     static let names: Set<String> = [
         "backend-batch-interval", "backend-batch-limit",
         "bcrypt-cost", "compact-hash-check-enabled", "compact-hash-check-time",
-        "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "cors", "downgrade-check-time",
+        "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "downgrade-check-time",
         "enable-grpc-gateway",
         "enable-pprof", "enable-v2", "experimental-compact-hash-check-enabled", "experimental-corrupt-check-time",
         "experimental-initial-corrupt-check", "grpc-keepalive-interval",

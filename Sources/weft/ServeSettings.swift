@@ -1,4 +1,5 @@
 internal import Fabric
+internal import HTTPServer
 internal import ArgumentParser
 internal import Client
 internal import Logging
@@ -18,9 +19,13 @@ struct ServeSettings {
     var listenClient: [Endpoint] = []
     var listenPeer: [Endpoint] = []
     var logLevel = Logger.Level.info
+    /// From where clients' requests are taken.
+    var callers = CallerRules()
+    var connectionsPerAddressMax: Int?
     /// Keys that were set somewhere; the others have their defaults.
     private(set) var isSet: Set<String> = []
     private var initialCluster: String?
+    private var founds = false
     private var compactionMode = "periodic"
     private var compactionRetention = "0"
 
@@ -63,7 +68,6 @@ struct ServeSettings {
             try set(key, value)
             isSet.insert(key)
         }
-        server.peerListenAddresses = listenPeer.map(Self.address)
     }
 
     /// The addresses in force, as a later start takes them up.
@@ -78,11 +82,12 @@ struct ServeSettings {
 
     static let keys = [
         "name", "domain", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
-        "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
+        "advertise-client-urls", "found", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
         "heartbeat-interval", "election-timeout", "lease-reads", "snapshot-count", "snapshot-catchup-entries",
         "checkpoint-interval", "auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes",
         "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
-        "max-request-bytes", "log-level", "config-file",
+        "max-request-bytes", "cors", "host-whitelist", "max-connections-per-address", "memory-budget", "log-level",
+        "config-file",
     ]
 
     private static func variable(_ key: String) -> String {
@@ -113,6 +118,9 @@ struct ServeSettings {
         case "initial-advertise-peer-urls": server.advertisedPeerURLs = try endpoints(value).map(\.description)
         case "advertise-client-urls": server.advertisedClientURLs = try endpoints(value).map(\.description)
         case "initial-cluster": initialCluster = value
+        case "found":
+            guard let isOn = Bool(value) else { throw Problem(.usage, "\(value) is neither true nor false") }
+            founds = isOn
         case "initial-cluster-state":
             guard value == "new" || value == "existing" else {
                 throw Problem(.usage, "\(value) is neither new nor existing")
@@ -145,6 +153,10 @@ struct ServeSettings {
             server.watchProgressNanoseconds = interval
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
         case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(16 << 20))
+        case "cors": callers.origins = Set(Self.list(value))
+        case "host-whitelist": callers.hosts = value.isEmpty ? nil : Set(Self.list(value).map { $0.lowercased() })
+        case "max-connections-per-address": connectionsPerAddressMax = try number(value, 1...1_000_000)
+        case "memory-budget": server.memoryBudgetBytes = try number(value, (64 << 20)...(1 << 50))
         case "log-level":
             let names = ["warn": "warning", "dpanic": "critical", "panic": "critical", "fatal": "critical"]
             guard let level = Logger.Level(rawValue: names[value] ?? value) else {
@@ -152,6 +164,12 @@ struct ServeSettings {
             }
             logLevel = level
         default: throw Problem(.usage, "unknown setting \"\(key)\"")
+        }
+    }
+
+    private static func list(_ text: String) -> [String] {
+        text.split(separator: ",").map { part in
+            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
         }
     }
 
@@ -198,6 +216,7 @@ struct ServeSettings {
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
         try deriveAdvertised()
+        server.isPeerAddressSaid = isSet.contains("initial-advertise-peer-urls") || isSet.contains("listen-peer-urls")
         if !isSet.contains("data-dir") { server.dataDirectory = "\(server.name).weft" }
         guard server.replication.electionMilliseconds >= 5 * server.replication.heartbeatMilliseconds else {
             throw Problem(
@@ -205,8 +224,10 @@ struct ServeSettings {
                 "--election-timeout \(server.replication.electionMilliseconds) must be at least five times --heartbeat-interval \(server.replication.heartbeatMilliseconds)"
             )
         }
+        callers.ownHosts = Set(
+            (listenClient + server.advertisedClientURLs.compactMap(Endpoint.init)).map { $0.host.lowercased() })
         server.founders = try founders()
-        server.peerListenAddresses = listenPeer.map(Self.address)
+        server.isFoundingAsked = founds || initialCluster != nil || isTrial
         if let own = server.founders.first(where: { $0.name == server.name }),
             initialCluster != nil,
             own.peerURLs.sorted() != server.advertisedPeerURLs.sorted()
@@ -225,6 +246,14 @@ struct ServeSettings {
         }
         if isSet.contains("listen-peer-urls"), !isSet.contains("initial-advertise-peer-urls") {
             server.advertisedPeerURLs = listenPeer.map(\.description)
+        }
+    }
+
+    /// If nobody beyond this machine can reach the member.
+    private var isTrial: Bool {
+        let advertised = (server.advertisedClientURLs + server.advertisedPeerURLs).compactMap(Endpoint.init)
+        return (listenClient + listenPeer + advertised).allSatisfy { endpoint in
+            endpoint.host == "localhost" || endpoint.host == "::1" || endpoint.host.hasPrefix("127.")
         }
     }
 

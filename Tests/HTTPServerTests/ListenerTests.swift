@@ -1,11 +1,14 @@
 import Foundation
+import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Sockets
 import Synchronization
 import Testing
 
 @testable import HTTPServer
+import Logging
 
 /// Answers the calls under "/now", "/later" and "/no" without a task; any other, and those under "/left", are left to one.
 private final class Unary: UnaryService {
@@ -119,7 +122,9 @@ private final class Service: HTTPService {
     private func listen(_ change: (inout HTTPLimits) -> Void = { _ in }) throws -> (HTTPListener, WireClient) {
         var limits = HTTPLimits()
         change(&limits)
-        let listener = try HTTPListener(host: "127.0.0.1", port: 0, service: service, limits: limits, group: group)
+        let port = HTTPListener.makePort(limits, Logger(label: "test"))
+        try port.bind(host: "127.0.0.1", port: 0, group: group)
+        let listener = try HTTPListener(at: port, service: service, limits: limits)
         listeners.append(listener)
         return (listener, WireClient(port: try #require(listener.port)))
     }

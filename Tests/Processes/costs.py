@@ -1,12 +1,15 @@
 """What a request costs, in numbers that do not depend on how fast the machine is: allocations, waits of threads (hops from one to
 another) and syncs per request of one client, at the leader and at a follower.
 
-They are compared with Tests/Benchmarks/costs.json; `--write` notes those of now. Also shows that an acknowledged put was
-synced by a majority: at least two of three members synced as often as puts were acknowledged one after another.
+What members do whether they are asked or not (heartbeats, chores) takes as much more as the requests take longer, so it is
+measured over a stretch without requests and taken off. The rest is compared with Tests/Benchmarks/costs.json; `--write` notes
+the costs of now. Also shows that a majority synced each acknowledged put: at least two of three members synced as often as puts
+were acknowledged one after another.
 """
 import argparse
 import json
 import os
+import time
 
 import counting
 from bench import WEFT_FLAGS, endpoints, load
@@ -21,24 +24,32 @@ KINDS = {
     "range, linearizable, at a follower": ["range", "--to", "followers"],
     "put, JSON": ["put", "--to", "leader", "--protocol", "json"],
 }
-# Heartbeats, checkpoints and chores go on beside the requests.
+# What a checkpoint costs stands among the requests.
 SLACK, MOST = 3.0, 1.3
+IDLE_SECONDS = 5
+
+
+def spent(fabric, work):
+    """What each member counts while `work` runs, the seconds that it took, and what it answered."""
+    before, start = [counting.counts(member) for member in fabric.members], time.monotonic()
+    answer = work()
+    seconds, after = time.monotonic() - start, [counting.counts(member) for member in fabric.members]
+    return [{what: late[what] - early[what] for what in late} for early, late in zip(before, after)], seconds, answer
 
 
 def measure(weft, fabric, arguments):
     leader, follower = fabric.leader(), fabric.follower()
-    common = ["--keys", 100, "--connections", 1, "--clients", 1, "--seconds", 60]
+    common = ["--keys", 100, "--connections", 1, "--clients", 1, "--seconds", 120]
     load(weft, endpoints(fabric), *arguments, *common, "--total", 200)
-    before = [counting.counts(member) for member in fabric.members]
-    report = load(weft, endpoints(fabric), *arguments, *common, "--total", REQUESTS)
-    after = [counting.counts(member) for member in fabric.members]
+    busy, seconds, report = spent(fabric, lambda: load(weft, endpoints(fabric), *arguments, *common, "--total", REQUESTS))
+    idle, idle_seconds, _ = spent(fabric, lambda: time.sleep(IDLE_SECONDS))
     done = report["completed"]
     per = {}
     for role, member in (("leader", leader), ("follower", follower)):
         place = fabric.members.index(member)
-        per[role] = {what: round((after[place][what] - before[place][what]) / done, 2) for what in after[place]}
-    syncs = sorted(after[place]["syncs"] - before[place]["syncs"] for place in range(len(fabric.members)))
-    return per, done, syncs
+        per[role] = {what: round((count - idle[place][what] * seconds / idle_seconds) / done, 2)
+                     for what, count in busy[place].items()}
+    return per, done, sorted(member["syncs"] for member in busy)
 
 
 def main():

@@ -14,27 +14,30 @@ import Testing
     }
 
     /// A listener that takes everybody.
-    private func listener(guests: Int = 100, perAddress: Int = 100) throws -> (channel: any Channel, port: Port) {
-        let port = Port(
-            "test", Doorman.Limits(guestsMax: guests, guestsPerAddressMax: perAddress), Logger(label: "test"))
-        return (try port.listen(host: "127.0.0.1", port: 0, group: Self.group) { _, _ in }, port)
+    private func listener(
+        _ limits: Doorman.Limits = Doorman.Limits(guestsMax: 100, guestsPerAddressMax: 100),
+        _ configure: @escaping @Sendable (any Channel, Doorman.Guest) -> Void = { _, _ in }
+    ) throws -> (port: Port, number: Int) {
+        let port = Port("test", limits, Logger(label: "test"))
+        try port.bind(host: "127.0.0.1", port: 0, group: Self.group)
+        try port.open(configure)
+        return (port, port.localAddress?.port ?? 0)
     }
 
     /// A port that nobody listens at.
-    private func freePort() throws -> Int {
-        let (channel, _) = try listener()
-        let port = channel.localAddress?.port ?? 0
-        try channel.close().wait()
-        return port
+    private func freePort() async throws -> Int {
+        let listener = try await ServerBootstrap(group: Self.group).bind(host: "127.0.0.1", port: 0).get()
+        let number = listener.localAddress?.port ?? 0
+        try await listener.close()
+        return number
     }
 
     @Test("The first address that answers is taken, whatever those before it do")
     func second() async throws {
-        let (channel, _) = try listener()
-        defer { channel.close(promise: nil) }
-        let good = channel.localAddress?.port ?? 0
+        let (port, good) = try listener()
+        defer { port.close() }
         let connected = try await connect(to: [
-            ("127.0.0.1", try freePort()), ("name.that.does.not.exist.invalid", 1), ("127.0.0.1", good),
+            ("127.0.0.1", try await freePort()), ("name.that.does.not.exist.invalid", 1), ("127.0.0.1", good),
         ])
         #expect(connected.remoteAddress?.port == good)
         try await connected.close()
@@ -42,7 +45,7 @@ import Testing
 
     @Test("When all refuse, that is said of each")
     func refused() async throws {
-        let ports = [try freePort(), try freePort()]
+        let ports = [try await freePort(), try await freePort()]
         do {
             _ = try await connect(to: ports.map { ("127.0.0.1", $0) })
             Issue.record("connected to nobody")
@@ -70,14 +73,11 @@ import Testing
 
     @Test("When a port is full, the connection that has been idle longest goes, and never one that serves")
     func longestIdleGoes() async throws {
-        let limits = Doorman.Limits(guestsMax: 3, guestsPerAddressMax: 3)
-        let port = Port("test", limits, Logger(label: "test"))
         let guests = NIOLockedValueBox<[Doorman.Guest]>([])
-        let listener = try port.listen(host: "127.0.0.1", port: 0, group: Self.group) { _, guest in
+        let (port, here) = try listener(Doorman.Limits(guestsMax: 3, guestsPerAddressMax: 3)) { _, guest in
             guests.withLockedValue { $0.append(guest) }
         }
-        defer { listener.close(promise: nil) }
-        let here = listener.localAddress?.port ?? 0
+        defer { port.close() }
         var clients: [any Channel] = []
         for _ in 0..<3 {
             clients.append(try await connect(to: [("127.0.0.1", here)]))

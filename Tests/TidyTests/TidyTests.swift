@@ -40,7 +40,8 @@ import Testing
         ],
         "Replication": ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
         "Server": [
-            "CPlatform", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport", "NIOCore",
+            "Bytes", "CPlatform", "Fabric", "MVCC", "Raft", "Replication", "Sockets", "SQLite", "Storage", "Transport",
+            "NIOCore",
             "Logging",
             "Glibc",
             "Synchronization",
