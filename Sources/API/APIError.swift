@@ -32,6 +32,15 @@ struct APIError: Error, Equatable, Sendable {
     }
 
     /// The one place where a member's errors become etcd's.
+    /// The services Lock and Election are clients of their own member, as in etcd: their errors have no code of their own.
+    static func unknown<T>(_ body: () async throws(APIError) -> T) async throws(APIError) -> T {
+        do throws(APIError) {
+            return try await body()
+        } catch {
+            throw error.code == .cancelled || error.code == .unimplemented ? error : APIError(.unknown, error.message)
+        }
+    }
+
     init(_ error: ServerError) {
         switch error {
         case .refused(let refusal): self.init(refusal)
@@ -72,6 +81,10 @@ struct APIError: Error, Equatable, Sendable {
         case .answerTooLarge:
             self.init(
                 .resourceExhausted, "weft: the answer would be over 256 MiB; ask for less with limit or keys_only")
+        case .noMemory:
+            self.init(
+                .resourceExhausted,
+                "weft: answers take all the memory that they may (--memory-budget); ask for less at once, or later")
         case .answerTooLargeButDone:
             self.init(.resourceExhausted, "weft: the request was carried out, but its answer would be over 256 MiB")
         case .fabric(let refusal): self.init(.failedPrecondition, "\(refusal)")

@@ -29,6 +29,9 @@ package struct APIService: HTTPService {
         let path = request.path
         if path.hasPrefix("/v3/") { return await gateway.respond(to: request) }
         if path == Members.path || path.hasPrefix(Members.path + "/") { return await members.respond(to: request) }
+        if path == Upgrade.path || path.hasPrefix(Upgrade.path + "/") {
+            return await Upgrade(member: member).respond(to: request)
+        }
         if path == PlainSnapshot.path { return await PlainSnapshot(member: member).respond(to: request) }
         if path.hasPrefix(FabricAPI.prefix + "/") { return await FabricAPI(member: member).respond(to: request) }
         if path == ClusterDomains.path || path.hasPrefix(ClusterDomains.path + "/") {
@@ -39,16 +42,20 @@ package struct APIService: HTTPService {
             let known = Self.readOnlyPaths.contains(path)
             return known ? .methodNotAllowed("GET") : .error(.notFound, code: 5, "there is nothing at \(path)")
         }
+        if Self.isProbe(path, "/livez"), let answer = await health.livez(request) { return answer }
+        if Self.isProbe(path, "/readyz"), let answer = await health.readyz(request) { return answer }
         switch path {
         case "/version": return version()
         case "/health": return await health.health(request)
-        case "/livez": return health.livez(request)
-        case "/readyz": return await health.readyz(request)
         case "/metrics": return await MetricsText(member: member).respond()
         case OpenAPI.path: return OpenAPI.respond()
         case "/": return index()
         default: return .error(.notFound, code: 5, "there is nothing at \(path); see /")
         }
+    }
+
+    private static func isProbe(_ path: Substring, _ name: String) -> Bool {
+        path == name || path.hasPrefix(name + "/")
     }
 
     private static let readOnlyPaths: Set<Substring> = [

@@ -27,11 +27,17 @@ struct Concurrency: Sendable {
     func claim(_ name: [UInt8], lease: Int64, value: [UInt8]) async throws(APIError) -> (Claim, Applied) {
         let lease = lease != 0 ? lease : try await grant()
         let key = Self.prefix(name) + Array(String(UInt64(bitPattern: lease), radix: 16).utf8)
-        let (claim, isNew) = try await enter(key, lease: lease, value: value)
+        var (claim, isNew) = try await enter(key, lease: lease, value: value)
         // One that was here before and need not wait is its owner's, whoever goes away now.
         var isOwn = isNew
         do throws(APIError) {
-            try await awaitTurn(claim, of: name) { isOwn = true }
+            if !isNew, try await mustWait(claim, of: name) {
+                // Asked for again, perhaps because the first answer was lost. It is written anew: from now on the claim is this
+                // caller's, and the one before, when it finds that its client is gone, takes nothing back.
+                claim = try await rewrite(claim, value: value)
+                isOwn = true
+            }
+            try await awaitTurn(claim, of: name)
             // While it waited the lease may have ended.
             let found = try await pairs(KeyRange(start: key, end: .single), limit: 1)
             guard let own = found.result.pairs.first, own.createRevision == claim.revision else {
@@ -60,32 +66,46 @@ struct Concurrency: Sendable {
         put.lease = lease
         let txn = TxnRequest(
             compares: [Compare(range: range, relation: .equal, operand: .create(0))], success: [.put(put)],
-            failure: [.put(put), .range(RangeRequest(range: range))])
+            failure: [.range(RangeRequest(range: range))])
         let applied = try await member.kv { member throws(ServerError) in try await member.txn(txn) }
         guard case .txn(let result) = applied.result else { preconditionFailure("a txn without a result") }
         var claim = Claim(key: key, revision: applied.revision, lease: lease, written: applied.revision)
         if case .range(let found)? = result.responses.last, let own = found.pairs.first {
-            // Asked for again, perhaps because the first answer was lost. It is written anew: from now on the claim is this
-            // caller's, and the one before, when it finds that its client is gone, takes nothing back.
             claim.revision = own.createRevision
+            claim.written = own.modRevision
+            // Another value is proclaimed; the same is not written again.
+            if own.value != value { claim = try await rewrite(claim, value: value) }
         }
         return (claim, result.succeeded)
     }
 
-    /// Waits until nobody before `claim` is left; calls `willWait` if it must.
-    private func awaitTurn(
-        _ claim: Claim, of name: [UInt8], willWait: () -> Void
-    ) async throws(APIError) {
-        while true {
-            var request = RangeRequest(range: KeyRange(prefix: Self.prefix(name)))
-            request.sortTarget = .create
-            request.sortOrder = .descend
-            request.maxCreateRevision = claim.revision - 1
-            request.limit = 1
-            let (result, _) = try await read(request)
-            guard let before = result.pairs.first else { return }
-            willWait()
-            try await awaitDeletion(of: before.key, after: result.revision)
+    private func rewrite(_ claim: Claim, value: [UInt8]) async throws(APIError) -> Claim {
+        var claim = claim
+        claim.written = try await proclaim(claim, value: value).revision
+        return claim
+    }
+
+    /// The newest of those that came before `claim`, and the revision as of which.
+    private func predecessor(of claim: Claim, _ name: [UInt8]) async throws(APIError) -> (
+        key: [UInt8]?, revision: Int64
+    ) {
+        var request = RangeRequest(range: KeyRange(prefix: Self.prefix(name)))
+        request.sortTarget = .create
+        request.sortOrder = .descend
+        request.maxCreateRevision = claim.revision - 1
+        request.limit = 1
+        let (result, _) = try await read(request)
+        return (result.pairs.first?.key, result.revision)
+    }
+
+    private func mustWait(_ claim: Claim, of name: [UInt8]) async throws(APIError) -> Bool {
+        try await predecessor(of: claim, name).key != nil
+    }
+
+    /// Waits until nobody before `claim` is left.
+    private func awaitTurn(_ claim: Claim, of name: [UInt8]) async throws(APIError) {
+        while case (let before?, let revision) = try await predecessor(of: claim, name) {
+            try await awaitDeletion(of: before, after: revision)
         }
     }
 
@@ -135,7 +155,8 @@ struct Concurrency: Sendable {
     // MARK: - Locks
 
     func unlock(_ key: [UInt8]) async throws(APIError) -> Applied {
-        try await member.kv { member throws(ServerError) in
+        if key.isEmpty { throw APIError(MVCCError.emptyKey) }
+        return try await member.kv { member throws(ServerError) in
             try await member.propose(.deleteRange(DeleteRangeRequest(range: KeyRange(start: key, end: .single))))
         }
     }

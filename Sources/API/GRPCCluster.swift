@@ -84,7 +84,7 @@ extension GRPCService {
             }
         case "Defragment":
             try await unary(call) { (_: Etcdserverpb_DefragmentRequest) async throws(APIError) in
-                member.defragment()
+                await member.defragment()
                 return Etcdserverpb_DefragmentResponse()
             }
         case "Hash":
@@ -126,6 +126,7 @@ extension GRPCService {
         answer.raftAppliedIndex = member.appliedIndex
         answer.errors = member.statusErrors
         answer.dbSizeInUse = sizes.inUse
+        answer.dbSizeQuota = member.quotaBytes
         answer.isLearner = !status.configuration.isVoter(member.id)
         answer.storageVersion = Version.etcdCluster
         answer.downgradeInfo = Etcdserverpb_DowngradeInfo()
@@ -150,7 +151,7 @@ extension GRPCService {
         var answer = Etcdserverpb_HashKVResponse()
         answer.header = header()
         answer.hash = hash.sum
-        answer.compactRevision = hash.compactRevision
+        answer.compactRevision = hash.compactRevision == 0 ? -1 : hash.compactRevision
         answer.hashRevision = hash.revision
         return answer
     }
@@ -158,15 +159,47 @@ extension GRPCService {
     // MARK: - Auth and health
 
     /// There is none yet: etcd with auth disabled.
-    func answerAuth(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
-        guard method == "AuthStatus" else {
-            throw APIError(.failedPrecondition, "etcdserver: authentication is not enabled")
+    /// What etcd says while it has no user and no role.
+    static func authFailure(_ method: String) -> APIError {
+        switch method {
+        case "AuthEnable": APIError(.failedPrecondition, "etcdserver: root user does not exist")
+        case "UserGet", "UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole":
+            APIError(.failedPrecondition, "etcdserver: user name not found")
+        case "RoleGet", "RoleDelete", "RoleGrantPermission", "RoleRevokePermission":
+            APIError(.failedPrecondition, "etcdserver: role name not found")
+        case "Authenticate": APIError(.failedPrecondition, "etcdserver: authentication is not enabled")
+        default: APIError(.unimplemented, "weft: users and roles are not there yet")
         }
-        return try await unary(call) { (_: Etcdserverpb_AuthStatusRequest) async throws(APIError) in
-            var answer = Etcdserverpb_AuthStatusResponse()
-            answer.header = header()
-            answer.authRevision = 1
-            return answer
+    }
+
+    func answerAuth(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
+        switch method {
+        case "AuthStatus":
+            return try await unary(call) { (_: Etcdserverpb_AuthStatusRequest) async throws(APIError) in
+                var answer = Etcdserverpb_AuthStatusResponse()
+                answer.header = header()
+                answer.authRevision = 1
+                return answer
+            }
+        case "UserList":
+            return try await unary(call) { (_: Etcdserverpb_AuthUserListRequest) async throws(APIError) in
+                var answer = Etcdserverpb_AuthUserListResponse()
+                answer.header = header()
+                return answer
+            }
+        case "RoleList":
+            return try await unary(call) { (_: Etcdserverpb_AuthRoleListRequest) async throws(APIError) in
+                var answer = Etcdserverpb_AuthRoleListResponse()
+                answer.header = header()
+                return answer
+            }
+        case "AuthDisable":
+            return try await unary(call) { (_: Etcdserverpb_AuthDisableRequest) async throws(APIError) in
+                var answer = Etcdserverpb_AuthDisableResponse()
+                answer.header = header()
+                return answer
+            }
+        default: throw Self.authFailure(String(method))
         }
     }
 

@@ -20,7 +20,7 @@ extension GRPCService {
             try member.check { limits throws(MVCCError) in try limits.check(request) }
             guard request.isPlain else { return try await member.range(request) }
             do throws(ServerError) {
-                return try await member.range(request, budget: AnswerBudget(left: Self.wholeBytesMax))
+                return try await member.range(request, bytesMax: Self.wholeBytesMax)
             } catch .refused(.answerTooLarge) {
                 return nil
             }

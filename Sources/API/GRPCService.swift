@@ -1,6 +1,7 @@
 internal import EtcdProto
 internal import HTTPServer
 internal import MVCC
+internal import NIOHTTP1
 internal import Raft
 internal import Replication
 internal import Server
@@ -12,11 +13,43 @@ struct GRPCService: Sendable {
 
     func respond(to call: GRPCCall) async -> GRPCStatus {
         do throws(APIError) {
-            try await answer(call)
+            try await call.requiresLeader ? answerWhileLed(call) : answer(call)
             return .ok
         } catch {
             return GRPCStatus(code: error.code.rawValue, message: error.message)
         }
+    }
+
+    /// Calls of one answer; the others are streams, which outlast an election.
+    private static let streams: Set<String> = [
+        "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive", "/v3electionpb.Election/Observe",
+        "/etcdserverpb.Maintenance/Snapshot", "/grpc.health.v1.Health/Watch",
+    ]
+
+    /// Answers a call that is worth nothing without a leader (`hasleader`, as etcd's clients send it): one answer is refused while
+    /// there is none, a stream ends when there is none for a while.
+    private func answerWhileLed(_ call: GRPCCall) async throws(APIError) {
+        guard Self.streams.contains(call.path) else {
+            guard member.status.leader != nil else { throw APIError(ServerError.noLeader) }
+            return try await answer(call)
+        }
+        guard member.hasLeaderLately else { throw APIError(ServerError.noLeader) }
+        let outcome = await withTaskGroup(of: Result<Void, APIError>?.self) { group in
+            group.addTask {
+                do throws(APIError) { return .success(try await answer(call)) } catch { return .failure(error) }
+            }
+            group.addTask {
+                while member.hasLeaderLately {
+                    do { try await Task.sleep(for: .milliseconds(100)) } catch { return nil }
+                }
+                return .failure(APIError(ServerError.noLeader))
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            call.wake()
+            return first ?? .success(())
+        }
+        try outcome.get()
     }
 
     private func answer(_ call: GRPCCall) async throws(APIError) {
@@ -34,8 +67,10 @@ struct GRPCService: Sendable {
             case "etcdserverpb.Cluster": try await answerCluster(method, call)
             case "etcdserverpb.Maintenance": try await answerMaintenance(method, call)
             case "etcdserverpb.Auth": try await answerAuth(method, call)
-            case "v3lockpb.Lock": try await answerLock(method, call)
-            case "v3electionpb.Election": try await answerElection(method, call)
+            case "v3lockpb.Lock":
+                try await APIError.unknown { () async throws(APIError) in try await answerLock(method, call) }
+            case "v3electionpb.Election":
+                try await APIError.unknown { () async throws(APIError) in try await answerElection(method, call) }
             case "grpc.health.v1.Health": try await answerHealth(method, call)
             default: throw APIError(.unimplemented, "unknown service \(parts[0])")
             }
@@ -166,4 +201,9 @@ extension GRPCService {
         answer.header = header(applied)
         return answer
     }
+}
+
+extension GRPCCall {
+    /// The client wants no answer from a member without a leader.
+    var requiresLeader: Bool { headers.first(name: "hasleader") == "true" }
 }

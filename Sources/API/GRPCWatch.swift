@@ -13,7 +13,7 @@ extension GRPCService {
 
     func answerWatch(_ method: Substring, _ call: GRPCCall) async throws(APIError) -> Bool {
         guard method == "Watch" else { return false }
-        let stream = try member.makeWatchStream(requiresLeader: call.headers.first(name: "hasleader") == "true")
+        let stream = try member.makeWatchStream(requiresLeader: call.requiresLeader)
         defer { member.close(stream) }
         // Ended with this function, whatever ends it.
         async let asking = ask(call, stream)
@@ -143,7 +143,7 @@ private struct SharedEvents {
 extension WatchRequest {
     init(_ message: Etcdserverpb_WatchCreateRequest) {
         self.init(range: KeyRange(watched: Array(message.key), rangeEnd: Array(message.rangeEnd)))
-        startRevision = max(message.startRevision, 0)
+        startRevision = message.startRevision
         id = message.watchID
         wantsPrevious = message.prevKv
         wantsProgress = message.progressNotify

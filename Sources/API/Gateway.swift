@@ -18,7 +18,17 @@ struct Gateway: Sendable {
             guard request.method == .POST else { throw APIError(.unimplemented, "Method Not Allowed") }
             let requiresLeader = request.headers.first(name: "grpc-metadata-hasleader") == "true"
             if let response = try stream(request.path, request.body, requiresLeader: requiresLeader) { return response }
-            return .json(.ok, try await answer(request.path, request.body))
+            if requiresLeader, member.status.leader == nil { throw APIError(ServerError.noLeader) }
+            if request.path == "/v3/kv/range" {
+                return try await rangeResponse(GatewayObject(body: request.body).rangeRequest())
+            }
+            guard request.path.hasPrefix("/v3/lock/") || request.path.hasPrefix("/v3/election/") else {
+                return .json(.ok, try await answer(request.path, request.body))
+            }
+            return .json(
+                .ok,
+                try await APIError.unknown { () async throws(APIError) in try await answer(request.path, request.body) }
+            )
         } catch {
             return .error(error)
         }
@@ -26,7 +36,6 @@ struct Gateway: Sendable {
 
     private func answer(_ path: Substring, _ body: [UInt8]) async throws(APIError) -> JSONWriter {
         switch path {
-        case "/v3/kv/range": return try await range(GatewayObject(body: body).rangeRequest())
         case "/v3/kv/put": return try await put(GatewayObject(body: body).putRequest())
         case "/v3/kv/deleterange": return try await deleteRange(GatewayObject(body: body).deleteRangeRequest())
         case "/v3/kv/txn": return try await txn(GatewayObject(body: body).txnRequest())
@@ -67,12 +76,25 @@ struct Gateway: Sendable {
 
     // MARK: - KV
 
-    private func range(_ request: RangeRequest) async throws(APIError) -> JSONWriter {
+    private func rangeResponse(_ request: RangeRequest) async throws(APIError) -> HTTPResponse {
         let (result, term) = try await member.kv { member throws(ServerError) in
             try member.check { limits throws(MVCCError) in try limits.check(request) }
             return try await member.range(request)
         }
-        return answer(to: result, term: term)
+        guard StreamedJSON.isWorthwhile(result.pairs) else { return .json(.ok, answer(to: result, term: term)) }
+        let start = answer(header(revision: result.revision, term: term)) { json in
+            json.name("kvs")
+            json.array([KeyValue]()) { $0.pair($1) }
+        }
+        var end = JSONWriter()
+        end.object { json in
+            json.field("more", result.more)
+            json.field("count", result.count)
+        }
+        // The array without its end and the object's; then what follows it without its beginning.
+        return StreamedJSON.response(
+            result, head: start.bytes.dropLast(2), tail: Array("],".utf8) + end.bytes.dropFirst()
+        ) { $0.pair($1) }
     }
 
     func answer(to result: RangeResult, term: Term) -> JSONWriter {
@@ -173,6 +195,7 @@ struct Gateway: Sendable {
             json.field("raftAppliedIndex", member.appliedIndex)
             json.field("errors", member.statusErrors) { $0.string($1) }
             json.field("dbSizeInUse", sizes.inUse)
+            json.field("dbSizeQuota", member.quotaBytes)
             json.field("isLearner", !status.configuration.isVoter(member.id))
             json.field("storageVersion", Version.etcdCluster)
         }
@@ -220,7 +243,7 @@ extension RunningMember {
 
 /// What this build answers for.
 package enum Version {
-    package static let weft = "0.1.0"
+    package static let weft = "0.2.0-dev"
     /// The etcd whose API this is.
     package static let etcd = "3.6.14"
     package static let etcdCluster = "3.6.0"

@@ -55,6 +55,7 @@ extension GatewayObject {
 
     private func compare() throws(APIError) -> Compare {
         let unknown = APIError(.invalidArgument, "etcdserver: invalid compare")
+        try expectOne(of: ["version", "create_revision", "mod_revision", "value", "lease"], "target_union")
         let relation = try choice("result", ["EQUAL", "GREATER", "LESS", "NOT_EQUAL"], otherwise: unknown)
         let operand: Compare.Operand
         switch try choice("target", ["VERSION", "CREATE", "MOD", "VALUE", "LEASE"], otherwise: unknown) {
@@ -68,6 +69,7 @@ extension GatewayObject {
     }
 
     private func operation() throws(APIError) -> TxnRequest.Operation {
+        try expectOne(of: ["request_range", "request_put", "request_delete_range", "request_txn"], "request")
         if let request = try object("request_range") { return .range(try request.rangeRequest()) }
         if let request = try object("request_put") { return .put(try request.putRequest()) }
         if let request = try object("request_delete_range") { return .deleteRange(try request.deleteRangeRequest()) }

@@ -28,7 +28,7 @@ extension Gateway {
             let action = try request.choice("action", ["VALIDATE", "ENABLE", "CANCEL"], otherwise: unknown)
             throw member.refuseDowngrade(Int(action), to: try request.text("version") ?? "")
         case "/v3/maintenance/defragment":
-            member.defragment()
+            await member.defragment()
             var json = JSONWriter()
             json.object { _ in }
             return json
@@ -39,15 +39,27 @@ extension Gateway {
             let hash = try await member.kv { member throws(ServerError) in try await member.hashKV(at: revision) }
             return answer(header()) { json in
                 json.field("hash", hash.sum)
-                json.field("compact_revision", hash.compactRevision)
+                json.field("compact_revision", hash.compactRevision == 0 ? -1 : hash.compactRevision)
                 json.field("hash_revision", hash.revision)
             }
         case "/v3/auth/status": return answer(header()) { $0.field("authRevision", 1) }
+        case "/v3/auth/user/list", "/v3/auth/role/list", "/v3/auth/disable": return answer(header()) { _ in }
         default:
             if path.hasPrefix("/v3/auth/") {
-                throw APIError(.failedPrecondition, "etcdserver: authentication is not enabled")
+                throw GRPCService.authFailure(Self.authMethod(path))
             }
             return nil
         }
+    }
+
+    /// "/v3/auth/user/changepw" is "UserChangePassword".
+    private static func authMethod(_ path: Substring) -> String {
+        let names = [
+            "enable": "AuthEnable", "authenticate": "Authenticate", "user/get": "UserGet", "user/add": "UserAdd",
+            "user/delete": "UserDelete", "user/changepw": "UserChangePassword", "user/grant": "UserGrantRole",
+            "user/revoke": "UserRevokeRole", "role/get": "RoleGet", "role/add": "RoleAdd", "role/delete": "RoleDelete",
+            "role/grant": "RoleGrantPermission", "role/revoke": "RoleRevokePermission",
+        ]
+        return names[String(path.dropFirst("/v3/auth/".count))] ?? ""
     }
 }

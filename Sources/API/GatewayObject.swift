@@ -40,15 +40,27 @@ struct GatewayObject {
         return objects
     }
 
-    private func value(_ name: String) -> JSONValue? {
-        guard let place = fields.indices.last(where: { fields[$0].name == name || protoNames[$0] == name }) else {
-            return nil
+    private func value(_ name: String) throws(APIError) -> JSONValue? {
+        var found: JSONValue?
+        for place in fields.indices where fields[place].name == name || protoNames[place] == name {
+            if found != nil { throw APIError(.invalidArgument, "proto: duplicate field \"\(fields[place].name)\"") }
+            found = fields[place].value
         }
-        let found = fields[place].value
         return found == .null ? nil : found
     }
 
-    func has(_ name: String) -> Bool { value(name) != nil }
+    func has(_ name: String) throws(APIError) -> Bool { try value(name) != nil }
+
+    /// Fails when more than one of the members of a oneof is there.
+    func expectOne(of names: [String], _ oneof: String) throws(APIError) {
+        var known = false
+        for name in names where try has(name) {
+            if known {
+                throw APIError(.invalidArgument, "proto: error parsing \"\(name)\", oneof \(oneof) is already set")
+            }
+            known = true
+        }
+    }
 
     /// "rangeEnd" is "range_end"; nil for what has no upper case.
     private static func protoName(_ name: String) -> String? {
@@ -63,37 +75,37 @@ struct GatewayObject {
     }
 
     func bytes(_ name: String) throws(APIError) -> [UInt8] {
-        guard let value = value(name) else { return [] }
+        guard let value = try value(name) else { return [] }
         guard let text = value.text, let bytes = Base64.decode(text) else { throw invalid("bytes", name) }
         return bytes
     }
 
     func integer(_ name: String) throws(APIError) -> Int64 {
-        guard let value = value(name) else { return 0 }
+        guard let value = try value(name) else { return 0 }
         guard let number = value.integer else { throw invalid("int64", name) }
         return number
     }
 
     func unsigned(_ name: String) throws(APIError) -> UInt64 {
-        guard let value = value(name) else { return 0 }
+        guard let value = try value(name) else { return 0 }
         guard let number = value.unsigned else { throw invalid("uint64", name) }
         return number
     }
 
     func bool(_ name: String) throws(APIError) -> Bool {
-        guard let value = value(name) else { return false }
+        guard let value = try value(name) else { return false }
         guard let flag = value.boolean else { throw invalid("bool", name) }
         return flag
     }
 
     func text(_ name: String) throws(APIError) -> String? {
-        guard let value = value(name) else { return nil }
+        guard let value = try value(name) else { return nil }
         guard let text = value.text else { throw invalid("string", name) }
         return text
     }
 
     func strings(_ name: String) throws(APIError) -> [String] {
-        guard let value = value(name) else { return [] }
+        guard let value = try value(name) else { return [] }
         guard let items = value.items else { throw invalid("string", name) }
         var strings: [String] = []
         for item in items {
@@ -104,7 +116,7 @@ struct GatewayObject {
     }
 
     func objects(_ name: String) throws(APIError) -> [GatewayObject] {
-        guard let value = value(name) else { return [] }
+        guard let value = try value(name) else { return [] }
         guard let items = value.items else { throw invalid("repeated message", name) }
         var objects: [GatewayObject] = []
         for item in items { objects.append(try GatewayObject(item)) }
@@ -112,18 +124,18 @@ struct GatewayObject {
     }
 
     func object(_ name: String) throws(APIError) -> GatewayObject? {
-        guard let value = value(name) else { return nil }
+        guard let value = try value(name) else { return nil }
         return try GatewayObject(value)
     }
 
     /// An enum by name or number; `names` are by number.
     func choice(_ name: String, _ names: [String], otherwise: APIError) throws(APIError) -> UInt8 {
-        guard let value = value(name) else { return 0 }
+        guard let value = try value(name) else { return 0 }
         return try choice(value, name, names, otherwise)
     }
 
     func choices(_ name: String, _ names: [String], otherwise: APIError) throws(APIError) -> [UInt8] {
-        guard let value = value(name) else { return [] }
+        guard let value = try value(name) else { return [] }
         guard let items = value.items else { throw invalid("repeated enum", name) }
         var found: [UInt8] = []
         for item in items { found.append(try choice(item, name, names, otherwise)) }

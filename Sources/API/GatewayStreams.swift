@@ -86,6 +86,7 @@ extension Gateway {
     }
 
     private func ask(_ request: GatewayObject, _ stream: WatchStream) throws(APIError) {
+        try request.expectOne(of: ["create_request", "cancel_request", "progress_request"], "request_union")
         if let create = try request.object("create_request") {
             member.watch(try create.watchRequest(), on: stream)
         } else if let cancel = try request.object("cancel_request") {
@@ -174,7 +175,7 @@ struct GatewayWriter: Sendable {
 extension GatewayObject {
     func watchRequest() throws(APIError) -> WatchRequest {
         var request = WatchRequest(range: KeyRange(watched: try bytes("key"), rangeEnd: try bytes("range_end")))
-        request.startRevision = max(try integer("start_revision"), 0)
+        request.startRevision = try integer("start_revision")
         request.id = try integer("watch_id")
         request.wantsPrevious = try bool("prev_kv")
         request.wantsProgress = try bool("progress_notify")

@@ -1,6 +1,8 @@
 internal import HTTPServer
 internal import JSON
+internal import MVCC
 internal import NIOHTTP1
+internal import Raft
 internal import Replication
 internal import Server
 
@@ -8,10 +10,12 @@ internal import Server
 struct Health: Sendable {
     let member: RunningMember
 
-    /// If this member can serve: with `?serializable=true` alone, else with the others.
+    /// If this member can serve: with `?serializable=true` alone, else with the others. Alarms count unless `?exclude=` names them.
     func health(_ request: HTTPRequest) async -> HTTPResponse {
         let isLocal = request.queryFields.contains { $0.name == "serializable" && $0.value == Array("true".utf8) }
-        let reason = isLocal ? localTrouble() : await trouble()
+        let excluded = Self.excluded(request)
+        var reason = alarm(except: excluded) ?? localTrouble()
+        if reason == nil, !isLocal { reason = await trouble() }
         var json = JSONWriter()
         json.object { json in
             json.name("health")
@@ -22,37 +26,73 @@ struct Health: Sendable {
         return .json(reason == nil ? .ok : .serviceUnavailable, json)
     }
 
+    private static func excluded(_ request: HTTPRequest) -> Set<String> {
+        Set(request.queryFields.filter { $0.name == "exclude" }.map { String(decoding: $0.value ?? [], as: UTF8.self) })
+    }
+
+    private func alarm(except excluded: Set<String>) -> String? {
+        for alarm in member.alarms {
+            let name = alarm.kind == .noSpace ? "NOSPACE" : "CORRUPT"
+            if !excluded.contains(name) { return "ALARM \(name)" }
+        }
+        return nil
+    }
+
     private func localTrouble() -> String? {
         member.isDiskFull ? "NO SPACE ON DISK" : nil
     }
 
+    /// An alarm that forbids to read says nothing of whether the others are there.
     private func trouble() async -> String? {
-        if let local = localTrouble() { return local }
         guard member.status.leader != nil else { return "RAFT NO LEADER" }
         do throws(ServerError) {
-            try await member.confirmCurrent()
+            try await member.confirmCurrentDespiteAlarms()
             return nil
         } catch {
             return "RANGE ERROR:\(APIError(error).message)"
         }
     }
 
+    // MARK: - Probes
+
+    private typealias Check = (name: String, trouble: () async -> String?)
+
+    private var dataCorruption: String? {
+        member.alarms.contains { $0.kind == .corrupt } ? "alarm activated: CORRUPT" : nil
+    }
+
     /// The process runs and its disk takes writes.
-    func livez(_ request: HTTPRequest) -> HTTPResponse {
-        report(request, [("disk", localTrouble())])
+    func livez(_ request: HTTPRequest) async -> HTTPResponse? {
+        await report(request, "/livez", [("serializable_read", { nil }), ("disk", { localTrouble() })])
     }
 
     /// Clients may be sent here: it reads linearizably.
-    func readyz(_ request: HTTPRequest) async -> HTTPResponse {
-        report(request, [("disk", localTrouble()), ("linearizable_read", await trouble())])
+    func readyz(_ request: HTTPRequest) async -> HTTPResponse? {
+        let isLearner = member.membership[member.id].map { !$0.member.isVoting } ?? true
+        return await report(
+            request, "/readyz",
+            [
+                ("data_corruption", { dataCorruption }), ("serializable_read", { nil }),
+                ("linearizable_read", { await trouble() }),
+                ("non_learner", { isLearner ? "this member has no vote yet" : nil }),
+                ("disk", { localTrouble() }),
+            ])
     }
 
-    private func report(_ request: HTTPRequest, _ checks: [(name: String, trouble: String?)]) -> HTTPResponse {
-        let isWell = checks.allSatisfy { $0.trouble == nil }
+    /// All checks, or the one whose name follows in the path; nil when there is none of that name.
+    private func report(_ request: HTTPRequest, _ path: String, _ checks: [Check]) async -> HTTPResponse? {
+        let name = request.path.dropFirst(path.count + 1)
+        let excluded = Self.excluded(request)
+        let chosen = checks.filter { name.isEmpty ? !excluded.contains($0.name) : $0.name == name }
+        guard name.isEmpty || !chosen.isEmpty else { return nil }
         let isVerbose = request.queryFields.contains { $0.name == "verbose" }
         var text = ""
-        for check in checks where isVerbose || check.trouble != nil {
-            text += check.trouble.map { "[-]\(check.name) failed: \($0)\n" } ?? "[+]\(check.name) ok\n"
+        var isWell = true
+        for check in chosen {
+            let trouble = await check.trouble()
+            isWell = isWell && trouble == nil
+            guard isVerbose || trouble != nil else { continue }
+            text += trouble.map { "[-]\(check.name) failed: \($0)\n" } ?? "[+]\(check.name) ok\n"
         }
         text += isWell ? "ok\n" : "not ok\n"
         return HTTPResponse(

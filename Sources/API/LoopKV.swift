@@ -158,7 +158,8 @@ final class LoopKV: UnaryService, @unchecked Sendable {
     // MARK: - etcd's gateway
 
     func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
-        guard request.method == .POST else { return false }
+        // What headers ask for is the gateway's to see to.
+        guard request.method == .POST, !request.headers.contains(name: "grpc-metadata-hasleader") else { return false }
         return switch request.path {
         case "/v3/kv/range": takeRange(request, reply)
         case "/v3/kv/put": takePut(request, reply)

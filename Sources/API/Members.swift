@@ -90,7 +90,8 @@ struct Members: Sendable {
     private func adjust(_ id: NodeID, _ request: GatewayObject) async throws(APIError) -> HTTPResponse {
         var changes: [ConfigurationChange] = []
         if let domain = try domain(request) { changes.append(.locate(id, domain: domain)) }
-        if changes.isEmpty || request.has("priority") {
+        let hasPriority = try request.has("priority")
+        if changes.isEmpty || hasPriority {
             guard let priority = UInt8(exactly: try request.integer("priority")) else {
                 throw APIError(.invalidArgument, "a priority is a number from 0 to 255")
             }

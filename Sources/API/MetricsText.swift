@@ -116,8 +116,9 @@ struct MetricsText: Sendable {
         let seconds =
             Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
             + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
-        text.gauge("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", seconds)
+        text.counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", seconds)
         text.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", Double(residentBytes()))
+        text.describe("weft_build_info", "The release that runs.", "gauge")
         text.line("weft_build_info{version=\"\(Version.weft)\"}", 1)
     }
 
@@ -134,7 +135,7 @@ struct MetricsText: Sendable {
     private struct Text {
         var content = ""
 
-        private mutating func describe(_ name: String, _ help: String, _ type: String) {
+        mutating func describe(_ name: String, _ help: String, _ type: String) {
             content += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
         }
 
@@ -149,8 +150,12 @@ struct MetricsText: Sendable {
         }
 
         mutating func counter(_ name: String, _ help: String, _ counter: Counter) {
+            self.counter(name, help, Double(counter.value))
+        }
+
+        mutating func counter(_ name: String, _ help: String, _ value: Double) {
             describe(name, help, "counter")
-            line(name, Double(counter.value))
+            line(name, value)
         }
 
         mutating func histogram(_ name: String, _ help: String, _ reading: DurationHistogram.Reading) {

@@ -141,6 +141,9 @@ struct PlainKV: Sendable {
         ]
     }
 
+    /// What a put takes beside its key and value; a little more than that.
+    private static let commandBytes = 64
+
     /// A larger value is called JSON by its first and last byte: it is served, not parsed.
     private static let jsonBytesMax = 16 << 10
 
@@ -163,6 +166,7 @@ struct PlainKV: Sendable {
         range.keysOnly = options.keysOnly
         range.serializable = options.serializable
         let result = try await read(range)
+        let withValue = !options.keysOnly
         var json = JSONWriter()
         json.object { json in
             json.name("revision")
@@ -172,16 +176,27 @@ struct PlainKV: Sendable {
             json.name("more")
             json.bool(result.more)
             json.name("items")
-            json.array(result.pairs) { $0.item($1, withValue: !options.keysOnly) }
+            json.array(StreamedJSON.isWorthwhile(result.pairs) ? [] : result.pairs) {
+                $0.item($1, withValue: withValue)
+            }
         }
-        return .json(.ok, json, ["weft-store-revision": String(result.revision)])
+        guard StreamedJSON.isWorthwhile(result.pairs) else {
+            return .json(.ok, json, ["weft-store-revision": String(result.revision)])
+        }
+        // The array is empty so far, and the last there is.
+        let end = Array("]}".utf8)
+        var response = StreamedJSON.response(result, head: json.bytes.dropLast(end.count), tail: end) { json, pair in
+            json.item(pair, withValue: withValue)
+        }
+        response.headers.add(name: "weft-store-revision", value: String(result.revision))
+        return response
     }
 
     // MARK: - Writing
 
     private func put(_ key: [UInt8], _ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
         try expectKey(key)
-        guard request.body.count <= member.settings.requestBytesMax else {
+        guard key.count + request.body.count + Self.commandBytes <= member.settings.requestBytesMax else {
             return .error(.payloadTooLarge, code: 8, "a value of over \(member.settings.requestBytesMax) bytes")
         }
         var put = PutRequest(key: key, value: request.body)

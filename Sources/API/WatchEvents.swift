@@ -14,7 +14,7 @@ extension RunningMember {
 
     /// - Parameter requiresLeader: it ends, or is not begun, while there is no leader.
     func makeWatchStream(requiresLeader: Bool) throws(APIError) -> WatchStream {
-        if requiresLeader, status.leader == nil { throw APIError(WatchEnd.noLeader) }
+        if requiresLeader, !hasLeaderLately { throw APIError(WatchEnd.noLeader) }
         return WatchStream(requiresLeader: requiresLeader)
     }
 

@@ -9,27 +9,51 @@ package final class MemoryBudget: Sendable {
         self.bytesMax = bytesMax
     }
 
+    /// For tests and tools.
+    package static let unlimited = MemoryBudget(bytesMax: .max)
+
+    /// Of the whole, what requests may take that came in, and what answers may take that are read to be sent. The rest is for small
+    /// requests, which are counted and not refused: so those who ask for much do not keep others from asking for little.
+    package static let requestShare = 0.5
+    package static let answerShare = 0.75
+
     /// Bytes taken now.
     package var bytesTaken: Int { taken.load(ordering: .relaxed) }
 
+    /// If so much of the whole is taken, or more.
+    package func isUsed(share: Double) -> Bool { Double(bytesTaken) >= Double(bytesMax) * share }
+
     /// Takes bytes if so many are left; false, and nothing is taken, when they are not.
-    /// - Parameter share: of the whole; those who ask for less importance get a smaller one.
+    /// - Parameter share: of the whole.
     package func take(_ bytes: Int, share: Double = 1) -> Bool {
         precondition(bytes >= 0, "cannot take \(bytes) bytes")
-        let limit = Int(Double(bytesMax) * share)
         let now = taken.wrappingAdd(bytes, ordering: .relaxed).newValue
-        if now <= limit { return true }
+        if Double(now) <= Double(bytesMax) * share { return true }
         taken.wrappingSubtract(bytes, ordering: .relaxed)
         return false
     }
 
-    /// Takes bytes that are there already, whatever is left.
-    package func note(_ bytes: Int) {
-        taken.wrappingAdd(bytes, ordering: .relaxed)
+    /// Counts bytes that are there already, or no longer, whatever is left.
+    package func note(_ difference: Int) {
+        taken.wrappingAdd(difference, ordering: .relaxed)
     }
 
     package func give(_ bytes: Int) {
         let left = taken.wrappingSubtract(bytes, ordering: .relaxed).newValue
         precondition(left >= 0, "\(bytes) bytes were given back, more than were taken")
     }
+}
+
+/// Bytes of a budget that are given back when nobody needs what they are for.
+package final class MemoryHold: Sendable {
+    private let budget: MemoryBudget
+    private let bytes: Int
+
+    /// - Parameter bytes: taken already.
+    package init(_ budget: MemoryBudget, _ bytes: Int) {
+        self.budget = budget
+        self.bytes = bytes
+    }
+
+    deinit { budget.give(bytes) }
 }

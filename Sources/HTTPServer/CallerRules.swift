@@ -21,9 +21,10 @@ package struct CallerRules: Sendable {
         case answered(HTTPResponse)
     }
 
-    func verdict(on method: HTTPMethod, _ headers: HTTPHeaders) -> Verdict {
+    /// - Parameter isGRPC: whitelists of hosts are not for gRPC, as in etcd.
+    func verdict(on method: HTTPMethod, _ headers: HTTPHeaders, isGRPC: Bool = false) -> Verdict {
         let host = headers.first(name: "host").map(Self.name) ?? ""
-        if let hosts, !hosts.contains("*"), !hosts.contains(host) {
+        if !isGRPC, let hosts, !hosts.contains("*"), !hosts.contains(host) {
             return .refused(.misdirectedRequest, "host \"\(host)\" is not in --host-whitelist")
         }
         let origin = headers.first(name: "origin")
@@ -45,8 +46,7 @@ package struct CallerRules: Sendable {
     }
 
     private func isOwn(_ origin: String?, _ site: String?, host: String) -> Bool {
-        if let site { return site == "same-origin" || site == "none" }
-        return origin == "http://\(host)" || origin == "https://\(host)"
+        (origin == nil || origin == "http://\(host)") && (site == nil || site == "same-origin" || site == "none")
     }
 
     /// What lets a page of `origin` read an answer.

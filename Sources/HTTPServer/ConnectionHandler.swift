@@ -1,3 +1,4 @@
+internal import Bytes
 internal import NIOCore
 internal import NIOHTTP1
 internal import Sockets
@@ -36,6 +37,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private var task: Task<Void, Never>?
     private var isShuttingDown = false
     private var isHeadBegun = false
+    private var memoryTaken = 0
     /// Of another page, which may read the answer.
     private var origin: String?
     let loop: any EventLoop
@@ -73,6 +75,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private func end() {
         timer?.cancel()
         state = .closing
+        giveMemory()
         task?.cancel()
         task = nil
         changed.fire()
@@ -135,11 +138,27 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
             state = .body(head, [], since: since)
             return refuseBody()
         }
+        guard takeMemory(buffer.readableBytes) else {
+            state = .body(head, [], since: since)
+            return refuse(.tooManyRequests, "requests take all the memory that they may (--memory-budget)")
+        }
         body.append(contentsOf: buffer.readableBytesView)
         let seconds = Int64(body.count / limits.bytesPerSecondMin)
         let deadline = since + limits.headerTimeout + .seconds(seconds)
         state = .body(head, body, since: since)
         expect(within: max(deadline - .now(), .milliseconds(1)), "the request's body came too slowly")
+    }
+
+    /// Counts what is held of requests and answers on this connection.
+    private func takeMemory(_ bytes: Int) -> Bool {
+        guard limits.budget.take(bytes, share: MemoryBudget.requestShare) else { return false }
+        memoryTaken += bytes
+        return true
+    }
+
+    private func giveMemory() {
+        limits.budget.give(memoryTaken)
+        memoryTaken = 0
     }
 
     private func finish() {
@@ -251,6 +270,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         }
         task = nil
         state = .idle
+        giveMemory()
         guest.setIdle(true)
         expect(within: limits.idleTimeout, nil)
         let waiting = ahead
@@ -282,6 +302,8 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         if !keepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         if !response.body.isEmpty, !isHead {
+            limits.budget.note(response.body.count)
+            memoryTaken += response.body.count
             let buffer = context.channel.allocator.buffer(bytes: response.body)
             context.write(Self.wrapOutboundOut(.body(.byteBuffer(buffer))), promise: nil)
         }

@@ -64,6 +64,12 @@ package final class GRPCCall: Sendable {
         }
     }
 
+    /// Has a task that waits for this call look if it is cancelled.
+    package func wake() {
+        let stream = stream
+        stream.connection.loop.execute { stream.changed.fire() }
+    }
+
     /// The next message if it is here already; nil also on another executor than the call's.
     package func receiveNow() -> [UInt8]? { stream.isOnLoop ? stream.receiveNow() : nil }
 

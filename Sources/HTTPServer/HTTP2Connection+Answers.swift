@@ -1,3 +1,4 @@
+internal import Bytes
 internal import NIOCore
 internal import NIOHTTP1
 
@@ -26,8 +27,10 @@ extension HTTP2Connection {
     /// Whether a writer need not wait: a stream's outbox has a bound, and so have all of the connection together.
     func hasRoom(_ stream: HTTP2Stream) -> Bool {
         if stream.outbox.count >= limits.streamBytesMax { return false }
-        if stream.outbox.isEmpty || outboundBytes < limits.connectionBytesMax { return true }
+        let isScarce = limits.budget.isUsed(share: MemoryBudget.answerShare) && outboundBytes > 0
+        if stream.outbox.isEmpty && !isScarce || outboundBytes < limits.connectionBytesMax && !isScarce { return true }
         isOutboundFull = true
+        wake(at: .now() + .milliseconds(100))
         return false
     }
 

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import NIOCore
 internal import NIOHTTP1
 internal import Sockets
@@ -35,6 +36,12 @@ extension HTTP2Connection {
         guard let stream = opening, stream.id == id else { return }
         opening = nil
         stream.deadline = nil
+        inboundBytes += stream.headerBytes
+        stream.headerBytesHeld = stream.headerBytes
+        if limits.budget.isUsed(share: 1), stream.headerBytes > 1024 {
+            session?.reset(stream: id, .refusedStream)
+            return
+        }
         if tasksRunning >= limits.streamsMax {
             session?.reset(stream: id, .refusedStream)
             return
@@ -74,7 +81,10 @@ extension HTTP2Connection {
             inboundBytes += data.count
             receivedBody(stream, count: count)
         }
-        if inboundBytes > limits.connectionBytesMax, !stream.isOver { refuseForMemory(stream) }
+        let isTooMuch =
+            inboundBytes > limits.connectionBytesMax
+            || inboundBytes > limits.streamWindow && limits.budget.isUsed(share: MemoryBudget.requestShare)
+        if isTooMuch, !stream.isOver { refuseForMemory(stream) }
     }
 
     func receivedAll(stream id: Int32) {
@@ -108,6 +118,8 @@ extension HTTP2Connection {
     func forget(_ stream: HTTP2Stream) {
         stream.isClosed = true
         dropInbound(stream)
+        inboundBytes -= stream.headerBytesHeld
+        stream.headerBytesHeld = 0
         outboundBytes -= stream.outbox.count
         stream.outbox.removeAll()
         stream.task?.cancel()
@@ -144,7 +156,7 @@ extension HTTP2Connection {
             return fail(stream, GRPCStatus(code: 13, message: reason), httpStatus: 405)
         }
         // No page speaks gRPC, and none is let in by pretending to.
-        if case .refused(_, let reason) = limits.callers.verdict(on: .POST, stream.headers) {
+        if case .refused(_, let reason) = limits.callers.verdict(on: .POST, stream.headers, isGRPC: true) {
             return fail(stream, GRPCStatus(code: 7, message: reason), httpStatus: 403)
         }
         if let text = stream.timeout {
@@ -160,7 +172,8 @@ extension HTTP2Connection {
             return fail(stream, error)
         }
         if let deadline = stream.deadline { wake(at: deadline) }
-        if let unary, unary.takes(stream.path) {
+        // What headers ask for is the task's to see to.
+        if let unary, unary.takes(stream.path), !stream.headers.contains(name: "hasleader") {
             stream.awaitsRequest = true
         } else {
             startTask(stream)

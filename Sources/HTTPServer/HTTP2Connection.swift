@@ -1,3 +1,4 @@
+internal import Bytes
 internal import NIOCore
 internal import Sockets
 
@@ -35,8 +36,12 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     var opening: HTTP2Stream?
     /// Tasks of the service, of streams that are open or not.
     var tasksRunning = 0
-    var inboundBytes = 0
-    var outboundBytes = 0
+    var inboundBytes = 0 { didSet { limits.budget.note(inboundBytes - oldValue) } }
+    var outboundBytes = 0 { didSet { limits.budget.note(outboundBytes - oldValue) } }
+    /// What the client took since it was looked at last.
+    private var bytesSent = 0
+    private var nextStallLook = NIODeadline.now() + stallTime
+    private static let stallTime = TimeAmount.seconds(10)
     /// Some stream waits for room although its own outbox has some.
     var isOutboundFull = false
     var resets: HTTP2ResetAllowance
@@ -141,6 +146,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
             var buffer = context.channel.allocator.buffer(capacity: 8 << 10)
             guard session.drain(into: &buffer, bytesMax: 64 << 10) else { return fail() }
             if buffer.readableBytes == 0 { break }
+            bytesSent += buffer.readableBytes
             context.write(Self.wrapOutboundOut(buffer), promise: nil)
             hasWritten = true
         }
@@ -197,9 +203,20 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
         timer = loop.scheduleTask(deadline: due) { [weak self] in self?.look() }
     }
 
+    /// Much waits to be sent that the client does not take, while memory is scarce: others need it.
+    private func isStalled(at now: NIODeadline) -> Bool {
+        guard outboundBytes > 0 else { return false }
+        wake(at: now + Self.stallTime)
+        guard now >= nextStallLook else { return false }
+        nextStallLook = now + Self.stallTime
+        defer { bytesSent = 0 }
+        return bytesSent < limits.bytesPerSecondMin && limits.budget.isUsed(share: MemoryBudget.requestShare)
+    }
+
     private func look() {
         timerDue = .distantFuture
         let now = NIODeadline.now()
+        wakeWaitingForRoom()
         let late = streams.values.filter { $0.deadline.map { $0 <= now } ?? false }
         for stream in late { expire(stream) }
         switch watch.look(at: now, hasStreams: !streams.isEmpty) {
@@ -208,6 +225,10 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
         case .goAway:
             session?.goAway(.noError)
         case .close:
+            context?.close(promise: nil)
+            return
+        }
+        if isStalled(at: now) {
             context?.close(promise: nil)
             return
         }

@@ -30,6 +30,8 @@ final class HTTP2Stream: @unchecked Sendable {
     var encoding: String?
     var headers = HTTPHeaders()
     var headerBytes = 0
+    /// Of them, what the connection counts.
+    var headerBytesHeld = 0
     var isGRPC = false
     /// Of another page, which may read the answer.
     var origin: String?

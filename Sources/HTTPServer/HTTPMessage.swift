@@ -1,3 +1,4 @@
+package import Bytes
 package import NIOCore
 package import NIOHTTP1
 
@@ -120,6 +121,8 @@ package struct HTTPLimits: Sendable {
     /// Of them, from one address.
     package var connectionsPerAddressMax = 2_500
     package var callers = CallerRules()
+    /// For what was received and what waits to be sent, of all connections together.
+    package var budget = MemoryBudget.unlimited
 
     // HTTP/2.
 

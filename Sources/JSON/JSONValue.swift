@@ -39,14 +39,14 @@ package indirect enum JSONValue: Equatable, Sendable {
     /// An integer, written as a number or as a string.
     package var integer: Int64? {
         switch self {
-        case .number(let text), .string(let text): Int64(text)
+        case .number(let text), .string(let text): Int64(text) ?? WholeNumber.digits(text).flatMap { Int64($0) }
         default: nil
         }
     }
 
     package var unsigned: UInt64? {
         switch self {
-        case .number(let text), .string(let text): UInt64(text)
+        case .number(let text), .string(let text): UInt64(text) ?? WholeNumber.digits(text).flatMap { UInt64($0) }
         default: nil
         }
     }
@@ -229,5 +229,40 @@ package struct JSONParser {
         else { throw fault("four hexadecimal digits are expected") }
         place += 4
         return code
+    }
+}
+
+/// Whole numbers in other spellings, as protobuf's JSON takes them: 5.0, 0.5e1 and 50e-1 are 5.
+private enum WholeNumber {
+    /// More would be no 64-bit integer.
+    private static let digitsMax = 20
+
+    /// The number's digits, with its sign; nil when `text` is no whole number.
+    static func digits(_ text: String) -> String? {
+        var rest = Substring(text)
+        let isNegative = rest.first == "-"
+        if isNegative { rest = rest.dropFirst() }
+        let mantissa = rest.prefix { $0 != "e" && $0 != "E" }
+        var exponent = 0
+        if mantissa.count < rest.count {
+            guard let power = Int(rest.dropFirst(mantissa.count + 1)), abs(power) < 1000 else { return nil }
+            exponent = power
+        }
+        let parts = mantissa.split(separator: ".", omittingEmptySubsequences: false)
+        let isDigit: (Character) -> Bool = { ("0"..."9").contains($0) }
+        guard (1...2).contains(parts.count), parts.allSatisfy({ !$0.isEmpty && $0.allSatisfy(isDigit) }) else {
+            return nil
+        }
+        guard parts[0].count == 1 || parts[0].first != "0" else { return nil }
+        var digits = String(parts.joined())
+        var shift = exponent - (parts.count > 1 ? parts[1].count : 0)
+        while shift < 0, digits.count > 1, digits.last == "0" {
+            digits.removeLast()
+            shift += 1
+        }
+        digits = String(digits.drop { $0 == "0" })
+        if digits.isEmpty { return "0" }
+        guard shift >= 0, digits.count + shift <= digitsMax else { return nil }
+        return (isNegative ? "-" : "") + digits + String(repeating: "0", count: shift)
     }
 }

@@ -73,6 +73,32 @@ extension Command {
         }
     }
 
+    /// If it may be a txn that replaces a small value by one that is no larger: whether it is, the state tells.
+    package var mayReplaceSmallValues: Bool {
+        guard case .txn(let txn) = self, !txn.compares.isEmpty else { return false }
+        let operations = txn.success + txn.failure
+        return operations.count <= 8 && operations.contains { if case .put = $0 { true } else { false } }
+            && operations.allSatisfy { operation in
+                switch operation {
+                case .range(let range): range.range.end == .single
+                case .put(let put): put.value.count <= Self.smallBytes && put.lease == 0 && !put.wantsPrevious
+                case .deleteRange, .txn: false
+                }
+            }
+    }
+
+    static let smallBytes = 128
+
+    /// How many values it answers at most; a range counts as one.
+    package var valuesAnswered: Int {
+        switch self {
+        case .put(let put): put.wantsPrevious ? 1 : 0
+        case .deleteRange(let request): request.wantsPrevious ? 1 : 0
+        case .txn(let txn): max(txn.success.valuesAnswered, txn.failure.valuesAnswered)
+        default: 0
+        }
+    }
+
     /// If it may leave more behind than there was.
     package var addsKeys: Bool {
         switch self {
@@ -81,6 +107,19 @@ extension Command {
         // Nodes come back, and volumes move to where there is room.
         case .fabric(let command): command.makesVolume
         default: false
+        }
+    }
+}
+
+extension [TxnRequest.Operation] {
+    fileprivate var valuesAnswered: Int {
+        reduce(0) { count, operation in
+            switch operation {
+            case .range(let range): count + (range.keysOnly || range.countOnly ? 0 : 1)
+            case .put(let put): count + (put.wantsPrevious ? 1 : 0)
+            case .deleteRange(let request): count + (request.wantsPrevious ? 1 : 0)
+            case .txn(let inner): count + Swift.max(inner.success.valuesAnswered, inner.failure.valuesAnswered)
+            }
         }
     }
 }

@@ -25,12 +25,12 @@ extension View {
         }
     }
 
-    /// The pair of `key` before `revision`; nil when there was none, or it is compacted away.
+    /// The pair of `key` before `revision`; nil when there was none, or it is compacted away, whether its row is gone or not.
     package func previous(_ key: [UInt8], before revision: Int64, _ reader: StateReader) throws(ReadFailure)
         -> KeyValue?
     {
         try reader.inSnapshot { () throws(ReadFailure) in
-            guard revision - 1 >= pruneMark.value else { return nil }
+            guard revision - 1 >= max(pruneMark.value, compactRevision) else { return nil }
             do throws(SQLiteError) {
                 return try tables.latest(key, notAfter: revision - 1, reader)
             } catch {
@@ -80,35 +80,50 @@ package struct HistoryHash: Sendable {
 }
 
 extension View {
-    /// Over all changes after the compacted revision up to `revision`; 0 is the newest.
+    /// Over what can be read up to `revision`: the pairs that live at the compacted revision, and all changes after it; 0 is the newest.
+    /// In whatever order, so that a compaction changes it only by what can be read no more.
     package func hash(at revision: Int64, _ reader: StateReader) throws(ReadFailure) -> HistoryHash {
         guard revision <= self.revision else { throw .request(.futureRevision) }
         guard revision == 0 || revision >= compactRevision else { throw .request(.compacted) }
         let last = revision > 0 ? revision : self.revision
         return try reader.inSnapshot { () throws(ReadFailure) in
-            var sum = CRC32C()
-            var written: Int64 = 0
-            func add(_ change: Memtable.Change) {
-                if change.pair.modRevision <= last { sum.add(UInt64(RowSum.of(change))) }
-            }
+            var sum = PairSum()
             do throws(SQLiteError) {
+                if compactRevision > 0 {
+                    try tables.forEachLive(at: compactRevision, reader) { sum.add($0) }
+                }
+                var written: Int64 = 0
                 try reader.forEachRow(fromRevision: compactRevision + 1) { change in
-                    add(change)
+                    if change.pair.modRevision <= last { sum.add(change.pair) }
                     written = change.sequence
                     return true
                 } atEnd: {
                 }
+                for table in [tables.frozen, tables.active] {
+                    table?.forEachBySequence { row in
+                        guard row.sequence > written, row.modRevision > compactRevision, row.modRevision <= last else {
+                            return
+                        }
+                        sum.add(row.change.pair)
+                    }
+                }
             } catch {
                 throw .disk(error)
-            }
-            for table in [tables.frozen, tables.active] {
-                table?.forEachBySequence { row in
-                    if row.sequence > written, row.modRevision > compactRevision { add(row.change) }
-                }
             }
             return HistoryHash(sum: sum.value, compactRevision: compactRevision, revision: last)
         } failure: {
             .disk($0)
         }
+    }
+}
+
+/// A sum over pairs that does not depend on their order.
+private struct PairSum {
+    private(set) var value: UInt32 = 0
+
+    mutating func add(_ pair: KeyValue) {
+        let row = RowSum(pair, sequence: 0).row
+        // Scattered first: sums of checksums that differ in few bits would often agree.
+        value = value &+ (row ^ row >> 15) &* 0x2c1b_3c6d
     }
 }

@@ -51,6 +51,7 @@ package final class KeyValueStore {
         View(
             tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
             appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, alarms: meta.alarms,
+            version: meta.version,
             leases: leases, fabric: fabric)
     }
 
@@ -115,7 +116,9 @@ package final class KeyValueStore {
         var reader = payload
         guard let command = try? Command(from: &reader) else { return .failure(.unreadable) }
         guard command.versionNeeded <= meta.version else { return .failure(.needsVersion(command.versionNeeded)) }
-        if let refusal = command.refusal(under: meta.alarms) { return .failure(refusal) }
+        if let refusal = command.refusal(under: meta.alarms) {
+            guard refusal == .noSpace, try replacesSmallValues(command) else { return .failure(refusal) }
+        }
         switch command {
         case .put(let put): return try applyPut(put)
         case .deleteRange(let request):
@@ -159,6 +162,17 @@ package final class KeyValueStore {
         case .raiseAlarm(let alarm): return .success(.alarm(meta.raise(alarm)))
         case .lowerAlarm(let kind, let memberID): return .success(.alarm(meta.lower(kind, of: memberID)))
         }
+    }
+
+    /// If each of its puts replaces a small value by one that is no larger.
+    private func replacesSmallValues(_ command: Command) throws(SQLiteError) -> Bool {
+        guard command.mayReplaceSmallValues, case .txn(let txn) = command else { return false }
+        for case .put(let put) in txn.success + txn.failure {
+            guard let known = try tables.newest(put.key, reader, withValue: true), known.lease == 0,
+                (put.value.count...Command.smallBytes).contains(known.value.count)
+            else { return false }
+        }
+        return true
     }
 
     /// The writes of one command: they share one new revision.

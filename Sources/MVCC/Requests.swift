@@ -1,3 +1,4 @@
+package import Bytes
 package import Fabric
 
 /// What a range answers and how (etcd's `RangeRequest`).
@@ -45,8 +46,14 @@ package struct RangeResult: Equatable, Sendable {
     package var count: Int64 = 0
     /// The store's revision when this was read.
     package var revision: Int64 = 0
+    /// What the answer takes of the member's memory budget.
+    package var hold: MemoryHold?
 
     package init() {}
+
+    package static func == (a: RangeResult, b: RangeResult) -> Bool {
+        (a.pairs, a.more, a.count, a.revision) == (b.pairs, b.more, b.count, b.revision)
+    }
 }
 
 package struct PutRequest: Equatable, Sendable {
@@ -142,6 +149,12 @@ package struct TxnResult: Equatable, Sendable {
 
     package var succeeded: Bool
     package var responses: [Response]
+    /// What the answer takes of the member's memory budget.
+    package var hold: MemoryHold?
+
+    package static func == (a: TxnResult, b: TxnResult) -> Bool {
+        a.succeeded == b.succeeded && a.responses == b.responses
+    }
 
     package init(succeeded: Bool, responses: [Response]) {
         self.succeeded = succeeded
@@ -227,6 +240,8 @@ package enum MVCCError: Error, Equatable, Sendable {
     case duplicateKey
     /// The answer would be larger than `AnswerBudget` lets through; nothing was changed.
     case answerTooLarge
+    /// The member's answers take all the memory that they may; nothing was changed.
+    case noMemory
     /// The same, but what the request wrote is written.
     case answerTooLargeButDone
     /// An alarm is raised: too much is stored.

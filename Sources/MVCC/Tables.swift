@@ -240,6 +240,25 @@ package struct Tables: Sendable {
         return count
     }
 
+    /// Calls `body` with all pairs that live at `revision`, by ascending key.
+    func forEachLive(
+        at revision: Int64, _ reader: StateReader, _ body: (KeyValue) -> Void
+    ) throws(SQLiteError) {
+        var from: [UInt8]? = []
+        while let start = from {
+            var found: [Found] = []
+            try scan(KeyRange(start: start, end: .unbounded), notAfter: revision, reader) { item in
+                found.append(item)
+                return found.count < Self.portion
+            }
+            // A value is read after the scan, which has the file's statement.
+            for item in found { body(try whole(item, reader)) }
+            from = found.count == Self.portion ? found.last.map { $0.pair.key + [0] } : nil
+        }
+    }
+
+    private static let portion = 256
+
     /// The pair of a key that was found, whole.
     func whole(_ found: Found, _ reader: StateReader) throws(SQLiteError) -> KeyValue {
         guard let row = found.row else { return found.pair }

@@ -24,6 +24,8 @@ package struct View: Sendable {
     /// `StateMeta.hash`
     package let hash: UInt64
     package let alarms: [Alarm]
+    /// `StateMeta.version`
+    package let version: UInt64
     /// As they are now, perhaps later than the rest of this.
     package let leases: LeaseTable
     package let fabric: FabricState
@@ -44,7 +46,8 @@ package struct View: Sendable {
             } catch {
                 throw .disk(error)
             }
-            guard !budget.isExceeded else { throw .request(.answerTooLarge) }
+            result.hold = budget.hold()
+            guard !budget.isExceeded else { throw .request(budget.refusal) }
             result.revision = revision
             return result
         } failure: {
@@ -108,19 +111,23 @@ package struct View: Sendable {
     }
 
     /// Answers a txn that only reads.
-    package func txn(_ request: TxnRequest, _ reader: StateReader) throws(ReadFailure) -> TxnResult {
+    /// - Parameter budget: what the answer may take in memory.
+    package func txn(
+        _ request: TxnRequest, _ reader: StateReader, budget: AnswerBudget = AnswerBudget()
+    ) throws(ReadFailure) -> TxnResult {
         precondition(request.isReadOnly, "a view cannot write")
         return try reader.inSnapshot { () throws(ReadFailure) in
             guard revision >= pruneMark.value else { throw .request(.compacted) }
-            var budget = AnswerBudget()
+            var budget = budget
             let txnReader = TxnReader(tables: tables, revision: revision, reader: reader)
-            let result = try txnReader.run(request, &budget) {
+            var result = try txnReader.run(request, &budget) {
                 (range) throws(ReadFailure) in
                 let readRevision = try readRevision(range)
                 guard readRevision >= pruneMark.value else { throw .request(.compacted) }
                 return readRevision
             }
-            guard !budget.isExceeded else { throw .request(.answerTooLarge) }
+            result.hold = budget.hold()
+            guard !budget.isExceeded else { throw .request(budget.refusal) }
             return result
         } failure: {
             .disk($0)

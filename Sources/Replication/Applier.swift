@@ -17,6 +17,7 @@ package final class Applier<Shell: ReplicationShell> {
     private var waitingReads: [(index: Index, read: PendingRead)] = []
     private var frozenAt: UInt64
     private var hasBegun = false
+    private var isFreezeDue = false
     /// Of the newest entry.
     private var appliedTerm: Term = 0
     /// It keeps the log and no state but the membership.
@@ -59,7 +60,9 @@ package final class Applier<Shell: ReplicationShell> {
         case .reads(let reads, let index): proceed(reads, at: index)
         case .written: noteWritten()
         case .freeze: if store.meta.appliedIndex > frozenIndex { freeze() }
-        case .measured(let bytes): fileBytes = bytes
+        case .measured(let bytes):
+            fileBytes = bytes
+            shell.publish(storedBytes: fileBytes + Int64(store.pendingBytes))
         case .tick(let term):
             freezeIfOld()
             keepTime(leading: term)
@@ -90,7 +93,11 @@ package final class Applier<Shell: ReplicationShell> {
             .applied(last.index, term: last.term, completed: answers.map(\.id)), wakes: last.term != appliedTerm)
         appliedTerm = last.term
         releaseReads()
-        freezeIfLarge()
+        freezeIfDue()
+    }
+
+    private var isNearlyFull: Bool {
+        Double(fileBytes + Int64(store.pendingBytes)) > 0.8 * Double(shell.settings.quotaBytes)
     }
 
     private func noteChanges() {
@@ -131,8 +138,11 @@ package final class Applier<Shell: ReplicationShell> {
                 // It was asked before it knew that it is one; what came of it the others know.
                 return (id, .failure(.timeout))
             }
+            let compacted = store.meta.compactRevision
             let result = try store.apply(
                 command, index: entry.index, term: entry.term, wantsAnswer: shell.awaits(id))
+            // Rows go once the file knows: who compacts for want of room does not wait for the next checkpoint.
+            if store.meta.compactRevision != compacted, isNearlyFull { isFreezeDue = true }
             shell.metrics.proposalsApplied.add()
             switch result {
             case .success(let result):
@@ -208,8 +218,10 @@ package final class Applier<Shell: ReplicationShell> {
 
     // MARK: - Memory to file
 
-    private func freezeIfLarge() {
-        if store.activeBytes >= memtableBytesMax { freeze() }
+    private func freezeIfDue() {
+        guard isFreezeDue || store.activeBytes >= memtableBytesMax, !store.isFreezing else { return }
+        isFreezeDue = false
+        freeze()
     }
 
     /// The more keys there are, the fewer of those in a memtable share a page of the index, and each such page is written
@@ -271,7 +283,7 @@ package final class Applier<Shell: ReplicationShell> {
         store.dropFrozen()
         publish()
         shell.noteWritten(through: frozenRevision)
-        freezeIfLarge()
+        freezeIfDue()
     }
 
     /// If something is not in the file yet; sets it on its way.

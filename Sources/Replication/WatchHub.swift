@@ -370,6 +370,6 @@ package struct WatchHub {
     mutating func cancelCompacted(_ watcher: Watcher) {
         remove(watcher)
         _ = watcher.stream.offer(
-            .canceled(id: watcher.id, revision: 0, compactRevision: compactRevision), mustFit: true)
+            .canceled(id: watcher.id, revision: 0, compactRevision: max(compactRevision, 1)), mustFit: true)
     }
 }

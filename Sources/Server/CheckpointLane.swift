@@ -7,7 +7,8 @@ internal import Storage
 final class CheckpointLane: Sendable {
     enum Work: Sendable {
         case write(KeyValueStore.Frozen)
-        case defragment
+        /// Says when all that was compacted is removed and free pages are given back.
+        case defragment(Rendezvous<Void>)
         /// Says when the new file is open, and keeps readers away until it hears that the new state is published.
         case replaceState(by: String, opened: Rendezvous<Void>, published: Rendezvous<Void>)
         case stop(Rendezvous<Void>)
@@ -22,12 +23,19 @@ final class CheckpointLane: Sendable {
 
     func run(_ handover: Handover<StateWriter>) {
         let checkpointer = Checkpointer(shell: core, writer: handover.take(), pruneMark: core.pruneMark)
+        var waiting: [Rendezvous<Void>] = []
         core.orFail { () throws(StorageError) in
             while true {
+                if !checkpointer.isTidying {
+                    for done in waiting { done.fulfil(()) }
+                    waiting = []
+                }
                 let work = mailbox.take(until: checkpointer.isTidying ? 0 : nil)
                 for item in work {
                     switch item {
-                    case .defragment: checkpointer.defragment()
+                    case .defragment(let done):
+                        checkpointer.defragment()
+                        waiting.append(done)
                     case .write(let frozen): try checkpointer.write(frozen)
                     case .replaceState(let path, let opened, let published):
                         core.readers.whileClosed {
@@ -36,7 +44,7 @@ final class CheckpointLane: Sendable {
                             published.wait()
                         }
                     case .stop(let done):
-                        done.fulfil(())
+                        for other in waiting + [done] { other.fulfil(()) }
                         return
                     }
                 }

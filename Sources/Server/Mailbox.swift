@@ -148,6 +148,9 @@ final class Rendezvous<Value: Sendable>: Sendable {
     func fulfil(_ value: Value) { mailbox.post(value) }
 
     func wait() -> Value { mailbox.take(until: nil)[0] }
+
+    /// Nil when it does not come in time.
+    func wait(until deadline: UInt64) -> Value? { mailbox.take(until: deadline).first }
 }
 
 /// Gives a thing to the one thread that shall own it, and keeps nothing of it.

@@ -27,14 +27,40 @@ extension RunningMember {
         case lower(Alarm.Kind, memberID: UInt64)
     }
 
-    /// Has the free pages of `kv.db` given back to the file system, bit by bit.
-    package func defragment() { core.checkpoints.post(.defragment) }
+    private static let defragmentSecondsMax: UInt64 = 30
+
+    /// Has what was compacted removed and the free pages of `kv.db` given back to the file system, bit by bit. Returns when that
+    /// is done and counted, or takes long: it goes on then.
+    package func defragment() async {
+        let done = Rendezvous<Void>()
+        core.checkpoints.post(.defragment(done))
+        let limit = monotonicNanoseconds() + Self.defragmentSecondsMax * 1_000_000_000
+        await withCheckedContinuation { continuation in
+            startThread("weft-defragment") { [core] in
+                _ = done.wait(until: limit)
+                // Behind what the checkpoint lane measured.
+                core.apply.post(.reads([PendingRead(deadline: limit) { _ in continuation.resume() }], at: 0))
+            }
+        }
+        // With room again the member lowers its alarm by itself, at its next tick.
+        for _ in 0..<Self.ticksMax where isAlarmOver { try? await Task.sleep(for: .milliseconds(20)) }
+    }
+
+    private static let ticksMax = 100
+
+    private var isAlarmOver: Bool {
+        alarms.contains { $0.memberID == id && $0.kind == .noSpace && $0.isAutomatic }
+            && Double(storedBytes) < QuotaKeeper.enough * Double(quotaBytes)
+    }
 
     // MARK: - Admission
 
     /// Part of the quota from which on puts are slowed down.
     private static let slowShare = 0.9
     private static let delayMillisecondsMax = 200.0
+    /// Beyond the quota, for txns that replace small values: Kubernetes' compaction begins with such a one, and without it the
+    /// quota could never be met again.
+    private static let keptBack: Int64 = 1 << 20
 
     /// Refuses what would only be refused by all, and says by how many milliseconds to slow down who fills the last of the
     /// quota.
@@ -46,6 +72,7 @@ extension RunningMember {
         guard !gate.isDiskFull || !command.addsKeys else { throw .noSpace }
         // Changes come faster than they can be written to `kv.db`.
         guard !gate.isBehind else { throw .tooManyRequests }
+        if command.mayReplaceSmallValues, storedBytes <= quotaBytes + Self.keptBack { return 0 }
         if let refusal = command.refusal(under: gate.alarms) { throw .refused(refusal) }
         guard command.addsKeys else { return 0 }
         let share = Double(storedBytes) / Double(quotaBytes)

@@ -34,7 +34,7 @@ extension RunningMember {
         FabricAnswer, FabricState
     ) {
         var spec = spec
-        spec.ttl = max(spec.ttl, leaseSecondsMin)
+        if spec.ttl > 0 { spec.ttl = max(spec.ttl, leaseSecondsMin) }
         return try await change(.putNode(spec), by: by, expected: expected)
     }
 

@@ -116,10 +116,13 @@ extension RunningMember {
         return (left, entry.lease.ttl, withKeys ? entry.keys.map(\.bytes).sorted(by: precedes) : [])
     }
 
-    /// Ids of all leases of clients, ascending; nodes of the fabric have their own.
+    /// Ids of all leases of clients, the one that ends first first; nodes of the fabric have their own.
     package func leaseIDs() async throws(ServerError) -> [Int64] {
         try await confirmCurrent()
         let view = core.view
-        return view.leases.ids.filter { !view.fabric.leases.contains($0) }
+        let ends = view.leases.ids.filter { !view.fabric.leases.contains($0) }.map { id in
+            (end: view.leases.time(of: id)?.deadline ?? 0, id: id)
+        }
+        return ends.sorted { $0 < $1 }.map(\.id)
     }
 }

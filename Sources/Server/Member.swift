@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Logging
 package import MVCC
 package import Raft
@@ -24,6 +25,10 @@ package final class RunningMember: Sendable {
     package var revision: Int64 { core.view.revision }
     package var compactRevision: Int64 { core.view.compactRevision }
     package var appliedIndex: Index { core.view.appliedIndex }
+    /// Of the formats in use: see `FabricVersion`.
+    package var fabricVersion: UInt64 { core.view.version }
+    /// Versions of a fabric that this release can be part of.
+    package var versions: ClosedRange<UInt64> { core.settings.versions }
     package var isDiskFull: Bool { core.isDiskFull }
     package var settings: ServerSettings { core.serverSettings }
 
@@ -32,6 +37,12 @@ package final class RunningMember: Sendable {
 
     private var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
+    /// If there is a leader, or was within the three election timeouts that streams are given which ask for one.
+    package var hasLeaderLately: Bool {
+        let patience = 3 * UInt64(core.settings.electionMilliseconds) * 1_000_000
+        return core.status.leader != nil || monotonicNanoseconds() - core.leaderSeen.load(ordering: .relaxed) < patience
+    }
+
     // MARK: - Writes
 
     /// Replicates a command and answers what it did here.
@@ -39,6 +50,10 @@ package final class RunningMember: Sendable {
         let proposal = try proposal(of: command)
         let delay = try admit(command)
         if delay > 0 { try? await Task.sleep(for: .milliseconds(delay)) }
+        // What it answers is not known before it is done, and then it cannot be refused.
+        let bytes = answerBytes(of: command)
+        let hold = try await whileMemoryLacks { () async throws(ServerError) in try takeForAnswer(bytes) }
+        defer { withExtendedLifetime(hold) {} }
         return try await finish(proposal.id, bytes: proposal.payload.count) { [core, deadline] in
             core.consensus.post(.propose(proposal, deadline: deadline))
         }
@@ -49,15 +64,34 @@ package final class RunningMember: Sendable {
     package func propose(_ command: Command, answer: @escaping @Sendable (Outcome) -> Void) -> Bool {
         do throws(ServerError) {
             guard try admit(command) == 0 else { return false }
+            let bytes = answerBytes(of: command)
+            guard bytes == 0 || !core.budget.isUsed(share: Self.crowdedShare) else { return false }
+            let hold = try takeForAnswer(bytes)
             let proposal = try proposal(of: command)
-            guard core.requests.add(proposal.id, bytes: proposal.payload.count, answer: answer) else {
-                throw .tooManyRequests
+            let isTaken = core.requests.add(proposal.id, bytes: proposal.payload.count) { outcome in
+                withExtendedLifetime(hold) { answer(outcome) }
             }
+            guard isTaken else { throw .tooManyRequests }
             core.consensus.post(.propose(proposal, deadline: deadline))
         } catch {
             answer(.failure(error))
         }
         return true
+    }
+
+    private static let crowdedShare = 0.5
+
+    /// What a command may answer that reads values on its way: as much as a request can store for each, but no more at once than
+    /// leaves room for others.
+    private func answerBytes(of command: Command) -> Int {
+        let values = command.valuesAnswered
+        return values == 0 ? 0 : min(values * core.serverSettings.requestBytesMax, core.budget.bytesMax / 8)
+    }
+
+    private func takeForAnswer(_ bytes: Int) throws(ServerError) -> MemoryHold? {
+        guard bytes > 0 else { return nil }
+        guard core.budget.take(bytes, share: MemoryBudget.answerShare) else { throw .refused(.noMemory) }
+        return MemoryHold(core.budget, bytes)
     }
 
     private func proposal(of command: Command) throws(ServerError) -> Proposal {
@@ -86,13 +120,33 @@ package final class RunningMember: Sendable {
     /// Answers a range: linearizable, unless it says serializable.
     /// - Parameter budget: what the answer may take in memory.
     package func range(
-        _ request: RangeRequest, budget: AnswerBudget = AnswerBudget()
+        _ request: RangeRequest, bytesMax: Int = AnswerBudget.bytesMax
     ) async throws(ServerError) -> (RangeResult, term: Term) {
         core.metrics.ranges.add()
-        return try await read(serializable: request.serializable) { (view, reader) throws(ReadFailure) in
-            (try view.range(request, reader, budget: budget), view.appliedTerm)
+        let budget = AnswerBudget(left: bytesMax, shared: core.budget)
+        return try await whileMemoryLacks { () async throws(ServerError) in
+            try await read(serializable: request.serializable) { (view, reader) throws(ReadFailure) in
+                (try view.range(request, reader, budget: budget), view.appliedTerm)
+            }
         }
     }
+
+    /// Does a read again, for a while, when there is no memory for its answer.
+    private func whileMemoryLacks<T: Sendable>(
+        _ body: () async throws(ServerError) -> T
+    ) async throws(ServerError) -> T {
+        let limit = monotonicNanoseconds() + Self.memoryNanosecondsMax
+        while true {
+            do throws(ServerError) {
+                return try await body()
+            } catch .refused(.noMemory) {
+                guard monotonicNanoseconds() < limit, !Task.isCancelled else { throw .refused(.noMemory) }
+                try? await Task.sleep(for: .milliseconds(50))
+            }
+        }
+    }
+
+    private static let memoryNanosecondsMax: UInt64 = 3_000_000_000
 
     /// The revision and term of this member's state; what was acknowledged before is in it unless `serializable`.
     package func current(serializable: Bool) async throws(ServerError) -> (revision: Int64, term: Term) {
@@ -112,9 +166,12 @@ package final class RunningMember: Sendable {
 
     /// Answers a txn that only reads; serializable when each of its ranges is.
     package func readTxn(_ request: TxnRequest) async throws(ServerError) -> (TxnResult, Applied) {
-        try await read(serializable: request.isSerializable) { (view, reader) throws(ReadFailure) in
-            let result = try view.txn(request, reader)
-            return (result, Applied(result: .txn(result), revision: view.revision, term: view.appliedTerm))
+        let budget = AnswerBudget(shared: core.budget)
+        return try await whileMemoryLacks { () async throws(ServerError) in
+            try await read(serializable: request.isSerializable) { (view, reader) throws(ReadFailure) in
+                let result = try view.txn(request, reader, budget: budget)
+                return (result, Applied(result: .txn(result), revision: view.revision, term: view.appliedTerm))
+            }
         }
     }
 

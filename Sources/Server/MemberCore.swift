@@ -1,6 +1,7 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+internal import Bytes
 internal import Logging
 internal import MVCC
 internal import Raft
@@ -24,8 +25,12 @@ final class MemberCore: Sendable {
     let snapshotStore: SnapshotStore
     let transfers = TransferLane()
     let fabricFeed = FabricFeed()
+    /// For requests and answers of all clients together.
+    let budget: MemoryBudget
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
+    /// When there was a leader last, or this member began.
+    let leaderSeen = Atomic<UInt64>(monotonicNanoseconds())
     /// If there are streams of watches.
     let isWatched = Atomic<Bool>(false)
     /// Backups under way: each is a copy of everything.
@@ -71,6 +76,7 @@ final class MemberCore: Sendable {
         onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) {
         serverSettings = settings
+        budget = settings.budget
         self.identity = identity
         self.directory = directory
         self.pruneMark = pruneMark
@@ -185,7 +191,13 @@ final class MemberCore: Sendable {
         }
     }
 
-    func publish(_ status: RaftStatus) { published.withLock { $0.status = status } }
+    func publish(_ status: RaftStatus) {
+        let hadLeader = published.withLock { published in
+            defer { published.status = status }
+            return published.status.leader != nil
+        }
+        if hadLeader { leaderSeen.store(now, ordering: .relaxed) }
+    }
 
     var status: RaftStatus { published.withLock { $0.status } }
 

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Logging
 package import MVCC
 package import Replication
@@ -27,7 +28,10 @@ package final class PointReader: Sendable {
             : gate.isWitness ? .witness : gate.alarms.contains(.corrupt) ? .refused(.corrupt) : nil
         if let refusal { return requests.map { _ in .failure(refusal) } }
         return slot.read(path: core.directory.statePath) { reader in
-            view.points(requests, reader).map { result in
+            // In portions: what is read is in memory before it is known how much it is.
+            stride(from: 0, to: requests.count, by: Self.portion).flatMap { start in
+                view.points(Array(requests[start..<min(start + Self.portion, requests.count)]), reader).map(held)
+            }.map { result in
                 result.map { ($0, view.appliedTerm) }.mapError { failure in
                     switch failure {
                     case .request(let refusal): return .refused(refusal)
@@ -38,6 +42,19 @@ package final class PointReader: Sendable {
                 }
             }
         }
+    }
+
+    private static let portion = 16
+    /// A smaller answer is counted when it waits to be sent.
+    private static let smallBytes = 64 << 10
+
+    /// An answer with what it takes of the member's memory budget; a refusal when that is not to be had.
+    private func held(_ result: Result<RangeResult, ReadFailure>) -> Result<RangeResult, ReadFailure> {
+        guard case .success(var answer) = result, let bytes = answer.pairs.first?.value.count, bytes > Self.smallBytes
+        else { return result }
+        guard core.budget.take(bytes, share: MemoryBudget.answerShare) else { return .failure(.request(.noMemory)) }
+        answer.hold = MemoryHold(core.budget, bytes)
+        return .success(answer)
     }
 
     /// Calls `proceed`, on any thread, once what was acknowledged before is to be seen here.

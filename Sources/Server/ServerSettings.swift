@@ -1,3 +1,4 @@
+package import Bytes
 package import MVCC
 package import Replication
 package import Transport
@@ -36,7 +37,7 @@ package struct ServerSettings: Sendable {
     package var requestsMax = 20_000
     package var requestsBytesMax = 128 << 20
     /// What requests and answers of all clients may take in memory together.
-    package var memoryBudgetBytes = MachineMemory.defaultBudget
+    package var budget = MemoryBudget(bytesMax: MachineMemory.defaultBudget)
     package var readerThreads = 3
     /// Watches that ask for it hear this often that nothing happened.
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000

@@ -15,6 +15,10 @@ enum Target: String, CaseIterable {
     case peerFrame = "peer-frame"
     case entry
     case command
+    /// Commands applied to states.
+    case apply
+    /// Messages given to consensus.
+    case core
     case json
     case gateway
     case grpc
@@ -32,6 +36,8 @@ enum Target: String, CaseIterable {
         case .peerFrame: Self.peerFrame(bytes)
         case .entry: Self.entry(bytes)
         case .command: Self.command(bytes)
+        case .apply: ApplyTarget.run(bytes)
+        case .core: CoreTarget.run(bytes)
         case .json: Self.json(bytes)
         case .gateway: _ = GatewayRequests.decode(bytes)
         case .grpc: _ = GRPCRequests.decode(bytes)

@@ -52,6 +52,7 @@ struct Daemon: Sendable {
         limits.connectionsPerAddressMax =
             settings.connectionsPerAddressMax ?? max(Self.connectionsMin, limits.connectionsMax / 4)
         limits.callers = settings.callers
+        limits.budget = settings.server.budget
         clientPort = HTTPListener.makePort(limits, logger)
         peerPort = Transport.makePort(logger)
         for flag in IgnoredFlags.given {

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Fabric
 internal import HTTPServer
 internal import ArgumentParser
@@ -156,7 +157,7 @@ struct ServeSettings {
         case "cors": callers.origins = Set(Self.list(value))
         case "host-whitelist": callers.hosts = value.isEmpty ? nil : Set(Self.list(value).map { $0.lowercased() })
         case "max-connections-per-address": connectionsPerAddressMax = try number(value, 1...1_000_000)
-        case "memory-budget": server.memoryBudgetBytes = try number(value, (64 << 20)...(1 << 50))
+        case "memory-budget": server.budget = MemoryBudget(bytesMax: try number(value, (64 << 20)...(1 << 50)))
         case "log-level":
             let names = ["warn": "warning", "dpanic": "critical", "panic": "critical", "fatal": "critical"]
             guard let level = Logger.Level(rawValue: names[value] ?? value) else {

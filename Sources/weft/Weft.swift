@@ -26,7 +26,8 @@ struct Weft: AsyncParsableCommand {
             Serve.self, Join.self, Leave.self, MemberCommand.self, DomainCommand.self, NodeCommand.self,
             VolumeCommand.self, EventsCommand.self, Get.self, Put.self, Delete.self, Txn.self,
             Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self, Recover.self,
-            AlarmCommand.self, Defragment.self, Status.self, Check.self, MoveLeader.self, BenchCommand.self,
+            AlarmCommand.self, Defragment.self, Status.self, Check.self, UpgradeCommand.self, MoveLeader.self,
+            BenchCommand.self,
             VersionCommand.self,
         ])
 
