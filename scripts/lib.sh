@@ -16,6 +16,15 @@ build_weft() {
     [ -x "$weft" ] || die "the build failed; run swift build for its output"
 }
 
+# The daemon is never root: what it is started with when root starts it.
+service=()
+if [ "$(id -u)" = 0 ]; then
+    service=(setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all)
+fi
+
+# give_to_service PATH...: makes whom the daemon runs as the owner of what root put there.
+give_to_service() { [ ${#service[@]} -eq 0 ] || chown -R 65534:65534 "$@"; }
+
 # wait_until SECONDS COMMAND...: repeats the command until it succeeds.
 wait_until() {
     local deadline=$(($(date +%s) + $1)); shift

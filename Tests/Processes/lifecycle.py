@@ -28,6 +28,7 @@ def announces_itself(binary):
         path = os.path.join(fabric.directory, "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(path)
+            os.chmod(path, 0o777)
             notify.settimeout(20)
             os.environ["NOTIFY_SOCKET"] = path
             try:

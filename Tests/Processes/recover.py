@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from harness import Fabric, Refused, Report, Unanswered, b64
+from harness import Fabric, Refused, Report, Unanswered, as_service, b64, free_port, give_to_service, reachable
 from nodes import API, wait_for
 
 
@@ -102,8 +102,10 @@ def joins(fabric, survivor):
 
 
 def kept(weft, path):
-    run = subprocess.run([weft, "serve", "--data-dir", path, "--name", os.path.basename(path).split(".")[0], "--listen-client-urls",
-                          "http://127.0.0.1:1", "--listen-peer-urls", "http://127.0.0.1:1"], capture_output=True, text=True, timeout=20)
+    give_to_service(path)
+    command = [reachable(os.path.abspath(weft)), "serve", "--data-dir", path, "--name", os.path.basename(path).split(".")[0],
+               "--listen-client-urls", f"http://127.0.0.1:{free_port()}", "--listen-peer-urls", f"http://127.0.0.1:{free_port()}"]
+    run = subprocess.run(as_service(command), capture_output=True, text=True, timeout=20)
     assert run.returncode != 0 and "removed" in run.stderr + run.stdout, run.stderr + run.stdout
 
 
