@@ -23,6 +23,8 @@ extension GRPCService {
             if outputs.isEmpty { break }
             var shared = SharedEvents(member: member)
             for output in outputs {
+                let hold = await member.hold(for: output)
+                defer { withExtendedLifetime(hold) {} }
                 if shared.add(output) {
                     if shared.messages.count >= Self.sentBytesMax { try await send(shared.take(), call) }
                     continue
@@ -43,7 +45,11 @@ extension GRPCService {
                 guard let asked = request.requestUnion else { continue }
                 await stream.beginRequest()
                 switch asked {
-                case .createRequest(let create): member.watch(WatchRequest(create), on: stream)
+                case .createRequest(let create):
+                    let request = try await member.kv { member throws(ServerError) in
+                        try member.held(WatchRequest(create))
+                    }
+                    member.watch(request, on: stream)
                 case .cancelRequest(let cancel): member.cancelWatch(cancel.watchID, on: stream)
                 case .progressRequest: member.askProgress(of: stream)
                 }

@@ -12,6 +12,9 @@ extension Gateway {
         switch path {
         case "/v3/watch":
             let requests = try GatewayObject.sequence(body)
+            for request in requests {
+                try request.expectOne(of: ["create_request", "cancel_request", "progress_request"], "request_union")
+            }
             return Self.streaming { writer async throws(APIError) in
                 try await watch(requests, requiresLeader: requiresLeader, writer)
             }
@@ -80,13 +83,14 @@ extension Gateway {
             do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
             if outputs.isEmpty { return }
             for output in outputs {
+                let hold = await member.hold(for: output)
+                defer { withExtendedLifetime(hold) {} }
                 for answer in try await answers(to: output) { try await writer.send(answer) }
             }
         }
     }
 
     private func ask(_ request: GatewayObject, _ stream: WatchStream) throws(APIError) {
-        try request.expectOne(of: ["create_request", "cancel_request", "progress_request"], "request_union")
         if let create = try request.object("create_request") {
             member.watch(try create.watchRequest(), on: stream)
         } else if let cancel = try request.object("cancel_request") {

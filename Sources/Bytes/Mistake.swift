@@ -19,6 +19,8 @@ package enum Mistake: String, CaseIterable, Sendable {
     case keepsDisagreeingLog, cutsLogBeforeCheckpoint, votesWithLostLog
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
+    // Lies
+    case believesAnyEpoch, confirmsAnyRound, takesAnyConfiguration, commitsWhatLiarsSay
 
     /// What is done wrong.
     package var summary: String {
@@ -64,6 +66,10 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .prunesTooMuch: "compaction removes the newest revision it must keep"
         case .forgetsFrozenChanges: "frees changes from memory before they are in the file"
         case .recoversWithoutLog: "recovers what the survivor's state has, and leaves out what only its log has"
+        case .believesAnyEpoch: "takes a log's epoch for lost though later answers disprove it"
+        case .confirmsAnyRound: "a round of heartbeats that was never sent confirms reads"
+        case .takesAnyConfiguration: "takes up a configuration that cannot follow the one before it"
+        case .commitsWhatLiarsSay: "commits its whole log when a heartbeat speaks of more than that"
         case .sendsDamagedImages: "sends and takes images without looking at their rows"
         }
     }

@@ -26,11 +26,14 @@ extension HTTP2Connection {
 
     /// Whether a writer need not wait: a stream's outbox has a bound, and so have all of the connection together.
     func hasRoom(_ stream: HTTP2Stream) -> Bool {
-        if stream.outbox.count >= limits.streamBytesMax { return false }
+        if stream.outbox.count >= limits.streamBytesMax {
+            wake(at: .now() + Self.stallTime)
+            return false
+        }
         let isScarce = limits.budget.isUsed(share: MemoryBudget.answerShare) && outboundBytes > 0
         if stream.outbox.isEmpty && !isScarce || outboundBytes < limits.connectionBytesMax && !isScarce { return true }
         isOutboundFull = true
-        wake(at: .now() + .milliseconds(100))
+        wake(at: .now() + (isScarce ? .milliseconds(100) : Self.stallTime))
         return false
     }
 

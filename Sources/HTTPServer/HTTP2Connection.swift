@@ -41,7 +41,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     /// What the client took since it was looked at last.
     private var bytesSent = 0
     private var nextStallLook = NIODeadline.now() + stallTime
-    private static let stallTime = TimeAmount.seconds(10)
+    static let stallTime = TimeAmount.seconds(10)
     /// Some stream waits for room although its own outbox has some.
     var isOutboundFull = false
     var resets: HTTP2ResetAllowance

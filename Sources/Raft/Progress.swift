@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// What a leader knows of one peer's log (P figure 2: nextIndex and matchIndex).
 struct Progress: Sendable {
     enum State: Equatable, Sendable {
@@ -112,7 +114,7 @@ struct Progress: Sendable {
         // Epochs never fall. An answer of an earlier one to what was sent after the later one was heard of shows that the later
         // one was made up.
         let isDisproved = answered.map { $0 > epochRound && $0 <= round } ?? false
-        guard epoch > logEpoch || isDisproved else { return false }
+        guard epoch > logEpoch || isDisproved && !makes(.believesAnyEpoch) else { return false }
         logEpoch = epoch
         epochRound = round
         match = 0

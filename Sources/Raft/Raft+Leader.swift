@@ -193,7 +193,8 @@ extension Raft {
     mutating func handleHeartbeatReply(
         round: UInt64, from sender: NodeID, _ epoch: UInt64, _ isRecovering: Bool, promise: UInt32
     ) {
-        guard role == .leader, let place = leadership?.place(of: sender), let sent = leadership?.round, round <= sent,
+        guard role == .leader, let place = leadership?.place(of: sender), let sent = leadership?.round,
+            round <= sent || makes(.confirmsAnyRound),
             leadership?.peers[place].progress.note(logEpoch: epoch, at: sent, answered: round) == true
         else { return }
         leadership?.peers[place].progress.recentlyActive = true

@@ -128,6 +128,7 @@ extension Raft {
         case .heartbeat(let beat):
             if installing == nil, beat.logEpoch == logEpoch {
                 if beat.commit > log.lastIndex {
+                    if makes(.commitsWhatLiarsSay) { commit = log.lastIndex }
                     noteLoss(of: beat.commit, to: message.from)
                 } else {
                     commit = max(commit, beat.commit)
@@ -174,7 +175,7 @@ extension Raft {
                 ready.contradictions.append(.overwrites(from: sender, index: first))
                 return
             }
-            guard areConfigurationsLegal(Array(entries[fresh...])) else {
+            guard areConfigurationsLegal(Array(entries[fresh...])) || makes(.takesAnyConfiguration) else {
                 ready.contradictions.append(.changesAllVoters(from: sender, index: lastNew))
                 return
             }

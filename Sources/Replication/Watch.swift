@@ -1,3 +1,4 @@
+package import Bytes
 package import MVCC
 internal import Synchronization
 
@@ -14,6 +15,8 @@ package struct WatchRequest: Sendable {
     package var withoutDeletes = false
     /// Large answers may come in parts.
     package var mayFragment = false
+    /// What its keys take of the member's memory budget.
+    package var hold: MemoryHold?
 
     package init(range: KeyRange) {
         self.range = range

@@ -38,10 +38,7 @@ package final class RunningMember: Sendable {
     private var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
     /// If there is a leader, or was within the three election timeouts that streams are given which ask for one.
-    package var hasLeaderLately: Bool {
-        let patience = 3 * UInt64(core.settings.electionMilliseconds) * 1_000_000
-        return core.status.leader != nil || monotonicNanoseconds() - core.leaderSeen.load(ordering: .relaxed) < patience
-    }
+    package var hasLeaderLately: Bool { core.hasLeaderLately }
 
     // MARK: - Writes
 

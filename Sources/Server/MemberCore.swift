@@ -199,6 +199,14 @@ final class MemberCore: Sendable {
         if hadLeader { leaderSeen.store(now, ordering: .relaxed) }
     }
 
+    /// Streams that ask for a leader are given so many election timeouts without one.
+    private static let leaderlessTimeouts: UInt64 = 3
+
+    var hasLeaderLately: Bool {
+        let patience = Self.leaderlessTimeouts * UInt64(settings.electionMilliseconds) * 1_000_000
+        return status.leader != nil || now - min(leaderSeen.load(ordering: .relaxed), now) < patience
+    }
+
     var status: RaftStatus { published.withLock { $0.status } }
 
     // MARK: - Membership

@@ -19,8 +19,6 @@ final class WatchLane: Sendable {
         case stop
     }
 
-    /// Without a leader for so many election timeouts streams end that asked for it.
-    private static let leaderlessTimeouts: UInt64 = 3
     private static let tickNanoseconds: UInt64 = 250_000_000
     let mailbox = Mailbox<Work>()
     private let core: MemberCore
@@ -41,7 +39,6 @@ final class WatchLane: Sendable {
             }
         }
         var nextTick = core.now + Self.tickNanoseconds
-        var leaderSeen = core.now
         while true {
             // Without streams there is nothing that time could bring.
             let isWatched = hub.streamCount > 0
@@ -54,9 +51,7 @@ final class WatchLane: Sendable {
             core.isWatched.store(hub.streamCount > 0, ordering: .relaxed)
             guard now >= nextTick else { continue }
             nextTick = now + Self.tickNanoseconds
-            if core.status.leader != nil || !isWatched { leaderSeen = now }
-            let patience = Self.leaderlessTimeouts * UInt64(core.settings.electionMilliseconds) * 1_000_000
-            if now - leaderSeen >= patience { hub.end(.noLeader, where: \.requiresLeader) }
+            if !core.hasLeaderLately { hub.end(.noLeader, where: \.requiresLeader) }
             if core.isWitness { hub.end(.witness) { _ in true } }
             hub.tick(now: now)
             core.metrics.watchers.set(hub.watcherCount)

@@ -4,6 +4,7 @@ package enum Fault: String, CaseIterable, Sendable {
     case loss, delay, reorder, duplicate, replay
     case oneWayPartition = "one-way-partition"
     case partition, reset, corrupt, truncate
+    case lie
     // Disk
     case powerCut = "power-cut"
     case torn
@@ -30,7 +31,8 @@ package enum Fault: String, CaseIterable, Sendable {
 
     package var layer: String {
         switch self {
-        case .loss, .delay, .reorder, .duplicate, .replay, .oneWayPartition, .partition, .reset, .corrupt, .truncate:
+        case .loss, .delay, .reorder, .duplicate, .replay, .oneWayPartition, .partition, .reset, .corrupt, .truncate,
+            .lie:
             "network"
         case .powerCut, .torn, .readError, .bitFlip, .misdirectedWrite, .lostWrite, .lostTail, .stall, .noSpace,
             .syncFailure:
@@ -54,6 +56,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .reset: "connections break: what is under way is lost, what was not sent comes back"
         case .corrupt: "bytes of frames change under way"
         case .truncate: "frames are cut off under way"
+        case .lie: "somebody sends messages in members' names that none of them would send"
         case .powerCut:
             "a machine loses power: any subset of its unsynced 512 B or 4 KiB blocks and a tail of its unsynced directory changes is lost"
         case .torn: "a process dies, or power fails, in the middle of a write, a sync, a truncation or a rename"

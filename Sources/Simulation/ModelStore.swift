@@ -81,7 +81,7 @@ struct ModelStore {
 
     /// What a txn of the simulator's clients is answered: if its comparison held.
     mutating func apply(_ command: Command, term: UInt64) -> Bool {
-        if !alarms.isEmpty, command.addsKeys { return false }
+        if !alarms.isEmpty, command.addsKeys, !replacesSmallValues(command) { return false }
         switch command {
         case .put(let put):
             guard isKnown(put.lease) else { return false }
@@ -122,6 +122,17 @@ struct ModelStore {
         case .lowerAlarm(_, let memberID): return alarms.remove(memberID) != nil
         case .leaseAge, .publish, .fabric, .raiseVersion: return true
         }
+    }
+
+    /// What is let through when there is no room: it takes none.
+    private func replacesSmallValues(_ command: Command) -> Bool {
+        guard command.mayReplaceSmallValues, case .txn(let txn) = command else { return false }
+        for case .put(let put) in txn.success + txn.failure {
+            guard let known = version(of: put.key, at: revision), known.lease == 0, known.value.count <= 128,
+                put.value.count <= known.value.count
+            else { return false }
+        }
+        return true
     }
 
     /// The alarms of those who are removed go with them.

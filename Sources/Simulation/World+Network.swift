@@ -92,6 +92,9 @@ extension World {
         }
         add(.deliver(message, to: to), after: arrival - now)
         guard isTroubled else { return }
+        if plan.faults.contains(.lie), network.dice.chance(0.003), let lie = lie(like: message) {
+            add(.deliver(lie, to: to), after: arrival - now + network.dice.duration(mean: 5_000_000))
+        }
         if plan.faults.contains(.duplicate), network.dice.chance(0.1) {
             add(.deliver(message, to: to), after: arrival - now + network.dice.duration(mean: 20_000_000))
         }

@@ -94,13 +94,13 @@ def a_txn_over_the_limits_is_refused_before_it_is_looked_at(report, weft):
         member = fabric.members[0]
         wire = Wire(member.client_port)
         # Refused as too large either way: their costs differ only in what is done before that.
-        plain = cost(member, lambda: wire.call(KV + "Put", put_request(b"k", b"v" * 1_700_000), timeout=25))
+        plain = cost(member, lambda: wire.call(KV + "Put", put_request(b"k", b"v" * 1_840_000), timeout=25))
         begin = time.time()
         try:
-            end = wire.call(KV + "Txn", nested_puts_and_deletes(1_700_000), timeout=10)
+            end = wire.call(KV + "Txn", nested_puts_and_deletes(2_000_000), timeout=10)
         except (Ended, TimeoutError) as error:
             end = error
-        report.check("a txn of 1.7 MB is refused as too large, in time",
+        report.check("a txn of 1.8 MB is refused as too large, in time",
                      isinstance(end, Ended) and end.code in (3, 8), repr(end)[:100])
         report.check("and does not keep others waiting", member.connection(10).request("GET", "/livez")[0] == 200)
         print(f"      (a put of this size costs {plain:.3f} CPU seconds, the txn took {time.time() - begin:.1f} s)")

@@ -1,6 +1,6 @@
 """The member's memory: whatever clients ask, send or do not read, it stays within its budget and others get answers.
 
-    doors_memory.py WEFT [--new] [--only NAME]        --new passes --memory-budget, which 0.1.0 does not know
+    doors_memory.py WEFT [--only NAME]
 """
 import json
 import socket
@@ -12,7 +12,6 @@ from harness import Fabric, b64
 from wire import (END_HEADERS, HEADERS, KV, MIB, WATCH, Ended, Wire, forget_peak, frame, literal, main, memory,
                   operation, pb, put_request, range_request, txn_request, watch_create)
 
-IS_NEW = False
 BUDGET, SPARE = 128 * MIB, 256 * MIB
 VALUE = 1_400_000
 checks = []
@@ -41,7 +40,7 @@ def others_get_answers(port, seconds=10):
 
 def within_budget(report, weft, what, attack, prepare=lambda member: None, flags=()):
     """Runs `attack(member)`, which returns what must stay open, and looks at the peak of the daemon's memory."""
-    with Fabric(weft, 1, [*flags, *(["--memory-budget", str(BUDGET)] if IS_NEW else [])]) as fabric:
+    with Fabric(weft, 1, [*flags, "--memory-budget", str(BUDGET)]) as fabric:
         member = fabric.members[0]
         prepare(member)
         forget_peak(member)

@@ -407,19 +407,17 @@ class Findings:
 
 
 def main(checks, name, slow=()):
-    """Runs the checks of a file: FILE WEFT [--new] [--only NAME]. Slow ones run only by name."""
+    """Runs the checks of a file: FILE WEFT [--only NAME]. Slow ones run only by name."""
     from harness import Report
     arguments = argparse.ArgumentParser(description=name)
     arguments.add_argument("weft")
     arguments.add_argument("--only", action="append", help="the check of this name; may be repeated")
-    arguments.add_argument("--new", action="store_true", help="the daemon knows --memory-budget")
     arguments.add_argument("--verbose", action="store_true", help="show all that a check looks at")
     given = arguments.parse_args()
     report = Report()
     by_name = {check.__name__: check for check in [*checks, *slow]}
     for check in [by_name[name] for name in given.only] if given.only else checks:
         begin, findings = time.time(), Findings(given.verbose)
-        check.__globals__["IS_NEW"] = given.new
         try:
             check(findings, given.weft)
         except Exception as error:

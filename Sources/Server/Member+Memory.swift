@@ -1,0 +1,31 @@
+package import Bytes
+package import MVCC
+package import Replication
+
+/// What watches take of the member's memory budget.
+extension RunningMember {
+    /// Smaller things are counted when they wait to be sent.
+    private static let smallBytes = 64 << 10
+    private static let smallKeyBytes = 1 << 10
+
+    /// A request with what its keys take for as long as the watch lives; refused when there is no memory for them.
+    package func held(_ request: WatchRequest) throws(ServerError) -> WatchRequest {
+        let bytes = request.range.start.count + request.range.rangeEnd.count
+        guard bytes > Self.smallKeyBytes else { return request }
+        guard core.budget.take(bytes, share: MemoryBudget.requestShare) else { throw .tooManyRequests }
+        var held = request
+        held.hold = MemoryHold(core.budget, bytes)
+        return held
+    }
+
+    /// What the words for an output will take until they wait to be sent. Waits while there is no memory for them: then others hold it
+    /// that do not take what they asked for, and they are closed by and by. Nil for a small one, and when the task is cancelled.
+    package func hold(for output: WatchOutput) async -> MemoryHold? {
+        guard case .changes(_, let batch, _, _) = output, batch.bytes > Self.smallBytes else { return nil }
+        let bytes = min(batch.bytes, core.budget.bytesMax / 4)
+        while !core.budget.take(bytes, share: MemoryBudget.answerShare) {
+            do { try await Task.sleep(for: .milliseconds(50)) } catch { return nil }
+        }
+        return MemoryHold(core.budget, bytes)
+    }
+}
