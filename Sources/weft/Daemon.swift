@@ -43,6 +43,7 @@ struct Daemon: Sendable {
         self.settings.server.release = Version.weft
         // What it writes is nobody else's, whatever the umask was.
         umask(0o077)
+        weft_report_crashes()
         // glibc gives each thread arenas that keep what was freed; two are enough for these lanes.
         weft_set_malloc_arenas(2)
         group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, System.coreCount))

@@ -66,6 +66,17 @@ def two_signals(fabric):
     assert member.connection().call("/v3/kv/range", {"key": b64("two"), "serializable": True})["count"] == "1"
 
 
+def leaves_a_line(fabric):
+    """A trap is found in the log: by its signal and thread."""
+    member = fabric.follower()
+    member.process.send_signal(signal.SIGILL)
+    assert member.process.wait(10) == -signal.SIGILL
+    member.process = None
+    assert "ends by signal 4 in thread weft" in member.log(), member.log()[-500:]
+    member.start()
+    member.wait_healthy()
+
+
 def catches_up(fabric):
     """Who was away for longer than the log reaches back gets a snapshot, and then has everything."""
     away = fabric.follower()
@@ -126,6 +137,7 @@ def main():
         report.run("every command does what its help says", commands, binary, fabric)
         report.run("a stopped leader hands over", hands_over, fabric)
         report.run("a second signal is quicker", two_signals, fabric)
+        report.run("a trap leaves a line in the log", leaves_a_line, fabric)
         report.run("metrics are Prometheus text under etcd's names", metrics, fabric)
         report.run("a member that was away long gets a snapshot", catches_up, fabric)
     report.finish()
