@@ -99,7 +99,8 @@ let package = Package(
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Bench", "Client", "CPlatform", "CSocketErrors", "Fabric", "JSON", "Raft", "Replication",
+                "API", "Bench", "Bytes", "Client", "CPlatform", "CSocketErrors", "Fabric", "JSON", "Raft",
+                "Replication",
                 "Server", "Storage",
                 "Transport",
                 "HTTPServer", "MVCC", "Sockets",
@@ -111,7 +112,7 @@ let package = Package(
         tests("RaftTests", ["Bytes", "Raft"], resources: ["Interactions"]),
         tests("FabricTests", ["Bytes", "Fabric"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
-        tests("MVCCTests", ["Bytes", "MVCC", "SQLite"]),
+        tests("MVCCTests", ["Bytes", "Fabric", "MVCC", "SQLite"]),
         tests("ReplicationTests", ["Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
         tests("TransportTests", ["Bytes", "Raft", "Transport"]),
         tests(

@@ -1,5 +1,5 @@
 internal import NIOCore
-package import NIOHTTP1
+internal import NIOHTTP1
 
 /// From where requests are taken. A page in a browser may not use the person who opened it to reach a member: what it sends names its
 /// origin (Fetch standard, "Origin" and "Sec-Fetch-Site"), and programs send neither.

@@ -2,7 +2,7 @@
     internal import Glibc
 #endif
 package import Logging
-package import NIOCore
+internal import NIOCore
 package import Sockets
 
 /// Serves each connection at a port within the limits, HTTP/1.1 and HTTP/2 side by side.

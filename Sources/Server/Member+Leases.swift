@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Fabric
 package import MVCC
 package import Replication

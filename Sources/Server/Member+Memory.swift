@@ -1,5 +1,5 @@
 package import Bytes
-package import MVCC
+internal import MVCC
 package import Replication
 
 /// What watches take of the member's memory budget.

@@ -1,7 +1,7 @@
 package import Bytes
 package import MVCC
 package import Replication
-package import Transport
+internal import Transport
 
 /// How a member runs. Names and defaults are etcd's flags'.
 package struct ServerSettings: Sendable {

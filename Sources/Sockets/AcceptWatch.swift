@@ -1,4 +1,4 @@
-package import Logging
+internal import Logging
 package import NIOCore
 #if canImport(Glibc)
     internal import Glibc

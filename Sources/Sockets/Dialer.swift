@@ -37,9 +37,8 @@ package final class Dialer: Sendable {
         on loop: any EventLoop, configure: @escaping @Sendable (any Channel) throws -> Void
     ) -> EventLoopFuture<any Channel> {
         let promise = loop.makePromise(of: (any Channel).self)
-        let bootstrap = bootstrap.connectTimeout(timeout)
+        let race = Race(bootstrap.connectTimeout(timeout), promise, on: loop, isOver: targets.isEmpty)
         loop.execute {
-            let race = Race(bootstrap, promise, on: loop, isOver: targets.isEmpty)
             for (host, port) in targets {
                 race.expect()
                 self.names.addresses(of: host, on: loop).whenComplete { race.found($0, port) }
@@ -56,7 +55,7 @@ package final class Dialer: Sendable {
         }
     }
 
-    /// What one connection attempt consists of. Only on its loop.
+    /// What one connection attempt consists of. Made anywhere, then only on its loop.
     private final class Race: @unchecked Sendable {
         private let bootstrap: ClientBootstrap
         private let promise: EventLoopPromise<any Channel>

@@ -1,5 +1,5 @@
 internal import Dispatch
-package import NIOCore
+internal import NIOCore
 internal import Synchronization
 #if canImport(Glibc)
     internal import Glibc

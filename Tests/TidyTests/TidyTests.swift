@@ -68,7 +68,8 @@ import Testing
         "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
         "weft": [
-            "API", "ArgumentParser", "Bench", "CPlatform", "Client", "Dispatch", "Fabric", "Glibc", "HTTPServer",
+            "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Client", "Dispatch", "Fabric", "Glibc",
+            "HTTPServer",
             "JSON", "Logging",
             "MVCC",
             "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Sockets", "Storage", "Synchronization",
