@@ -134,6 +134,7 @@ package final class StateWriter {
         bare.appliedIndex = meta.appliedIndex
         bare.appliedTerm = meta.appliedTerm
         bare.configuration = meta.configuration
+        bare.version = meta.version
         bare.attributes = meta.attributes
         bare.removedMembers = meta.removedMembers
         let connection = try Connection(path: path, access: .readWrite)

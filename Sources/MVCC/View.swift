@@ -44,6 +44,7 @@ package struct View: Sendable {
             do throws(SQLiteError) {
                 result = try tables.range(request, at: readRevision, reader, &budget)
             } catch {
+                _ = budget.hold()
                 throw .disk(error)
             }
             result.hold = budget.hold()
@@ -120,14 +121,18 @@ package struct View: Sendable {
             guard revision >= pruneMark.value else { throw .request(.compacted) }
             var budget = budget
             let txnReader = TxnReader(tables: tables, revision: revision, reader: reader)
-            var result = try txnReader.run(request, &budget) {
-                (range) throws(ReadFailure) in
-                let readRevision = try readRevision(range)
-                guard readRevision >= pruneMark.value else { throw .request(.compacted) }
-                return readRevision
+            let answer = Result { () throws(ReadFailure) in
+                try txnReader.run(request, &budget) { (range) throws(ReadFailure) in
+                    let readRevision = try readRevision(range)
+                    guard readRevision >= pruneMark.value else { throw .request(.compacted) }
+                    return readRevision
+                }
             }
-            result.hold = budget.hold()
+            // A txn that failed half-way gives back what its first ranges took.
+            let hold = budget.hold()
+            var result = try answer.get()
             guard !budget.isExceeded else { throw .request(budget.refusal) }
+            result.hold = hold
             return result
         } failure: {
             .disk($0)

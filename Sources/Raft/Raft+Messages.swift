@@ -228,10 +228,11 @@ extension Raft {
 
     /// If each configuration among `entries` can come after the one before it.
     private func areConfigurationsLegal(_ entries: [Entry]) -> Bool {
-        var before: Configuration?
+        // What the log holds from the first of them on is about to be cut.
+        var before = configuration(before: entries[0].index)
         for entry in entries where entry.kind == .configuration {
             guard let next = try? ConfigurationEntry(decoding: entry.payload).configuration else { return false }
-            guard next.canFollow(before ?? configuration(before: entry.index)) else { return false }
+            guard next.canFollow(before) else { return false }
             before = next
         }
         return true

@@ -74,6 +74,16 @@ package final class Applier<Shell: ReplicationShell> {
     }
 
     private func apply(_ entries: [Entry]) throws(StorageError) {
+        var rest = entries[...]
+        while !rest.isEmpty {
+            // The state right before it decides if the fabric's version rises.
+            let end = rest.dropFirst().firstIndex { raisedVersion($0) != nil } ?? rest.endIndex
+            try applyTogether(rest[..<end])
+            rest = rest[end...]
+        }
+    }
+
+    private func applyTogether(_ entries: ArraySlice<Entry>) throws(StorageError) {
         guard let last = entries.last else { return }
         for entry in entries { try expectKnown(entry) }
         var answers: [(id: UInt64, outcome: Outcome)] = []
@@ -165,7 +175,9 @@ package final class Applier<Shell: ReplicationShell> {
         guard entry.kind == .command else { return }
         var lack: String?
         if let kind = CommandEnvelope.unknownKind(entry.payload) { lack = "a command of kind \(kind)" }
-        if let version = CommandEnvelope.raisedVersion(entry.payload), version > shell.settings.versions.upperBound {
+        if let version = raisedVersion(entry), version > shell.settings.versions.upperBound,
+            refusalToRaise(entry) == nil
+        {
             lack = "the fabric's version \(version)"
         }
         guard let lack else { return }
@@ -176,9 +188,13 @@ package final class Applier<Shell: ReplicationShell> {
             """)
     }
 
+    private func raisedVersion(_ entry: Entry) -> UInt64? {
+        entry.kind == .command ? CommandEnvelope.raisedVersion(entry.payload) : nil
+    }
+
     /// Why the fabric's version cannot rise as an entry demands, if it does: a member would be shut out.
     private func refusalToRaise(_ entry: Entry) -> MVCCError? {
-        guard let version = CommandEnvelope.raisedVersion(entry.payload) else { return nil }
+        guard let version = raisedVersion(entry) else { return nil }
         let lagging = store.meta.members.everybody.map(\.id).filter { id in
             let release = store.meta.attributes.first { $0.id == id }?.attributes.release
             return release.map { !$0.versions.contains(version) } ?? (version > FabricVersion.first)

@@ -171,5 +171,11 @@ def unreadable():
         yield b"\x0d" + signed(0) + varint(count) + b"\x00" * 30
 
 
+def raises():
+    """The fabric's version, raised to what no member's release knows."""
+    for version in (3, 99, 2**32, 2**63, 2**64 - 1):
+        yield b"\x0f" + varint(version)
+
+
 FAMILIES = {"grants of leases": grants, "leases": leases, "keys": keys, "records": records, "alarms": alarms,
-            "what is no command": unreadable}
+            "raises of the version": raises, "what is no command": unreadable}

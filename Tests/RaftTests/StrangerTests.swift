@@ -191,6 +191,37 @@ import Testing
         #expect(last)
     }
 
+    @Test("A configuration that never was committed does not keep its holder from those that were")
+    func doomedConfiguration() {
+        let other = Member(id: 9, role: .voter, peerURLs: ["http://x9"])
+        for doomed in [4, 5] as [NodeID] {
+            var network = elected()
+            let raft = network[2]
+            let voters = raft.configuration.members
+            let (last, term) = (raft.log.lastIndex, raft.term)
+            func append(_ entries: [(Term, Configuration?)], from sender: NodeID, term: Term) -> Event {
+                let entries = entries.enumerated().map { place, entry in
+                    let payload = entry.1.map { ConfigurationEntry(requestID: 0, configuration: $0).encoded() }
+                    return Entry(
+                        index: last + 1 + Index(place), term: entry.0,
+                        proposal: Proposal(
+                            id: 0, kind: payload == nil ? .empty : .configuration, payload: payload ?? []))
+                }
+                let body = Message.Body.append(
+                    previousIndex: last, previousTerm: raft.log.lastTerm, entries: entries, commit: last, logEpoch: 0)
+                return .message(Message(from: sender, to: 2, term: term, body: body))
+            }
+            let never = Configuration(voters + [Member(id: doomed, role: .voter, peerURLs: ["http://x\(doomed)"])])
+            network.post(append([(term + 1, never)], from: 1, term: term + 1), to: 2)
+            network.settle()
+            #expect(network[2].configuration == never)
+            let chosen = Configuration(voters + [other])
+            network.post(append([(term + 2, nil), (term + 2, chosen)], from: 3, term: term + 2), to: 2)
+            #expect(network[2].configuration == chosen)
+            #expect(network[2].log.lastIndex == last + 2)
+        }
+    }
+
     @Test("Who is removed hears of it, also where the others are a quorum without it", arguments: [2, 3])
     func removedMemberHears(count: Int) {
         var network = elected(Array(1...NodeID(count)))
