@@ -127,6 +127,22 @@ def crowd(port, count, sources):
     return links
 
 
+def watching_newcomers(wire):
+    """An open stream that is told what each newcomer writes."""
+    stream = wire.open(WATCH)
+    stream.send(watch_create(b"new"))
+    stream.next()
+    return stream
+
+
+def stays(report, stream):
+    try:
+        event = one(parse(stream.next(5)), 11)
+    except (TimeoutError, Ended) as error:
+        event = error
+    report.check("an older connection with an open stream stays", isinstance(event, bytes), event)
+
+
 def newcomer(port, source):
     """Whether a client at another address can write and read."""
     for _ in range(3):
@@ -155,9 +171,7 @@ def idle_connections_of_one_client_do_not_lock_others_out(report, weft):
     with Fabric(weft, 1) as fabric:
         port = fabric.members[0].client_port
         watching = Wire(port, "127.0.0.7")
-        stream = watching.open(WATCH)
-        stream.send(watch_create(b"new"))
-        stream.next()
+        stream = watching_newcomers(watching)
         links = crowd(port, many, ["127.0.0.2"])
         try:
             found = newcomer(port, "127.0.0.3")
@@ -165,11 +179,7 @@ def idle_connections_of_one_client_do_not_lock_others_out(report, weft):
                          found == "answered", found)
             found = newcomer(port, "127.0.0.1")
             report.check("so is the machine itself", found == "answered", found)
-            try:
-                event = one(parse(stream.next(5)), 11)
-            except (TimeoutError, Ended) as error:
-                event = error
-            report.check("an older connection with an open stream stays", isinstance(event, bytes), event)
+            stays(report, stream)
         finally:
             for link in links:
                 link.close()
@@ -181,20 +191,14 @@ def a_crowd_of_addresses_makes_room_for_newcomers(report, weft):
     with Fabric(weft, 1) as fabric:
         port = fabric.members[0].client_port
         watching, pinging = Wire(port, "127.0.0.7"), Wire(port, "127.0.0.8")
-        stream = watching.open(WATCH)
-        stream.send(watch_create(b"new"))
-        stream.next()
+        stream = watching_newcomers(watching)
         links = crowd(port, many, [f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(1000)])
         try:
             for source in ("127.0.99.3", "127.0.99.4", "127.0.0.1"):
                 found = newcomer(port, source)
                 report.check(f"with {len(links)} idle connections of 1000 addresses {source} is answered",
                              found == "answered", found)
-            try:
-                event = one(parse(stream.next(5)), 11)
-            except (TimeoutError, Ended) as error:
-                event = error
-            report.check("an older connection with an open stream stays", isinstance(event, bytes), event)
+            stays(report, stream)
         finally:
             for link in links:
                 link.close()

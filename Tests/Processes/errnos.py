@@ -13,9 +13,9 @@ import threading
 import time
 
 import namespaces
-from harness import Connection, Fabric, Report, Unanswered, b64
+from harness import Connection, Fabric, Report, Unanswered, attempt, b64
 from namespaces import IsolatedFabric
-from networks import attempt, put, run, said, within
+from networks import put, run, said, within
 
 # EBADF and EFAULT are mistakes of the caller; all others may come from a network, a firewall or a short machine.
 ERRNOS = ["EINVAL", "ENOBUFS", "ENOMEM", "EIO", "ENOTCONN", "EPERM", "EHOSTUNREACH", "ETIMEDOUT"]
@@ -265,7 +265,7 @@ def _dialled_call(weft, calls, errnos=ERRNOS):
                 if peer.process is None:
                     peer.start()
                     peer.wait_healthy()
-            attempt(10, "a put", lambda: put(member))
+            attempt(10, lambda: put(member), "a put")
             within_value(10, lambda: dialled_inode(member, peer))
 
         Trials(member, errnos).each(trial)
@@ -315,7 +315,7 @@ def _dialling_call(weft, calls, errnos=ERRNOS):
                     with Injection(pid_of(member), calls, errno, None, "1..2", fabric.directory) as injection:
                         assert within(6, lambda: injection.hits() >= 2), f"the daemon makes no such call: {calls}"
                         time.sleep(0.2)
-                    attempt(10, "a put", lambda: put(member))
+                    attempt(10, lambda: put(member), "a put")
 
                 Trials(member, errnos).each(trial)
             finally:

@@ -2,50 +2,19 @@
 
     etcd_ways_small.py WEFT [--only NAME]
 """
-import json
 import time
 
+from etcd_scene import json_refusal, refusal, revision
 from harness import Fabric, b64
-from wire import (KV, LEASE, WATCH, Ended, Wire, main, one, operation, parse, pb, put_request,
+from wire import (KV, LEASE, WATCH, Wire, main, one, operation, parse, pb, put_request,
                   range_request, txn_request, watch_create)
 
-QUICK = ["--heartbeat-interval", "50", "--election-timeout", "500"]
-NO_LEADER = (14, "etcdserver: no leader")
 checks = []
 
 
 def check(function):
     checks.append(function)
     return function
-
-
-def wait_for(holds, seconds=20):
-    end = time.time() + seconds
-    while not holds():
-        if time.time() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def refusal(wire, path, message=b"", headers=(), timeout=10):
-    """gRPC's code and text of a unary call; (0, "") when it succeeds."""
-    try:
-        wire.call(path, message, headers, timeout)
-        return 0, ""
-    except Ended as ended:
-        return ended.code, ended.text
-
-
-def json_refusal(member, path, body):
-    """HTTP status, code and text of a request to the gateway."""
-    status, data, _ = member.connection().request("POST", path, json.dumps(body).encode())
-    answer = json.loads(data)
-    return (status, answer.get("code"), answer.get("message")) if status >= 400 else (status, 0, "")
-
-
-def revision(member):
-    return int(member.connection().call("/v3/kv/range", {"key": b64("x")})["header"]["revision"])
 
 
 # F6

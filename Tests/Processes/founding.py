@@ -14,7 +14,7 @@ import sys
 import time
 
 import namespaces
-from harness import Fabric, Refused, Report, Unanswered, b64
+from harness import Fabric, Refused, Report, Unanswered, attempt, b64
 from namespaces import IsolatedFabric
 
 STRANGER = 61_235
@@ -68,19 +68,6 @@ def put(member, key="k", value="v", timeout=10):
 
 def count(member, key="k"):
     return int(member.connection().call("/v3/kv/range", {"key": b64(key)}).get("count", 0))
-
-
-def attempt(seconds, function):
-    end = time.time() + seconds
-    last = "nothing came of it"
-    while time.time() < end:
-        try:
-            if found := function():
-                return found
-        except (Unanswered, Refused) as error:
-            last = error
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {last}")
 
 
 # B2: who founds.

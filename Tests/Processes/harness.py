@@ -90,6 +90,21 @@ class Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
+def attempt(seconds, function, what="it did not come about"):
+    """What `function` gives once it gives something true; what a member refuses or leaves unanswered meanwhile does not count."""
+    end = time.time() + seconds
+    last = ""
+    while time.time() < end:
+        try:
+            if found := function():
+                return found
+            last = ""
+        except (Unanswered, Refused) as error:
+            last = f": {error}"
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within {seconds} s{last}")
+
+
 class Connection:
     """Requests to one member, over one connection while it holds."""
 

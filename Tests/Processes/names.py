@@ -13,9 +13,9 @@ import sys
 import time
 
 import namespaces
-from harness import Report
+from harness import Report, attempt
 from namespaces import IsolatedFabric
-from networks import alive, attempt, count, lead, put, run, said, within
+from networks import alive, count, lead, put, run, said, within
 
 SILENT = """
 import socket, time
@@ -112,8 +112,8 @@ def survivors_write_while_the_dead_leaders_name_hangs(report, weft):
         fabric.forget(leader)
         leader.kill()
         one, other = (m for m in fabric.members if m is not leader)
-        attempt(10, "a put at a survivor", lambda: put(one))
-        attempt(10, "the other has it", lambda: count(other))
+        attempt(10, lambda: put(one), "a put at a survivor")
+        attempt(10, lambda: count(other), "the other has it")
 
 
 def members_connect_while_another_peers_name_hangs(report, weft):
@@ -126,8 +126,8 @@ def members_connect_while_another_peers_name_hangs(report, weft):
         time.sleep(3)
         other.kill()
         fabric.start(other)
-        attempt(10, "a put at a survivor", lambda: put(one))
-        attempt(10, "the other has it", lambda: count(other))
+        attempt(10, lambda: put(one), "a put at a survivor")
+        attempt(10, lambda: count(other), "the other has it")
 
 
 def look_up_that_failed_is_named_in_the_log(report, weft):
@@ -152,7 +152,7 @@ def all_start_while_one_peers_name_hangs(report, weft):
             member.kill()
         for member in fabric.members[:2]:
             fabric.start(member)
-        attempt(10, "a put", lambda: put(fabric.members[0]))
+        attempt(10, lambda: put(fabric.members[0]), "a put")
 
 
 def snapshot_is_sent_while_another_peers_name_hangs(report, weft):
@@ -167,7 +167,7 @@ def snapshot_is_sent_while_another_peers_name_hangs(report, weft):
         lost.kill()
         time.sleep(3)
         fabric.start(back)
-        attempt(15, "the snapshot arrives", lambda: count(back, "away/399"))
+        attempt(15, lambda: count(back, "away/399"), "the snapshot arrives")
         assert "receiving a snapshot" in said(back), said(back)[-800:]
 
 
@@ -187,8 +187,8 @@ def join_goes_on_while_a_members_name_hangs(report, weft):
             lead(weft, fabric, fabric.members[(number + 1) % 3])
             fabric.hosts(late, [lost])
             late.join(fabric.members[(number + 1) % 3])
-            attempt(20, f"the join, while {lost.name}'s name hangs", lambda: alive(late) and late.healthy())
-            attempt(10, "it has its vote", lambda: not late.status().get("isLearner"))
+            attempt(20, lambda: alive(late) and late.healthy(), f"the join, while {lost.name}'s name hangs")
+            attempt(10, lambda: not late.status().get("isLearner"), "it has its vote")
 
 
 def command_goes_on_while_an_endpoints_name_hangs(report, weft):

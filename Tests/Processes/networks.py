@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from harness import Fabric, Refused, Report, Unanswered, b64, free_port
+from harness import Fabric, Refused, Report, Unanswered, attempt, b64, free_port
 
 
 def big_txn(member, key, timeout=5):
@@ -31,21 +31,6 @@ def count(member, key="k"):
     return int(member.connection(5).call("/v3/kv/range", asked).get("count", 0))
 
 
-def attempt(seconds, what, function):
-    """What `function` gives once it gives something true."""
-    end = time.time() + seconds
-    last = ""
-    while time.time() < end:
-        try:
-            if found := function():
-                return found
-            last = ""
-        except (Unanswered, Refused) as error:
-            last = f": {error}"
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {seconds} s{last}")
-
-
 def said(member):
     return member.log()[member.log_start:]
 
@@ -59,7 +44,7 @@ def lead(weft, fabric, member):
                            timeout=20)
         return leader is member
 
-    attempt(20, f"{member.name} leads", leads)
+    attempt(20, leads, f"{member.name} leads")
 
 
 def within(seconds, holds):
@@ -139,7 +124,7 @@ def _serves(member, seconds):
     """Puts are answered at it for so long."""
     end = time.time() + seconds
     while time.time() < end:
-        attempt(10, "a put at the leader", lambda: put(member))
+        attempt(10, lambda: put(member), "a put at the leader")
         assert member.process.poll() is None, f"it ended with {member.process.returncode}"
         time.sleep(0.1)
 
@@ -186,7 +171,7 @@ def member_starts_and_stops_when_nobody_reads_its_log(report, weft):
             pipe.fill()
             member.prefix = pipe.prefix + member.prefix
             member.start()
-            attempt(10, "it serves", member.healthy)
+            attempt(10, member.healthy, "it serves")
             put(member)
             member.process.send_signal(signal.SIGTERM)
             try:
@@ -222,7 +207,7 @@ def member_at_another_address_takes_part_after_the_others_restarts(report, weft)
             moved.peer_port = free_port()
             moved.restart()
             other = next(m for m in fabric.members if m is not moved)
-            attempt(8, "the others write", lambda: put(other, f"k{number}"))
+            attempt(8, lambda: put(other, f"k{number}"), "the others write")
             if not within(8, lambda: moved.healthy() and count(moved, f"k{number}")):
                 assert re.search(rf"warning.*{moved.peer_port}", said(moved)), f"{moved.name} stays out silently"
                 return
@@ -236,9 +221,9 @@ def _two_urls(weft, dead_url):
             urls = [dead_url, member.peer_url] if member is members[1] else [member.peer_url]
             member.spawn(["serve", *member.arguments(), "--initial-advertise-peer-urls", ",".join(urls),
                           "--initial-cluster", founders])
-        attempt(20, "m2, whose first URL is dead, gets well", lambda: alive(members[1]) and members[1].healthy())
+        attempt(20, lambda: alive(members[1]) and members[1].healthy(), "m2, whose first URL is dead, gets well")
         put(members[0])
-        attempt(10, "m2 has what the others write", lambda: count(members[1]))
+        attempt(10, lambda: count(members[1]), "m2 has what the others write")
 
 
 def member_whose_first_url_is_refused_starts(report, weft):
@@ -261,7 +246,7 @@ def newcomer_whose_first_url_is_dead_joins(report, weft):
         late = fabric.add("m2")
         late.join(fabric.members[0], "--initial-advertise-peer-urls",
                   f"http://127.0.0.1:{free_port()},{late.peer_url}", "--join-timeout", "15")
-        attempt(20, "it joins", lambda: alive(late) and late.healthy())
+        attempt(20, lambda: alive(late) and late.healthy(), "it joins")
 
 
 # D11, F2: members that go and come.
@@ -311,18 +296,18 @@ def member_that_missed_a_join_has_a_leader(report, weft):
     """m4 joined and leads while m3 was down: m3 has never heard of it."""
     with Fabric(weft, 3) as fabric:
         away = fabric.members[2]
-        attempt(10, "a put", lambda: put(fabric.members[0]))
+        attempt(10, lambda: put(fabric.members[0]), "a put")
         away.stop()
         late = fabric.add("m4")
         late.join(fabric.leader())
         late.wait_healthy()
-        attempt(20, "m4 has its vote", lambda: not late.status().get("isLearner"))
+        attempt(20, lambda: not late.status().get("isLearner"), "m4 has its vote")
         lead(weft, fabric, late)
         away.start()
-        attempt(30, "m3 has a leader", lambda: int(away.status().get("leader", 0)) and away.healthy())
+        attempt(30, lambda: int(away.status().get("leader", 0)) and away.healthy(), "m3 has a leader")
         assert fabric.leader() is late, "the lead moved meanwhile: this shows nothing"
         put(late, "after")
-        attempt(10, "m3 has what m4 writes", lambda: count(away, "after"))
+        attempt(10, lambda: count(away, "after"), "m3 has what m4 writes")
 
 
 CHECKS = [leader_serves_when_nobody_reads_its_log, leader_serves_when_its_logs_reader_is_gone,

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 import namespaces
-from harness import Connection, Refused, Report, Unanswered, b64, free_port, unb64
+from harness import Connection, Report, attempt, b64, free_port, unb64
 from namespaces import IsolatedFabric
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -273,20 +273,6 @@ class Site:
         for service in self.services:
             service.end()
         self.network.__exit__(None, None, None)
-
-
-def attempt(seconds, function):
-    """What `function` gives once it gives something true; its last refusal otherwise."""
-    end = time.time() + seconds
-    last = "nothing came of it"
-    while time.time() < end:
-        try:
-            if found := function():
-                return found
-        except (Unanswered, Refused) as error:
-            last = error
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {last}")
 
 
 def three_services_form_a_fabric(report, weft):
