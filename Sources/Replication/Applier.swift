@@ -58,11 +58,13 @@ package final class Applier<Shell: ReplicationShell> {
         switch work {
         case .entries(let entries): try apply(entries)
         case .reads(let reads, let index): proceed(reads, at: index)
-        case .written: noteWritten()
+        case .written(let bytes):
+            if let bytes { fileBytes = bytes }
+            noteWritten()
         case .freeze: if store.meta.appliedIndex > frozenIndex { freeze() }
         case .measured(let bytes):
             fileBytes = bytes
-            shell.publish(storedBytes: fileBytes + Int64(store.pendingBytes))
+            shell.publish(storedBytes: storedBytes)
         case .tick(let term):
             freezeIfOld()
             keepTime(leading: term)
@@ -106,8 +108,11 @@ package final class Applier<Shell: ReplicationShell> {
         freezeIfDue()
     }
 
+    /// In the file and in memory.
+    private var storedBytes: Int64 { fileBytes + Int64(store.pendingBytes) }
+
     private var isNearlyFull: Bool {
-        Double(fileBytes + Int64(store.pendingBytes)) > 0.8 * Double(shell.settings.quotaBytes)
+        Double(storedBytes) > 0.8 * Double(shell.settings.quotaBytes)
     }
 
     private func noteChanges() {
@@ -121,6 +126,8 @@ package final class Applier<Shell: ReplicationShell> {
 
     private func publish() {
         shell.publish(store.view(), pendingBytes: store.pendingBytes)
+        // At once: puts that are let in by an old count overshoot the quota.
+        shell.publish(storedBytes: storedBytes)
     }
 
     private func noteBegun() {
@@ -265,8 +272,7 @@ package final class Applier<Shell: ReplicationShell> {
             now: shell.now, isLeading: term != nil, revision: store.meta.revision,
             compactRevision: store.meta.compactRevision)
         if let old { propose(.compact(revision: old)) }
-        let bytes = fileBytes + Int64(store.pendingBytes)
-        shell.publish(storedBytes: bytes)
+        let bytes = storedBytes
         guard !isWitness, let command = quota.tick(now: shell.now, bytes: bytes, alarms: store.meta.alarms) else {
             return
         }

@@ -54,7 +54,8 @@ package final class Checkpointer<Shell: ReplicationShell> {
                 throw error
             }
         }
-        shell.post(ApplyWork.written)
+        // With the size: what leaves memory is never missing from what is stored.
+        shell.post(.written(inUse: (try? writer.sizes())?.inUse))
         var isWhole = false
         try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint() }
         shell.metrics.backendCommit.record(nanoseconds: shell.now - start)

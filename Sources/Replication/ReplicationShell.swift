@@ -42,8 +42,8 @@ package enum LogWork: Sendable {
 package enum ApplyWork: Sendable {
     case entries([Entry])
     case reads([PendingRead], at: Index)
-    /// The frozen memtable is in `kv.db`.
-    case written
+    /// The frozen memtable is in `kv.db`, of which so many bytes are in use; nil if that could not be read.
+    case written(inUse: Int64?)
     /// Everything applied shall be written to `kv.db` soon.
     case freeze
     /// So many bytes of `kv.db` are in use.

@@ -311,7 +311,8 @@ def a_small_value_can_be_replaced_when_the_quota_is_used_up(report, weft):
         wire = Wire(member.client_port)
         key = b"compact_rev_key"
         wire.call(KV + "Put", put_request(key, b"1000"))
-        fill(wire, lambda n: b"one", 30_000)
+        filled = fill(wire, lambda n: b"one", 30_000)
+        report.check("puts end at the quota, at most one beyond it", (filled - 1) * 30_000 <= 4 * MIB, filled)
         answers = {}
         for version in range(1, 51):
             end = refusal(wire, KV + "Txn", replace(key, b"%d" % (1000 + version), version))
