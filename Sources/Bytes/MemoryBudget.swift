@@ -17,6 +17,9 @@ package final class MemoryBudget: Sendable {
     package static let requestShare = 0.5
     package static let answerShare = 0.75
 
+    /// What takes no more than this is counted and not refused.
+    package static let smallBytes = 64 << 10
+
     /// Bytes taken now.
     package var bytesTaken: Int { taken.load(ordering: .relaxed) }
 

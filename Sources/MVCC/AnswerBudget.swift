@@ -5,7 +5,6 @@ package struct AnswerBudget: Sendable {
     /// Most bytes of keys and values in one answer.
     package static let bytesMax = 256 << 20
     private static let pairBytes = 96
-    private static let smallBytes = 64 << 10
 
     private var left: Int
     /// That of the member, for all answers together.
@@ -34,8 +33,8 @@ package struct AnswerBudget: Sendable {
         left -= bytes
         guard left >= 0, !lacksMemory else { return false }
         guard let shared else { return true }
-        if taken + bytes <= Self.smallBytes {
-            // Who asks for little is not refused because others hold much.
+        if taken + bytes <= MemoryBudget.smallBytes {
+            // A small answer passes even when others hold much.
             shared.note(bytes)
         } else if !shared.take(bytes, share: MemoryBudget.answerShare) {
             lacksMemory = true

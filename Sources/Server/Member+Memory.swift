@@ -4,8 +4,6 @@ package import Replication
 
 /// What watches take of the member's memory budget.
 extension RunningMember {
-    /// Smaller things are counted when they wait to be sent.
-    private static let smallBytes = 64 << 10
     private static let smallKeyBytes = 1 << 10
 
     /// A request with what its keys take for as long as the watch lives; refused when there is no memory for them.
@@ -19,9 +17,10 @@ extension RunningMember {
     }
 
     /// What the words for an output will take until they wait to be sent. Waits while there is no memory for them: then others hold it
-    /// that do not take what they asked for, and they are closed by and by. Nil for a small one, and when the task is cancelled.
+    /// that do not take what they asked for, and they are closed by and by. Nil when the task is
+    /// cancelled, and for a small one, which is counted when it waits to be sent.
     package func hold(for output: WatchOutput) async -> MemoryHold? {
-        guard case .changes(_, let batch, _, _) = output, batch.bytes > Self.smallBytes else { return nil }
+        guard case .changes(_, let batch, _, _) = output, batch.bytes > MemoryBudget.smallBytes else { return nil }
         let bytes = min(batch.bytes, core.budget.bytesMax / 4)
         while !core.budget.take(bytes, share: MemoryBudget.answerShare) {
             do { try await Task.sleep(for: .milliseconds(50)) } catch { return nil }

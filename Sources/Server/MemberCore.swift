@@ -199,7 +199,7 @@ final class MemberCore: Sendable {
         if hadLeader { leaderSeen.store(now, ordering: .relaxed) }
     }
 
-    /// Streams that ask for a leader are given so many election timeouts without one.
+    /// A stream that asked for a leader ends after this many election timeouts without one.
     private static let leaderlessTimeouts: UInt64 = 3
 
     var hasLeaderLately: Bool {

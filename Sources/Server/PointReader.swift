@@ -45,12 +45,12 @@ package final class PointReader: Sendable {
     }
 
     private static let portion = 16
-    /// A smaller answer is counted when it waits to be sent.
-    private static let smallBytes = 64 << 10
 
-    /// An answer with what it takes of the member's memory budget; a refusal when that is not to be had.
+    /// An answer with what it takes of the member's memory budget; a refusal when that is not to be had. A small one is counted
+    /// when it waits to be sent.
     private func held(_ result: Result<RangeResult, ReadFailure>) -> Result<RangeResult, ReadFailure> {
-        guard case .success(var answer) = result, let bytes = answer.pairs.first?.value.count, bytes > Self.smallBytes
+        guard case .success(var answer) = result, let bytes = answer.pairs.first?.value.count,
+            bytes > MemoryBudget.smallBytes
         else { return result }
         guard core.budget.take(bytes, share: MemoryBudget.answerShare) else { return .failure(.request(.noMemory)) }
         answer.hold = MemoryHold(core.budget, bytes)
