@@ -75,10 +75,15 @@ package struct OutgoingSnapshots {
     package init() {}
 
     /// An image for `peer`; the one that others get now, unless the log, which begins at `firstIndex`, was cut past it.
-    /// Nil when the file does not tell yet that `peer` is a witness: it would take the lack of keys for the state.
+    /// Nil when `configuration`, the newest of the log, does not know `peer`: of a member whose removal is under way nobody
+    /// says any more if it is a witness. Nil, too, while the file does not tell yet that `peer` is one: it would take the lack
+    /// of keys for the state.
     package mutating func begin(
-        for peer: NodeID, isWitness: Bool, of directory: DataDirectory, appliedIndex: Index, firstIndex: Index
+        for peer: NodeID, in configuration: Configuration, of directory: DataDirectory, appliedIndex: Index,
+        firstIndex: Index
     ) throws(StorageError) -> SnapshotImage? {
+        guard configuration.everybody.contains(where: { $0.id == peer }) else { return nil }
+        let isWitness = configuration.isWitness(peer)
         var shelf = isWitness ? bare : whole
         defer { if isWitness { bare = shelf } else { whole = shelf } }
         if let old = shelf.image, shelf.receivers.isEmpty || old.header.mark.index + 1 < firstIndex {
@@ -91,7 +96,7 @@ package struct OutgoingSnapshots {
         } else {
             image = try SnapshotImage(of: directory, appliedIndex: appliedIndex, isForWitness: isWitness)
         }
-        guard !isWitness || image.header.mark.configuration.isWitness(peer) else {
+        guard image.header.mark.configuration.isWitness(peer) == isWitness else {
             if shelf.image == nil { try image.remove() }
             return nil
         }

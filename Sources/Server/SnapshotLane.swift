@@ -31,7 +31,7 @@ final class SnapshotLane: Sendable {
                 case .send(let peer):
                     do throws(StorageError) {
                         let image = try outgoing.begin(
-                            for: peer, isWitness: core.status.configuration.isWitness(peer), of: core.directory,
+                            for: peer, in: core.status.configuration, of: core.directory,
                             appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
                         if let image {
                             send(image.header, image.path, to: peer)

@@ -162,7 +162,7 @@ extension World {
         do throws(StorageError) {
             temptImage(of: process.machine)
             let image = try process.outgoing.begin(
-                for: peer, isWitness: process.replica?.raft.configuration.isWitness(peer) ?? false,
+                for: peer, in: process.replica?.raft.configuration ?? Configuration(),
                 of: process.directory, appliedIndex: process.view?.appliedIndex ?? 0,
                 firstIndex: (process.replica?.raft.log.baseIndex ?? 0) + 1)
             guard let image else { return process.post(.snapshotEnded(peer, nil)) }
