@@ -3,8 +3,9 @@ another) and syncs per request of one client, at the leader and at a follower.
 
 What members do whether they are asked or not (heartbeats, chores) takes as much more as the requests take longer, so it is
 measured over a stretch without requests and taken off. The rest is compared with Tests/Benchmarks/costs.json; `--write` notes
-the costs of now. Also shows that a majority synced each acknowledged put: at least two of three members synced as often as puts
-were acknowledged one after another.
+the costs of now. Also shows that a majority synced each acknowledged put. A member that is behind syncs several at once, the
+slowest of three any number, and it need not be the same one all the time: so the three together must have synced at least twice
+as often as puts were acknowledged one after another.
 """
 import argparse
 import json
@@ -49,7 +50,7 @@ def measure(weft, fabric, arguments):
         place = fabric.members.index(member)
         per[role] = {what: round((count - idle[place][what] * seconds / idle_seconds) / done, 2)
                      for what, count in busy[place].items()}
-    return per, done, sorted(member["syncs"] for member in busy)
+    return per, done, [member["syncs"] for member in busy]
 
 
 def main():
@@ -66,7 +67,7 @@ def main():
             found[kind], done, syncs = measure(options.weft, fabric, arguments)
             print(f"      {kind}: {found[kind]}", flush=True)
             if kind.startswith("put"):
-                report.check(f"{kind}: {done} acknowledged one after another, synced {syncs} times", syncs[1] >= done)
+                report.check(f"{kind}: {done} acknowledged one after another, synced {syncs} times", sum(syncs) >= 2 * done)
     if options.write:
         with open(KEPT, "w") as file:
             json.dump(found, file, indent=1)
