@@ -14,6 +14,8 @@ struct Progress: Sendable {
     private(set) var state: State = .probing(waiting: false)
     /// The peer has everything up to this on disk.
     private(set) var match: Index
+    /// It had acknowledged everything up to this, and lost some of it.
+    private var matchBeforeLoss: Index = 0
     /// What to send next.
     private(set) var next: Index
     /// The highest commit index it was told.
@@ -45,6 +47,10 @@ struct Progress: Sendable {
         self.match = match
         self.next = next
     }
+
+    /// The last entry that the peer acknowledged. What it lost of them it is told of until it has it again: it must not vote as if it
+    /// had never had it.
+    var acknowledged: Index { max(match, matchBeforeLoss) }
 
     func canSend(window: Window) -> Bool {
         if isReadingLog { return false }
@@ -118,6 +124,7 @@ struct Progress: Sendable {
         logEpoch = epoch
         epochRound = round
         match = 0
+        matchBeforeLoss = 0
         if state != .snapshot { becomeProbing(after: 0) }
         return true
     }
@@ -138,6 +145,7 @@ struct Progress: Sendable {
     /// The peer has nothing after `lastIndex` any more, though it had acknowledged more.
     mutating func noteLoss(lastIndex: Index) {
         guard lastIndex < match else { return }
+        matchBeforeLoss = acknowledged
         match = lastIndex
         next = min(next, lastIndex + 1)
         if state != .snapshot { becomeProbing(after: lastIndex) }

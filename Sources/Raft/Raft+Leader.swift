@@ -153,7 +153,8 @@ extension Raft {
         for peer in leadership?.peers ?? [] {
             // Never a commit index beyond what the peer is known to share (its log may differ there).
             let beat = Message.Heartbeat(
-                commit: makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.match, commit), round: round,
+                commit: makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.acknowledged, commit),
+                round: round,
                 logEpoch: peer.progress.logEpoch,
                 electionMilliseconds: electionMilliseconds, stored: stored)
             send(.heartbeat(beat), to: peer.id)

@@ -2,15 +2,9 @@ internal import Bytes
 
 /// Messages from peers: first the rules of terms, then each kind's own.
 extension Raft {
-    /// Elections do not get further, in an age of them: a term above that comes from nowhere, and few more such would use up all terms.
-    static let termJumpMax: Term = 1 << 32
-
     mutating func receive(_ message: Message) {
         guard message.to == id else { return }
-        if message.term > term, message.term - term > Self.termJumpMax {
-            ready.contradictions.append(.termJump(from: message.from, to: message.term))
-            return
-        }
+        if isTermJump(message.term) { return refuseTermJump(of: message) }
         if message.from == id {
             // The own vote, back from the disk.
             if case .voteReply(let granted) = message.body, message.term == term, role == .candidate {
@@ -120,6 +114,7 @@ extension Raft {
         }
         if role != .follower || leader != message.from { becomeFollower(term: term, leader: message.from) }
         electionElapsed = 0
+        termJumpMax = Self.termJumpLeast
         switch message.body {
         case .append(let previousIndex, let previousTerm, let entries, let leaderCommit, let epoch):
             handleAppend(
@@ -130,7 +125,8 @@ extension Raft {
                 if beat.commit > log.lastIndex {
                     if makes(.commitsWhatLiarsSay) { commit = log.lastIndex }
                     noteLoss(of: beat.commit, to: message.from)
-                } else {
+                } else if loss == nil {
+                    // A disk that lost something may hold something else in its place: only an append shows that it does not.
                     commit = max(commit, beat.commit)
                 }
             }
@@ -156,6 +152,7 @@ extension Raft {
         guard isWellFormed(entries, after: previousIndex, previousTerm) else { return }
         let isSame = log.term(at: previousIndex) == previousTerm
         if previousIndex < commit {
+            noteFound(through: commit)
             noteRecovery(through: commit, leaderCommit, knownEpoch)
             reply(.matched(commit), to: sender)
             return
@@ -185,17 +182,8 @@ extension Raft {
         // 5. commitIndex = min(leaderCommit, index of last new entry)
         commit = max(commit, min(leaderCommit, lastNew))
         noteRecovery(through: lastNew, leaderCommit, knownEpoch)
-        if commit == leaderCommit { lossTicks = 0 }
+        noteFound(through: lastNew)
         reply(.matched(lastNew), to: sender)
-    }
-
-    /// A leader speaks of nothing that was not acknowledged: either the disk lost it without a trace, or this is no leader. The
-    /// leader is told where the log ends and sends again what is missing. A candidate that lacks it as well must not be
-    /// elected meanwhile; but not for long, or a liar could hold up elections for ever.
-    private mutating func noteLoss(of index: Index, to leader: NodeID) {
-        ready.contradictions.append(.commitBeyondLog(from: leader, index: index))
-        lossTicks = 2 * electionTicks
-        send(.appendReply(.lost(log.lastIndex), logEpoch: logEpoch), to: leader)
     }
 
     /// What is said of the log waits until the log is durable.
@@ -267,6 +255,7 @@ extension Raft {
             return
         }
         if role != .follower { becomeFollower(term: term, leader: nil) }
+        noteFound(through: mark.index)
         log.reset(index: mark.index, term: mark.term)
         unsavedFrom = nil
         commit = mark.index

@@ -111,7 +111,7 @@ extension Raft {
 
     mutating func tick() {
         electionElapsed += 1
-        lossTicks = max(lossTicks - 1, 0)
+        tickDoubts()
         if role == .leader {
             tickLeader()
         } else if mayCampaign, installing == nil, isElectionDue, !isBoundByPromise {
@@ -154,7 +154,7 @@ extension Raft {
     /// the longer one, so that the other could never be elected without it (D 4.2.2). So may one that has no vote by its own
     /// log but one by a candidate's that lacks entries it has: nobody else could be elected (seed 81000657).
     private var mayCampaign: Bool {
-        if isRecovering || lossTicks > 0, !makes(.votesWithLostLog) { return false }
+        if isRecovering || loss != nil, !makes(.votesWithLostLog) { return false }
         if isVoter { return true }
         if isNeeded, configuration[id] != nil { return true }
         guard configurationIndex > commit else { return false }
@@ -225,7 +225,8 @@ extension Raft {
         let isUpToDate = log.isUpToDate(lastIndex: lastIndex, lastTerm: lastTerm) || makes(.votesForShorterLogs)
         // A promise binds also when something else than the candidate brought the term.
         let isBound = isBoundByPromise && !isTransfer && (vote != message.from || isRehearsal)
-        let mayVote = installing == nil && (!isRecovering && lossTicks == 0 || makes(.votesWithLostLog))
+        let hasWhatWasLost = loss?.isHeld(byLogTo: lastIndex, lastTerm) ?? true
+        let mayVote = installing == nil && (!isRecovering && hasWhatWasLost || makes(.votesWithLostLog))
         let granted = isFree && !isBound && mayVote && isUpToDate
         if !isUpToDate { noteNeeded(by: message.from) }
         if isRehearsal {

@@ -102,8 +102,12 @@ package struct Raft: Sendable {
     var electionTimeoutTicks = 0
     /// See `noteNeeded`.
     var neededTicks = Int.max
-    /// For so long it takes what a leader said for true: that it lost something. See `noteLoss`.
-    var lossTicks = 0
+    /// What it acknowledged and lost, as a leader said.
+    var loss: Loss?
+    /// How far a term may be above the own, and for how many ticks only such came that were further.
+    var termJumpMax = termJumpLeast
+    var termJumpTicks = 0
+    var hasRefusedTerm = false
     /// Answers of the running election, by ascending voter.
     var votes: [(id: NodeID, granted: Bool)] = []
     /// Somebody asked for its vote and could not have it for want of entries that are here.

@@ -73,6 +73,8 @@ package enum Contradiction: Equatable, Sendable, CustomStringConvertible {
     case changesAllVoters(from: NodeID, index: Index)
     /// This member acknowledged an entry that it does not have.
     case commitBeyondLog(from: NodeID, index: Index)
+    /// Nobody sent it again: this member votes without it.
+    case lossUnresolved(index: Index)
 
     package var description: String {
         switch self {
@@ -84,6 +86,8 @@ package enum Contradiction: Equatable, Sendable, CustomStringConvertible {
             "member \(String(sender, radix: 16)) sends a configuration, up to entry \(index), that cannot follow the one before it"
         case .commitBeyondLog(let sender, let index):
             "member \(String(sender, radix: 16)) says that this one has entry \(index), which it has not"
+        case .lossUnresolved(let index):
+            "entry \(index), which this member is said to have had, never came again: it takes part in elections without it"
         }
     }
 }

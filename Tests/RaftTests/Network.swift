@@ -215,11 +215,11 @@ struct Network {
         post(.message(message), to: message.to)
     }
 
-    /// Delivers until nothing is on its way.
-    mutating func settle(limit: Int = 10_000) {
+    /// Delivers until nothing is on its way, but for what is `lost`.
+    mutating func settle(limit: Int = 10_000, without isLost: (Message) -> Bool = { _ in false }) {
         var left = limit
         while !wire.isEmpty, left > 0 {
-            deliver()
+            if isLost(wire[0]) { wire.removeFirst() } else { deliver() }
             for id in ids { finishWrites(id); flush(id) }
             left -= 1
         }

@@ -117,21 +117,88 @@ import Testing
         #expect(network[2].commit == network[1].commit)
     }
 
-    @Test("A member that lost something helps nobody to be elected before it has it again, or has waited in vain")
+    @Test("A member that lost something votes only for who has it, until it has waited in vain")
     func losersDoNotVote() {
         var network = elected()
-        let term = network[2].term
-        let beat = Message.Heartbeat(commit: network[2].log.lastIndex + 1, round: 1)
+        let (term, last) = (network[2].term, network[2].log.lastIndex)
+        let beat = Message.Heartbeat(commit: last + 5, round: 1)
         network[2].receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat))))
         _ = network[2].takeReady()
-        let vote = Message(from: 3, to: 2, term: term + 1, body: .vote(lastIndex: 99, lastTerm: term, transfer: true))
-        network[2].receive(.message(vote))
-        #expect(network[2].vote == nil)
-        for _ in 0..<(2 * network.settings.electionTicks) { network[2].receive(.tick) }
-        let later = Message(
-            from: 3, to: 2, term: network[2].term + 1, body: .vote(lastIndex: 99, lastTerm: term, transfer: true))
-        network[2].receive(.message(later))
-        #expect(network[2].vote == 3)
+        func ask(_ index: Index, _ logTerm: Term) -> NodeID? {
+            let vote = Message.Body.vote(lastIndex: index, lastTerm: logTerm, transfer: true)
+            network[2].receive(.message(Message(from: 3, to: 2, term: network[2].term + 1, body: vote)))
+            return network[2].vote
+        }
+        #expect(ask(last + 4, term) == nil)
+        #expect(ask(last + 5, term) == 3)
+        #expect(ask(last + 4, term) == nil)
+        for _ in 0..<(10 * network.settings.electionTicks) { network[2].receive(.tick) }
+        #expect(network[2].takeReady().contradictions.contains(.lossUnresolved(index: last + 5)))
+        #expect(ask(last + 4, term) == 3)
+    }
+
+    @Test("A member that is slow to get back what it lost elects nobody without it, across restarts, too")
+    func slowRecovery() {
+        var network = elected()
+        network.cut = [[1, 3], [3, 1], [2, 3], [3, 2]]
+        for n in 0..<5 { network.propose("\(n)", at: 1) }
+        network.settle()
+        let whole = network[2].log.lastIndex
+        #expect(network[1].commit == whole, "acknowledged by 1 and 2")
+        for _ in 0..<2 {
+            network.crash(2)
+            if network[2].log.lastIndex == whole {
+                network.hosts[2]?.disk.entries.removeLast(3)
+                network.hosts[2]?.disk.applied = whole - 4
+            }
+            network.restart(2)
+            // Heartbeats come, and what is missing does not.
+            for _ in 0..<(5 * network.settings.electionTicks) {
+                for id in [1, 2] as [NodeID] { network.tick(id) }
+                network.settle(without: { if case .append = $0.body { true } else { false } })
+            }
+            #expect(network[2].log.lastIndex == whole - 3)
+            #expect(network[2].loss?.index == whole)
+        }
+        // The leader dies, and who has nothing of it asks.
+        network.crash(1)
+        network.cut = []
+        for _ in 0..<(5 * network.settings.electionTicks) {
+            for id in [2, 3] as [NodeID] { network.tick(id) }
+            network.settle()
+            #expect(network.leaders.isEmpty)
+        }
+        network.restart(1)
+        let isWell = goOn(&network)
+        #expect(isWell)
+        #expect(network[2].loss == nil)
+        #expect(network.ids.allSatisfy { network[$0].commit >= whole })
+    }
+
+    @Test("Who missed a jump of the term, or is new, finds back to the others", arguments: [2, 40])
+    func missedTermJump(jumps: Int) throws {
+        var network = elected()
+        network.crash(3)
+        for _ in 0..<jumps {
+            for id in [1, 2] as [NodeID] {
+                let beat = Message.Body.heartbeat(Message.Heartbeat(commit: 0, round: 1))
+                network.post(
+                    .message(Message(from: 3 - id, to: id, term: network[1].term + (1 << 32 - 1), body: beat)), to: id)
+            }
+            network.wire = []
+            let isWell = goOn(&network)
+            #expect(isWell)
+        }
+        network.restart(3)
+        network.addEmpty(4)
+        let leader = try #require(network.leaders.first)
+        network.post(.change(requestID: 1, .add(Member(id: 4, role: .learner, peerURLs: ["http://n4"]))), to: leader)
+        for _ in 0..<(20 * network.settings.electionTicks) {
+            for id in network.ids { network.tick(id) }
+            network.settle()
+        }
+        for id in network.ids { #expect(network[id].commit == network[1].commit) }
+        #expect(network[4].configuration[4] != nil)
     }
 
     @Test("An answer for a log that there never was shuts nobody out")

@@ -1,0 +1,63 @@
+/// What others say that the own log or term speaks against: see DESIGN.md, "What cannot be".
+extension Raft {
+    /// What a leader says that this member acknowledged, and that its log does not hold.
+    struct Loss: Sendable {
+        var index: Index
+        /// The leader's. Whoever has an entry of that term, and as many entries, has all that the leader spoke of.
+        var term: Term
+        /// For so long it is taken for true unless it is said again.
+        var ticks: Int
+
+        func isHeld(byLogTo lastIndex: Index, _ lastTerm: Term) -> Bool {
+            lastTerm > term || lastTerm == term && lastIndex >= index
+        }
+    }
+
+    // MARK: - Losses
+
+    /// A leader speaks of nothing that was not acknowledged: either the disk lost it without a trace, or this is no leader. The
+    /// leader is told where the log ends and sends again what is missing. Until then only a candidate that has it may be elected;
+    /// but not for ever after the leader spoke of it last, or a liar could hold up elections.
+    mutating func noteLoss(of index: Index, to leader: NodeID) {
+        let isNews = loss.map { $0.index < index || $0.term < term } ?? true
+        if isNews { ready.contradictions.append(.commitBeyondLog(from: leader, index: index)) }
+        loss = Loss(index: max(index, loss?.index ?? 0), term: term, ticks: 10 * electionTicks)
+        send(.appendReply(.lost(log.lastIndex), logEpoch: logEpoch), to: leader)
+    }
+
+    /// The log agrees with a leader's up to `index`.
+    mutating func noteFound(through index: Index) {
+        if let lost = loss, lost.index <= index { loss = nil }
+    }
+
+    mutating func tickDoubts() {
+        loss?.ticks -= 1
+        if let lost = loss, lost.ticks <= 0 {
+            ready.contradictions.append(.lossUnresolved(index: lost.index))
+            loss = nil
+        }
+        guard leader == nil, hasRefusedTerm else { return termJumpTicks = 0 }
+        termJumpTicks += 1
+        if termJumpTicks >= 2 * electionTicks {
+            termJumpTicks = 0
+            hasRefusedTerm = false
+            termJumpMax = min(2 * termJumpMax, Self.termJumpMost)
+        }
+    }
+
+    // MARK: - Terms
+
+    /// Elections do not get further, in an age of them: a term above that comes from nowhere, and few more such would use up all
+    /// terms.
+    static let termJumpLeast: Term = 1 << 32
+    static let termJumpMost: Term = 1 << 56
+
+    /// A member that was away, or is new, may have missed jumps that the others took. It hears no leader that it could believe,
+    /// then, and takes twice as much each time it has waited for one in vain.
+    func isTermJump(_ next: Term) -> Bool { next > term && next - term > termJumpMax }
+
+    mutating func refuseTermJump(of message: Message) {
+        hasRefusedTerm = true
+        ready.contradictions.append(.termJump(from: message.from, to: message.term))
+    }
+}
