@@ -6,12 +6,12 @@ internal import Synchronization
 package final class PeerDirectory: Sendable {
     private struct State {
         var addresses: [NodeID: [PeerAddress]] = [:]
-        /// Where members say that they are, beside what the configuration has.
+        /// Where members of the configuration say that they are, beside what that has.
         var announced: [NodeID: [PeerAddress]] = [:]
         /// Where a member was reached last.
         var reached: [NodeID: PeerAddress] = [:]
-        /// Who called with a newer configuration that names them, and until when that counts.
-        var vouched: [NodeID: NIODeadline] = [:]
+        /// Who called with a newer configuration that names them.
+        var vouched: [NodeID: Caller] = [:]
         var removed: Set<NodeID> = []
         /// Who has taken part in the fabric, as far as is applied here.
         var started: Set<NodeID> = []
@@ -24,13 +24,38 @@ package final class PeerDirectory: Sendable {
         var welcomed: Set<NodeID> = []
         /// Open connections by who is at the other end, oldest first.
         var inbound: [NodeID: [any Channel]] = [:]
+
+        /// Whom to call.
+        var called: Set<NodeID> { Set(addresses.keys).union(vouched.keys) }
+
+        /// Forgets callers whose time is over; and one that hung up, if there are `most`. Answers if there are fewer now.
+        mutating func makeRoom(for most: Int) -> Bool {
+            let now = NIODeadline.now()
+            vouched = vouched.filter { $0.value.until > now }
+            guard vouched.count >= most else { return true }
+            guard let gone = vouched.filter({ inbound[$0.key] == nil }).min(by: { $0.value.until < $1.value.until })
+            else { return false }
+            vouched[gone.key] = nil
+            return true
+        }
+    }
+
+    /// A peer that no configuration here names.
+    private struct Caller {
+        /// Whence it called.
+        var host: String
+        /// Where it says that it is.
+        var addresses: [PeerAddress]
+        /// Until when it is called back.
+        var until: NIODeadline
     }
 
     /// Of one peer: for messages and for a snapshot.
     private static let inboundMax = 2
-    private static let announcedMax = 64
-    /// Peers that no configuration here names, and how long after they called they are still called back.
-    private static let vouchedMax = 8
+    /// Peers that no configuration here names, in all and from one host, and how long after they called they are still called back.
+    /// Anybody can make such up: those of one host keep no others out.
+    private static let vouchedMax = 32
+    private static let vouchedPerHostMax = 4
     private static let vouchedFor = TimeAmount.minutes(10)
 
     package let clusterID: UInt64
@@ -112,13 +137,15 @@ package final class PeerDirectory: Sendable {
     /// is as before.
     func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index) -> Set<NodeID>? {
         state.withLock { state in
-            let before = Set(state.addresses.keys).union(state.vouched.keys)
+            let before = state.called
             state.addresses = addresses
-            state.configurationIndex = max(state.configurationIndex, index)
+            // Lower than before when the newest one was cut off the log: who has the one that took its place is let in.
+            state.configurationIndex = index
             let now = NIODeadline.now()
-            state.vouched = state.vouched.filter { addresses[$0.key] == nil && $0.value > now }
-            let called = Set(addresses.keys).union(state.vouched.keys)
-            return called == before ? nil : called
+            for (id, caller) in state.vouched where addresses[id] != nil { state.announced[id] = caller.addresses }
+            state.announced = state.announced.filter { addresses[$0.key] != nil }
+            state.vouched = state.vouched.filter { addresses[$0.key] == nil && $0.value.until > now }
+            return state.called == before ? nil : state.called
         }
     }
 
@@ -126,7 +153,8 @@ package final class PeerDirectory: Sendable {
     func addresses(of id: NodeID) -> [PeerAddress] {
         state.withLock { state in
             let known = [state.reached[id]].compactMap(\.self) + (state.addresses[id] ?? [])
-            return known + (state.announced[id] ?? []).filter { !known.contains($0) }
+            let said = state.announced[id] ?? state.vouched[id]?.addresses ?? []
+            return known + said.filter { !known.contains($0) }
         }
     }
 
@@ -162,17 +190,22 @@ package final class PeerDirectory: Sendable {
         }
     }
 
-    /// Takes up where a member that was let in says that it is. Answers if it is to be called from now on, and was not before.
-    func noteAnnouncement(_ hello: PeerHello) -> Bool {
+    /// Takes up where a member that was let in says that it is. Answers whom to call from now on; nil when that is as before.
+    /// - Parameter host: whence it called.
+    func noteAnnouncement(_ hello: PeerHello, from host: String) -> Set<NodeID>? {
         let addresses = hello.peerURLs.compactMap(PeerAddress.init(url:))
         return state.withLock { state in
-            guard state.announced[hello.from] != nil || state.announced.count < Self.announcedMax else { return false }
-            state.announced[hello.from] = addresses
-            guard state.addresses[hello.from] == nil else { return false }
+            if state.addresses[hello.from] != nil {
+                state.announced[hello.from] = addresses
+                return nil
+            }
             let isNew = state.vouched[hello.from] == nil
-            guard !isNew || state.vouched.count < Self.vouchedMax else { return false }
-            state.vouched[hello.from] = .now() + Self.vouchedFor
-            return isNew
+            if isNew {
+                let neighbours = state.vouched.count { $0.value.host == host }
+                guard neighbours < Self.vouchedPerHostMax, state.makeRoom(for: Self.vouchedMax) else { return nil }
+            }
+            state.vouched[hello.from] = Caller(host: host, addresses: addresses, until: .now() + Self.vouchedFor)
+            return isNew ? state.called : nil
         }
     }
 }

@@ -53,7 +53,8 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         }
         guest.setIdle(false)
         directory.track(channel, from: hello.from)
-        if directory.noteAnnouncement(hello) { transport.call(hello.from) }
+        let host = channel.remoteAddress?.ipAddress ?? ""
+        if let called = directory.noteAnnouncement(hello, from: host) { transport.keepLinks(to: called) }
         switch hello.purpose {
         case .messages:
             reader.bytesMax = PeerFrame.bytesMax

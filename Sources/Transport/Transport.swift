@@ -97,20 +97,17 @@ package final class Transport: Sendable {
     /// - Parameter index: where the newest configuration stands in the log.
     package func setPeers(_ addresses: [NodeID: [PeerAddress]], at index: Index) {
         let peers = addresses.filter { $0.key != directory.selfID }
-        guard let called = directory.setAddresses(peers, at: index) else { return }
+        if let called = directory.setAddresses(peers, at: index) { keepLinks(to: called) }
+    }
+
+    /// Ends the links to all others.
+    func keepLinks(to called: Set<NodeID>) {
         links.withLock { links in
             for (id, link) in links where !called.contains(id) {
                 link.stop()
                 links[id] = nil
             }
             for id in called where links[id] == nil { links[id] = makeLink(to: id) }
-        }
-    }
-
-    /// Keeps a link to a peer that called.
-    func call(_ peer: NodeID) {
-        links.withLock { links in
-            if links[peer] == nil { links[peer] = makeLink(to: peer) }
         }
     }
 

@@ -1,0 +1,47 @@
+import Raft
+import Testing
+
+@testable import Transport
+
+@Suite struct PeerDirectoryTests {
+    private let directory = PeerDirectory(clusterID: 1, selfID: 1, versions: 1...2)
+
+    private func hello(from id: NodeID, configurationIndex: Index = 100) -> PeerHello {
+        PeerHello(
+            versions: 1...2, clusterID: 1, from: id, to: 1, isUnconfirmed: false, purpose: .messages,
+            configurationIndex: configurationIndex, peerURLs: ["http://n\(id):1"])
+    }
+
+    private func announce(_ id: NodeID, from host: String) -> Set<NodeID>? {
+        directory.noteAnnouncement(hello(from: id), from: host)
+    }
+
+    @Test("A configuration that was cut off the log again keeps nobody out who has the one in its place")
+    func truncatedConfiguration() {
+        _ = directory.setAddresses([2: []], at: 50)
+        #expect(directory.refusal(of: hello(from: 9, configurationIndex: 45)) == .unknown)
+        _ = directory.setAddresses([2: []], at: 40)
+        #expect(directory.refusal(of: hello(from: 9, configurationIndex: 45)) == nil)
+    }
+
+    @Test("Made-up members of one host keep none of another out, and no member of the configuration")
+    func madeUpMembers() {
+        _ = directory.setAddresses([2: []], at: 50)
+        for id in 100..<200 as Range<NodeID> { _ = announce(id, from: "10.0.0.9") }
+        #expect(announce(9, from: "10.0.0.3")?.contains(9) == true)
+        _ = announce(2, from: "10.0.0.2")
+        #expect(directory.addresses(of: 2) == [PeerAddress(host: "n2", port: 1)])
+        #expect(directory.addresses(of: 9) == [PeerAddress(host: "n9", port: 1)])
+        // Once a configuration names it, it stays where it said.
+        _ = directory.setAddresses([2: [], 9: []], at: 60)
+        #expect(directory.addresses(of: 9) == [PeerAddress(host: "n9", port: 1)])
+    }
+
+    @Test("Callers that hung up make room for others, and are called no longer")
+    func callersThatAreGone() {
+        for id in 100..<200 as Range<NodeID> { _ = announce(id, from: "10.0.\(id).1") }
+        let called = announce(9, from: "10.0.0.3")
+        #expect(called?.contains(9) == true)
+        #expect(called?.count == 32)
+    }
+}
