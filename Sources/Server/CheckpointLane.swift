@@ -7,8 +7,8 @@ internal import Storage
 final class CheckpointLane: Sendable {
     enum Work: Sendable {
         case write(KeyValueStore.Frozen)
-        /// Says when all that was compacted is removed and free pages are given back.
-        case defragment(Rendezvous<Void>)
+        /// Says when all that was compacted is removed and free pages are given back, or it is so late; it goes on then.
+        case defragment(until: UInt64, @Sendable () -> Void)
         /// Says when the new file is open, and keeps readers away until it hears that the new state is published.
         case replaceState(by: String, opened: Rendezvous<Void>, published: Rendezvous<Void>)
         case stop(Rendezvous<Void>)
@@ -23,19 +23,19 @@ final class CheckpointLane: Sendable {
 
     func run(_ handover: Handover<StateWriter>) {
         let checkpointer = Checkpointer(shell: core, writer: handover.take(), pruneMark: core.pruneMark)
-        var waiting: [Rendezvous<Void>] = []
+        var waiting: [(limit: UInt64, done: @Sendable () -> Void)] = []
         core.orFail { () throws(StorageError) in
             while true {
-                if !checkpointer.isTidying {
-                    for done in waiting { done.fulfil(()) }
-                    waiting = []
-                }
+                // Once it is tidy, it is so late for everybody.
+                let now = checkpointer.isTidying ? monotonicNanoseconds() : .max
+                for other in waiting where other.limit <= now { other.done() }
+                waiting.removeAll { $0.limit <= now }
                 let work = mailbox.take(until: checkpointer.isTidying ? 0 : nil)
                 for item in work {
                     switch item {
-                    case .defragment(let done):
+                    case .defragment(let limit, let done):
                         checkpointer.defragment()
-                        waiting.append(done)
+                        waiting.append((limit, done))
                     case .write(let frozen): try checkpointer.write(frozen)
                     case .replaceState(let path, let opened, let published):
                         core.readers.whileClosed {
@@ -44,7 +44,8 @@ final class CheckpointLane: Sendable {
                             published.wait()
                         }
                     case .stop(let done):
-                        for other in waiting + [done] { other.fulfil(()) }
+                        for other in waiting { other.done() }
+                        done.fulfil(())
                         return
                     }
                 }

@@ -32,15 +32,13 @@ extension RunningMember {
     /// Has what was compacted removed and the free pages of `kv.db` given back to the file system, bit by bit. Returns when that
     /// is done and counted, or takes long: it goes on then.
     package func defragment() async {
-        let done = Rendezvous<Void>()
-        core.checkpoints.post(.defragment(done))
         let limit = monotonicNanoseconds() + Self.defragmentSecondsMax * 1_000_000_000
         await withCheckedContinuation { continuation in
-            startThread("weft-defragment") { [core] in
-                _ = done.wait(until: limit)
-                // Behind what the checkpoint lane measured.
-                core.apply.post(.reads([PendingRead(deadline: limit) { _ in continuation.resume() }], at: 0))
-            }
+            core.checkpoints.post(
+                .defragment(until: limit) { [core] in
+                    // Behind what the checkpoint lane measured.
+                    core.apply.post(.reads([PendingRead(deadline: limit) { _ in continuation.resume() }], at: 0))
+                })
         }
         // With room again the member lowers its alarm by itself, at its next tick.
         for _ in 0..<Self.ticksMax where isAlarmOver { try? await Task.sleep(for: .milliseconds(20)) }
