@@ -149,9 +149,13 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         expect(within: max(deadline - .now(), .milliseconds(1)), "the request's body came too slowly")
     }
 
-    /// Counts what is held of requests and answers on this connection.
+    /// Counts what is held of requests and answers on this connection. A small request is never refused for what others hold.
     private func takeMemory(_ bytes: Int) -> Bool {
-        guard limits.budget.take(bytes, share: MemoryBudget.requestShare) else { return false }
+        if memoryTaken + bytes <= MemoryBudget.smallBytes {
+            limits.budget.note(bytes)
+        } else {
+            guard limits.budget.take(bytes, share: MemoryBudget.requestShare) else { return false }
+        }
         memoryTaken += bytes
         return true
     }

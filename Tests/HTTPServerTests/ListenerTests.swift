@@ -1,3 +1,4 @@
+import Bytes
 import Foundation
 import Logging
 import NIOCore
@@ -168,6 +169,18 @@ private final class Service: HTTPService {
         let answer = second.answer(1)
         #expect(answer?.fields[":status"] == "200")
         #expect(answer?.data == Array("POST /b here hi".utf8))
+    }
+
+    @Test("Where others hold all the memory, small requests are taken and large ones refused")
+    func memoryOfOthers() throws {
+        let budget = MemoryBudget(bytesMax: 1 << 20)
+        budget.note(1 << 20)
+        let (_, client) = try listen { $0.budget = budget }
+        client.send("POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi")
+        #expect(client.text(until: "hi").hasPrefix("HTTP/1.1 200"))
+        let large = String(repeating: "x", count: MemoryBudget.smallBytes + 1)
+        client.send("POST /b HTTP/1.1\r\nhost: h\r\ncontent-length: \(large.count)\r\n\r\n" + large)
+        #expect(client.text(until: "memory").contains("HTTP/1.1 429"))
     }
 
     @Test func thePrefaceMayComeByteByByte() throws {
