@@ -30,8 +30,9 @@ final class FrameReader: ChannelInboundHandler {
     typealias InboundOut = PeerFrame
 
     private static let headerBytes = 8
-    /// A frame that has begun to come.
+    /// How long a frame that has begun to come may take, and again for each so many bytes that came meanwhile.
     private static let patience = TimeAmount.seconds(30)
+    private static let progressBytes = 256 << 10
     /// What is held of a frame beyond that counts in the budget.
     private static let freeBytes = 64 << 10
 
@@ -63,11 +64,19 @@ final class FrameReader: ChannelInboundHandler {
         guard count(max(pending.readableBytes - Self.freeBytes, 0)) else {
             return context.fireErrorCaught(FrameFault.noMemory)
         }
-        if pending.readableBytes > 0, timer == nil {
-            let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-            timer = context.eventLoop.scheduleTask(in: Self.patience) {
-                bound.value.fireErrorCaught(FrameFault.tooSlow)
+        if pending.readableBytes > 0, timer == nil { expectMore(context) }
+    }
+
+    private func expectMore(_ context: ChannelHandlerContext) {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let before = pending.readableBytes
+        timer = context.eventLoop.scheduleTask(in: Self.patience) {
+            let (reader, context) = bound.value
+            guard reader.pending.readableBytes >= before + Self.progressBytes else {
+                context.fireErrorCaught(FrameFault.tooSlow)
+                return
             }
+            reader.expectMore(context)
         }
     }
 
