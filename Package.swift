@@ -21,6 +21,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Stri
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
@@ -114,11 +115,14 @@ let package = Package(
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
         tests("MVCCTests", ["Bytes", "Fabric", "MVCC", "SQLite"]),
         tests("ReplicationTests", ["Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
-        tests("TransportTests", ["Bytes", "Raft", "Transport"]),
+        tests("TransportTests", ["Bytes", "Raft", "Transport", nioCore, nioEmbedded]),
         tests(
             "SocketsTests",
-            ["Sockets", nioCore, nioPosix, logging, .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
-        tests("HTTPServerTests", ["CNGHTTP2", "HTTPServer", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
+            [
+                "Sockets", nioCore, nioEmbedded, nioPosix, logging,
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ]),
+        tests("HTTPServerTests", ["Bytes", "CNGHTTP2", "HTTPServer", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
         tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
         tests("TidyTests", []),
     ]

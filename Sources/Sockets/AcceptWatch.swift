@@ -17,12 +17,16 @@ package final class AcceptWatch: ChannelDuplexHandler {
     private let port: Port
     private var restUntil = NIODeadline.uptimeNanoseconds(0)
     private var nextRead: Scheduled<Void>?
+    /// Connections in a row that were gone before they could be taken, or that the kernel keeps back.
+    private var abortedCount = 0
+    private static let abortedMax = 16
 
     package init(_ port: Port) {
         self.port = port
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        abortedCount = 0
         port.doorman.noteArrival(Self.unwrapInboundIn(data))
         context.fireChannelRead(data)
     }
@@ -47,7 +51,10 @@ package final class AcceptWatch: ChannelDuplexHandler {
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
         let code = (error as? IOError)?.errnoCode ?? 0
         if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) { restUntil = .now() + Self.restWithoutRoom }
-        // Its own kernel told it of a client that had gone before it was taken.
-        if code != ECONNABORTED { port.complain("it cannot be taken", of: nil, because: error) }
+        // Its own kernel told it of a client that had gone before it was taken. When nothing else comes it is no client's doing.
+        abortedCount = code == ECONNABORTED ? abortedCount + 1 : 0
+        let isStuck = abortedCount > Self.abortedMax
+        if isStuck { restUntil = .now() + Self.restWithoutRoom }
+        if code != ECONNABORTED || isStuck { port.complain("it cannot be taken", of: nil, because: error) }
     }
 }

@@ -68,7 +68,7 @@ package final class Doorman: Sendable {
 
     /// Lets a connection in, perhaps in place of an idle one; nil when there is no room, and it is to be closed.
     package func admit(_ channel: any Channel) -> Guest? {
-        let address = channel.remoteAddress?.ipAddress ?? "local"
+        let address = Self.plain(channel.remoteAddress?.ipAddress ?? "local")
         let guest = Guest(channel, address)
         let (isIn, evicted) = state.withLock { state in
             let isLocal = address.hasPrefix("127.") || address == "::1" || address == "local"
@@ -90,6 +90,11 @@ package final class Doorman: Sendable {
         guard isIn else { return nil }
         channel.closeFuture.whenComplete { _ in self.state.withLock { Self.remove(guest, from: &$0) } }
         return guest
+    }
+
+    /// An address of version 4 is the same one also when it comes to a socket for both versions.
+    private static func plain(_ address: String) -> String {
+        address.hasPrefix("::ffff:") && address.contains(".") ? String(address.dropFirst(7)) : address
     }
 
     private static func longestIdle(in state: State, where fits: (Guest) -> Bool) -> Guest? {
