@@ -97,6 +97,10 @@ struct APIError: Error, Equatable, Sendable {
                 .failedPrecondition,
                 "weft: this needs version \(version) of the fabric: run `weft upgrade finish` once all members run this release"
             )
+        case .leaseInTheWay(let id):
+            self.init(
+                .failedPrecondition,
+                "weft: lease \(id) has an id that the next version gives to nodes; revoke it, or wait until it ends")
         case .membersLag(let ids):
             let names = ids.map { String($0, radix: 16) }.joined(separator: ", ")
             self.init(

@@ -21,9 +21,7 @@ struct Upgrade: Sendable {
                 try await member.kv { member throws(ServerError) in try await member.confirmCurrent() }
                 return .json(.ok, answer())
             case (.POST, Self.finishPath):
-                _ = try await member.kv { member throws(ServerError) in
-                    try await member.propose(.raiseVersion(member.versions.upperBound))
-                }
+                _ = try await member.kv { member throws(ServerError) in try await member.finishUpgrade() }
                 return .json(.ok, answer())
             case (_, Self.path): return .methodNotAllowed("GET")
             case (_, Self.finishPath): return .methodNotAllowed("POST")

@@ -255,4 +255,6 @@ package enum MVCCError: Error, Equatable, Sendable {
     case needsVersion(UInt64)
     /// These members cannot be part of a fabric of that version: they run an earlier release, or have never said what they run.
     case membersLag([UInt64])
+    /// A client's lease has an id that would be a node's in a fabric of the next version.
+    case leaseInTheWay(Int64)
 }

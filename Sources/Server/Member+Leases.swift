@@ -11,6 +11,18 @@ extension RunningMember {
         return Int64((milliseconds + 999) / 1000)
     }
 
+    /// What nodes have, or will once the fabric's version rises.
+    private func isForNodes(_ id: Int64) -> Bool { NodeLeases(version: versions.upperBound).contains(id) }
+
+    /// Raises the fabric's version: the last step of an upgrade.
+    package func finishUpgrade() async throws(ServerError) -> Applied {
+        // Nothing grants such an id now; an earlier release did.
+        if fabricVersion < versions.upperBound, let id = core.view.leases.ids.first(where: isForNodes) {
+            throw .refused(.leaseInTheWay(id))
+        }
+        return try await propose(.raiseVersion(versions.upperBound))
+    }
+
     private static func anyLeaseID() -> Int64 { Int64.random(in: NodeLeases.idsForClients) }
 
     /// Grants a lease.
@@ -19,6 +31,7 @@ extension RunningMember {
     ///   - ttl: seconds.
     package func grantLease(id: Int64, ttl: Int64) async throws(ServerError) -> (Lease, Applied) {
         guard ttl <= Lease.secondsMax else { throw .refused(.leaseTooLong) }
+        guard !isForNodes(id) else { throw .refused(.leaseExists) }
         while true {
             let chosen = id != 0 ? id : Self.anyLeaseID()
             do throws(ServerError) {
@@ -37,6 +50,10 @@ extension RunningMember {
     ) -> Bool {
         guard ttl <= Lease.secondsMax else {
             answer(.failure(.refused(.leaseTooLong)))
+            return true
+        }
+        guard !isForNodes(id) else {
+            answer(.failure(.refused(.leaseExists)))
             return true
         }
         let chosen = id != 0 ? id : Self.anyLeaseID()
