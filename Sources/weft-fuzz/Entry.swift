@@ -1,4 +1,5 @@
 internal import CSimulatedDisk
+internal import Foundation
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -22,17 +23,26 @@ private let target: Target = {
         return 0
     }
 #else
-    /// Without libFuzzer: runs the inputs of the files that are named.
+    /// Without libFuzzer: runs the inputs of the files that are named, or makes some.
     @main
     struct Fuzz {
-        static func main() {
-            for path in CommandLine.arguments.dropFirst() {
-                guard let file = fopen(path, "r") else { continue }
-                defer { fclose(file) }
-                var bytes = [UInt8](repeating: 0, count: 1 << 20)
-                bytes.removeLast(bytes.count - fread(&bytes, 1, bytes.count, file))
-                target.run(bytes)
+        static func main() throws {
+            let arguments = CommandLine.arguments.dropFirst()
+            if arguments.first == "--tries" { return try tries(Array(arguments.dropFirst())) }
+            for path in arguments { target.run(Array(try Data(contentsOf: URL(fileURLWithPath: path)))) }
+        }
+
+        /// `--tries N SEED FILE`: the known inputs of the file, then N that are made from them.
+        private static func tries(_ arguments: [String]) throws {
+            guard arguments.count == 3, let count = Int(arguments[0]), let seed = UInt64(arguments[1]) else {
+                print("usage: weft-fuzz --tries N SEED FILE")
+                exit(2)
             }
+            let known = try Tries.known(in: arguments[2])
+            for input in known { target.run(input) }
+            var tries = Tries(seed: seed, known: known)
+            for _ in 0..<count { target.run(tries.next()) }
+            print("\(target.rawValue): \(known.count) known inputs and \(count) made from them, seed \(seed)")
         }
     }
 #endif

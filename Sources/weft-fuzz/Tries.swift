@@ -1,0 +1,49 @@
+internal import Foundation
+internal import Raft
+
+/// Inputs made from known ones, without a fuzzer: the same seed makes the same inputs.
+struct Tries {
+    private var random: SplitMix64
+    private let known: [[UInt8]]
+
+    /// - Parameter known: at least one input.
+    init(seed: UInt64, known: [[UInt8]]) {
+        random = SplitMix64(seed: seed)
+        self.known = known
+    }
+
+    /// Inputs that a fuzzer found to reach something of their own: one a line, in base64.
+    static func known(in path: String) throws -> [[UInt8]] {
+        try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").compactMap { line in
+            Data(base64Encoded: String(line)).map { [UInt8]($0) }
+        }
+    }
+
+    private mutating func below(_ limit: Int) -> Int { Int(random.next() % UInt64(max(limit, 1))) }
+
+    private mutating func anyBytes(atMost most: Int) -> [UInt8] {
+        (0..<below(most) + 1).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    }
+
+    /// The next input: a known one with a few changes.
+    mutating func next() -> [UInt8] {
+        var bytes = known[below(known.count)]
+        for _ in 0..<below(6) + 1 { change(&bytes) }
+        return bytes
+    }
+
+    private mutating func change(_ bytes: inout [UInt8]) {
+        let place = below(bytes.count)
+        let rest = bytes.count - place
+        switch below(8) {
+        case 0 where rest > 0: bytes[place] ^= 1 << UInt8(below(8))
+        case 1 where rest > 0: bytes[place] = UInt8([0, 1, 0x7f, 0x80, 0xff][below(5)])
+        case 2: bytes.insert(contentsOf: anyBytes(atMost: 16), at: place)
+        case 3: bytes.append(contentsOf: anyBytes(atMost: 300))
+        case 4 where rest > 0: bytes.removeSubrange(place..<place + below(min(rest, 16)) + 1)
+        case 5: bytes.removeLast(rest)
+        case 6: bytes.replaceSubrange(place..., with: known[below(known.count)].dropFirst(place))
+        default: bytes.insert(contentsOf: bytes.suffix(below(min(rest, 64)) + 1).prefix(64), at: place)
+        }
+    }
+}
