@@ -67,6 +67,8 @@ struct PlainWatch: Sendable {
             }
             if outputs.isEmpty { return }
             for output in outputs {
+                let hold = await member.hold(for: output)
+                defer { withExtendedLifetime(hold) {} }
                 switch output {
                 case .created(_, let revision):
                     // Tells a client that it is heard, before anything happens.

@@ -5,6 +5,8 @@ package import Replication
 /// What watches take of the member's memory budget.
 extension RunningMember {
     private static let smallKeyBytes = 1 << 10
+    /// The words, what is gathered of them for the client, and what the connection takes of that.
+    private static let copies = 3
 
     /// A request with what its keys take for as long as the watch lives; refused when there is no memory for them.
     package func held(_ request: WatchRequest) throws(ServerError) -> WatchRequest {
@@ -20,8 +22,10 @@ extension RunningMember {
     /// that do not take what they asked for, and they are closed by and by. Nil when the task is
     /// cancelled, and for a small one, which is counted when it waits to be sent.
     package func hold(for output: WatchOutput) async -> MemoryHold? {
-        guard case .changes(_, let batch, _, _) = output, batch.bytes > MemoryBudget.smallBytes else { return nil }
-        let bytes = min(batch.bytes, core.budget.bytesMax / 4)
+        guard case .changes(_, let batch, _, let form) = output, batch.bytes > MemoryBudget.smallBytes else {
+            return nil
+        }
+        let bytes = min(batch.bytes * (form.wantsPrevious ? 2 * Self.copies : Self.copies), core.budget.bytesMax / 4)
         while !core.budget.take(bytes, share: MemoryBudget.answerShare) {
             do { try await Task.sleep(for: .milliseconds(50)) } catch { return nil }
         }
