@@ -1,5 +1,5 @@
 /// Known ways to get this wrong, for showing that the simulator finds them. They exist only in builds with the flag
-/// WEFT_MISTAKES (`scripts/sim --planted`); elsewhere `makes` is false for every one of them.
+/// WEFT_MISTAKES (`scripts/sim`, for `--planted`); elsewhere `makes` is false for every one of them.
 package enum Mistake: String, CaseIterable, Sendable {
     // Elections
     case votesBeforeSync, forgetsVotes, asksForVotesBeforeOwnIsSaved, votesForShorterLogs, countsVotesTwice
