@@ -1,5 +1,4 @@
 internal import CSimulatedDisk
-internal import Foundation
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -26,19 +25,23 @@ private let target: Target = {
     /// Without libFuzzer: runs the inputs of the files that are named, or makes some.
     @main
     struct Fuzz {
-        static func main() throws {
+        static func main() {
             let arguments = CommandLine.arguments.dropFirst()
-            if arguments.first == "--tries" { return try tries(Array(arguments.dropFirst())) }
-            for path in arguments { target.run(Array(try Data(contentsOf: URL(fileURLWithPath: path)))) }
+            if arguments.first == "--tries" { return tries(Array(arguments.dropFirst())) }
+            for path in arguments { target.run(Tries.contents(of: path)) }
         }
 
         /// `--tries N SEED FILE`: the known inputs of the file, then N that are made from them.
-        private static func tries(_ arguments: [String]) throws {
+        private static func tries(_ arguments: [String]) {
             guard arguments.count == 3, let count = Int(arguments[0]), let seed = UInt64(arguments[1]) else {
                 print("usage: weft-fuzz --tries N SEED FILE")
                 exit(2)
             }
-            let known = try Tries.known(in: arguments[2])
+            let known = Tries.known(in: arguments[2])
+            guard !known.isEmpty else {
+                print("there are no inputs in \(arguments[2])")
+                exit(2)
+            }
             for input in known { target.run(input) }
             var tries = Tries(seed: seed, known: known)
             for _ in 0..<count { target.run(tries.next()) }
