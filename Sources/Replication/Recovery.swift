@@ -22,6 +22,8 @@ package enum Recovery {
         let configurations: [Configuration]
         /// It lost its log, and had not got back what it had acknowledged.
         package let lacksLog: Bool
+        /// Entries that could still be read of that log.
+        package let salvaged: Int
         /// Volumes with several replicas that have everything, as far as this member knows.
         package let sharedVolumes: Int
         package let names: [NodeID: String]
@@ -41,7 +43,8 @@ package enum Recovery {
     ) throws(StorageError) -> Findings {
         let disk = try MemberDisk(directory, identity: identity, founding: nil, mayRepair: false, logger: logger)
         let contents = disk.log.loaded()
-        let configurations = try configurations(of: disk)
+        let (tail, salvaged) = try tail(of: disk, in: directory)
+        let configurations = configurations(of: disk, tail)
         let members = configurations.last ?? Configuration()
         guard !members.members.isEmpty else {
             throw .unusable(
@@ -53,17 +56,18 @@ package enum Recovery {
                 "\(directory.path) belongs to a witness, which holds no keys: recover from a member with data")
         }
         return Findings(
-            identity: identity, lastIndex: max(contents.lastIndex, disk.store.meta.appliedIndex),
-            lastTerm: contents.runs.last?.term ?? disk.store.meta.appliedTerm,
+            identity: identity,
+            lastIndex: tail.last?.index ?? max(contents.lastIndex, disk.store.meta.appliedIndex),
+            lastTerm: tail.last?.term ?? contents.runs.last?.term ?? disk.store.meta.appliedTerm,
             commit: max(contents.hardState.commit, disk.store.meta.appliedIndex), configuration: members,
-            configurations: configurations, lacksLog: contents.isRecovering,
+            configurations: configurations, lacksLog: contents.isRecovering, salvaged: salvaged,
             sharedVolumes: disk.store.fabric.volumes().count { $0.replicas.count { $0.state == .current } > 1 },
-            names: try names(in: disk))
+            names: names(in: disk, tail))
     }
 
-    private static func names(in disk: borrowing MemberDisk) throws(StorageError) -> [NodeID: String] {
+    private static func names(in disk: borrowing MemberDisk, _ tail: [Entry]) -> [NodeID: String] {
         var names = Dictionary(disk.store.meta.attributes.map { ($0.id, $0.attributes.name) }) { $1 }
-        for entry in try tail(of: disk) where entry.kind == .command {
+        for entry in tail where entry.kind == .command {
             guard var (_, reader) = CommandEnvelope.open(entry.payload),
                 case .publish(let id, let attributes)? = try? Command(from: &reader)
             else { continue }
@@ -72,17 +76,28 @@ package enum Recovery {
         return names
     }
 
-    private static func configurations(of disk: borrowing MemberDisk) throws(StorageError) -> [Configuration] {
-        let later = try tail(of: disk).filter { $0.kind == .configuration }
+    private static func configurations(of disk: borrowing MemberDisk, _ tail: [Entry]) -> [Configuration] {
+        let later = tail.filter { $0.kind == .configuration }
             .compactMap { try? ConfigurationEntry(decoding: $0.payload).configuration }
         return [disk.store.meta.members] + later
     }
 
-    /// What is in the log and not in the state.
-    private static func tail(of disk: borrowing MemberDisk) throws(StorageError) -> [Entry] {
-        let last = disk.log.loaded().lastIndex
-        let applied = disk.store.meta.appliedIndex
-        return applied < last ? try disk.log.entries(from: applied + 1, through: last, costMax: .max) : []
+    /// What is in the log and not in the state. Of a log that was set aside the rest, as far as it can be read: it may have been
+    /// acknowledged. Answers how many those are.
+    private static func tail(
+        of disk: borrowing MemberDisk, in directory: DataDirectory
+    ) throws(StorageError) -> (entries: [Entry], salvaged: Int) {
+        let contents = disk.log.loaded()
+        let meta = disk.store.meta
+        let isAhead = meta.appliedIndex < contents.lastIndex
+        let entries =
+            isAhead
+            ? try disk.log.entries(from: meta.appliedIndex + 1, through: contents.lastIndex, costMax: .max) : []
+        guard contents.isRecovering else { return (entries, 0) }
+        let lost = try SetAsideLog.entries(
+            of: directory.logPath, after: entries.last?.index ?? meta.appliedIndex,
+            term: entries.last?.term ?? meta.appliedTerm)
+        return (entries + lost, lost.count)
     }
 
     /// Fills the fresh directory `target` with all that the member in `source` has, as the one member of another fabric.
@@ -98,7 +113,7 @@ package enum Recovery {
         do {
             let disk = try MemberDisk(
                 source, identity: findings.identity, founding: nil, mayRepair: false, logger: logger)
-            entries = try tail(of: disk)
+            entries = try tail(of: disk, in: source).entries
             try SnapshotImage.copyState(of: source, to: target.statePath)
         }
         let trace = Trace(at: at, by: by, reason: "recovered from \(findings.identity.name)")

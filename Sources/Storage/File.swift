@@ -186,6 +186,21 @@ package struct File: ~Copyable, Sendable {
         for suffix in suffixes { try remove("\(path)\(suffix).damaged") }
     }
 
+    /// Copies a file, over what may be at `target`.
+    static func copy(_ path: String, to target: String) throws(StorageError) {
+        let source = try File(path, .read)
+        let copy = try File(target, .create)
+        try copy.truncate(to: 0)
+        let size = try source.size()
+        var offset = 0
+        while offset < size {
+            let bytes = try source.read(at: offset, count: min(1 << 20, size - offset))
+            guard !bytes.isEmpty else { return }
+            try copy.write(bytes, at: offset)
+            offset += bytes.count
+        }
+    }
+
     /// Writes a whole small file so that after a crash it is either the old or the new one.
     package static func replace(_ path: String, with bytes: [UInt8]) throws(StorageError) {
         let temporary = path + ".new"

@@ -142,7 +142,8 @@ package final class LogStore {
         }
     }
 
-    private static func load(_ connection: borrowing Connection) throws(SQLiteError) -> Contents {
+    /// The hard state, and where the log begins; no entries.
+    static func state(in connection: borrowing Connection) throws(SQLiteError) -> Contents {
         var contents = Contents()
         var state = try connection.prepare(
             "SELECT term,vote,commit_index,base_index,base_term,row_sum FROM state WHERE id=0")
@@ -157,6 +158,11 @@ package final class LogStore {
             throw damage("the checksum of its state is wrong", connection.path)
         }
         contents.lastIndex = contents.baseIndex
+        return contents
+    }
+
+    private static func load(_ connection: borrowing Connection) throws(SQLiteError) -> Contents {
+        var contents = try state(in: connection)
         var scan = try connection.prepare(
             "SELECT idx,term,checksum,row_sum,kind,payload FROM entry WHERE idx>? ORDER BY idx")
         scan.bind(1, Int64(bitPattern: contents.baseIndex))
@@ -230,15 +236,9 @@ package final class LogStore {
             while cost < costMax, try read.step() {
                 let index = Index(bitPattern: read.integer(0))
                 if index > last { break }
-                let term = Term(bitPattern: read.integer(1))
-                guard index == first + Index(found.count), term == self.term(at: index),
-                    let kind = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: read.integer(2))),
-                    read.integer(4) == Self.rowSum(index: index, term: term, checksum: read.integer(3))
+                guard let entry = Self.entry(in: read), index == first + Index(found.count),
+                    entry.term == self.term(at: index)
                 else { throw Self.damage("entry \(index) is not what was written", path) }
-                let entry = Entry(
-                    index: index, term: term, kind: kind, payload: read.blob(5),
-                    checksum: UInt32(truncatingIfNeeded: read.integer(3)))
-                guard entry.isIntact else { throw Self.damage("the payload of entry \(index) is not intact", path) }
                 found.append(entry)
                 cost += entry.cost
             }
@@ -246,6 +246,18 @@ package final class LogStore {
             throw StorageError(error, path: path)
         }
         return found
+    }
+
+    /// The entry in a row of idx, term, kind, checksum, row_sum, payload; nil when it is not what was written.
+    static func entry(in row: borrowing Statement) -> Entry? {
+        let (index, term) = (Index(bitPattern: row.integer(0)), Term(bitPattern: row.integer(1)))
+        guard let kind = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: row.integer(2))),
+            row.integer(4) == rowSum(index: index, term: term, checksum: row.integer(3))
+        else { return nil }
+        let entry = Entry(
+            index: index, term: term, kind: kind, payload: row.blob(5),
+            checksum: UInt32(truncatingIfNeeded: row.integer(3)))
+        return entry.isIntact ? entry : nil
     }
 
     // MARK: - Writing

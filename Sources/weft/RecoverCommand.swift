@@ -121,7 +121,8 @@ struct Recover: ParsableCommand {
                 : "nothing that was acknowledged is lost: no quorum of this fabric is without this member")
         if findings.lacksLog {
             lines.append(
-                "this member had lost its log and was getting it back: it lacks what it had acknowledged before")
+                "this member had lost its log and was getting it back: it lacks what it had acknowledged before, but for \(findings.salvaged) entries that could still be read"
+            )
         }
         if findings.mayLackWrites, findings.sharedVolumes > 0 {
             lines.append(

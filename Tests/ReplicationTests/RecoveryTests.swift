@@ -52,4 +52,33 @@ import Testing
         #expect(rebuilt.keys == 1)
         #expect(rebuilt.revision == 102)
     }
+
+    @Test(
+        "What can be read of a log that was set aside is recovered, up to what is damaged in it", arguments: [5, 6, 99])
+    func logThatWasSetAside(harmed: Int) throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let (source, identity) = try makeSurvivor(
+            (0..<6).map { command(.put(PutRequest(key: [UInt8($0)], value: [1]))) })
+        do {
+            let connection = try Connection(path: source.logPath, access: .readWrite)
+            try connection.execute("UPDATE entry SET payload=x'00' WHERE idx=\(harmed)")
+        }
+        // Whatever was wrong with it, the member that has others begins a new one.
+        try source.note(.damaged(path: source.logPath, reason: "a test says so"))
+        _ = try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger)
+        for _ in 0..<2 {
+            let findings = try Recovery.inspect(source, identity, logger: logger)
+            let kept = harmed == 99 ? 6 : harmed - 2
+            #expect(findings.lacksLog && findings.mayLackWrites)
+            #expect(findings.salvaged == kept)
+            #expect(findings.lastIndex == MemberDisk.foundingIndex + Index(kept))
+            try? FileManager.default.removeItem(atPath: folder + "/new")
+            let rebuilt = try Recovery.rebuild(
+                from: source, findings, as: Identity(clusterID: 2, memberID: 4, name: "survivor"),
+                founding: Configuration([member(4)]), into: try DataDirectory(folder + "/new"), at: 0, by: "me",
+                revisionBump: 100, logger: logger)
+            #expect(rebuilt.keys == Int64(kept))
+        }
+    }
 }
