@@ -34,7 +34,7 @@ struct HistoryPass {
     }
 
     func watchers(where isMeant: (Watcher) -> Bool) -> [Watcher] {
-        waiting.values.filter(isMeant).sorted { ($0.cursor, $0.id) < ($1.cursor, $1.id) }
+        waiting.values.filter(isMeant).sorted { ($0.cursor, $0.number) < ($1.cursor, $1.number) }
     }
 }
 

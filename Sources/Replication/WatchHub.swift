@@ -4,6 +4,8 @@ package import MVCC
 /// One watch. Owned by the hub.
 package final class Watcher: @unchecked Sendable {
     let id: Int64
+    /// Which of all watches it is: where their order matters it is this one, for that of a dictionary differs from run to run.
+    let number: UInt64
     let request: WatchRequest
     let stream: WatchStream
     /// The next revision it is to hear of, while it lags.
@@ -19,8 +21,9 @@ package final class Watcher: @unchecked Sendable {
     var place = 0
     var lastSaid: UInt64
 
-    init(id: Int64, _ request: WatchRequest, _ stream: WatchStream, cursor: Int64, now: UInt64) {
+    init(id: Int64, number: UInt64, _ request: WatchRequest, _ stream: WatchStream, cursor: Int64, now: UInt64) {
         self.id = id
+        self.number = number
         self.request = request
         self.stream = stream
         self.cursor = cursor
@@ -94,6 +97,8 @@ package struct WatchHub {
     private let progressNanoseconds: UInt64
     let read: (HistoryRead) -> Void
     package private(set) var watcherCount = 0
+    /// Of the newest watch.
+    private var lastNumber: UInt64 = 0
 
     /// - Parameters:
     ///   - revision: the state's.
@@ -199,14 +204,13 @@ package struct WatchHub {
         let before = ring.last
         self.compactRevision = compactRevision
         ring = WatchRing(revision: revision, bytesMax: ringBytesMax)
-        for record in streams.values {
-            for watcher in record.watchers.values {
-                if watcher.isSynced {
-                    watcher.isSynced = false
-                    watcher.cursor = max(before + 1, watcher.request.startRevision)
-                }
-                catchUp(watcher)
+        let watchers = streams.values.flatMap(\.watchers.values)
+        for watcher in watchers.sorted(by: { $0.number < $1.number }) {
+            if watcher.isSynced {
+                watcher.isSynced = false
+                watcher.cursor = max(before + 1, watcher.request.startRevision)
             }
+            catchUp(watcher)
         }
     }
 
@@ -223,7 +227,8 @@ package struct WatchHub {
         let id = request.id != 0 ? request.id : streams[key]?.takeID() ?? 0
         // Before the first revision there is nothing: etcd calls it compacted.
         let start = request.startRevision == 0 ? ring.last + 1 : request.startRevision
-        let watcher = Watcher(id: id, request, stream, cursor: start, now: now)
+        lastNumber += 1
+        let watcher = Watcher(id: id, number: lastNumber, request, stream, cursor: start, now: now)
         streams[key]?.watchers[id] = watcher
         watcherCount += 1
         index(watcher)
@@ -266,7 +271,7 @@ package struct WatchHub {
         guard let record = streams[ObjectIdentifier(stream)] else { return }
         // From the one that lags most: nobody starves.
         let lagging = record.watchers.values.filter { !$0.isSynced && !$0.isWaiting }
-        for watcher in lagging.sorted(by: { ($0.cursor, $0.id) < ($1.cursor, $1.id) }) { catchUp(watcher) }
+        for watcher in lagging.sorted(by: { ($0.cursor, $0.number) < ($1.cursor, $1.number) }) { catchUp(watcher) }
         payProgress(stream)
     }
 
