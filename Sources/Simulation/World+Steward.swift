@@ -55,8 +55,11 @@ extension World {
     private func replaceLost(_ leader: SimulatedProcess, _ configuration: Configuration) -> Bool {
         guard let first = steward.lost.first else { return false }
         if let member = configuration[first.id] {
-            // Commits may wait for what is lost.
-            let waits = plan.spread > 1 && !configuration.policy.inactive.contains(member.domain)
+            // Commits may wait for what is lost, also by a configuration that is for that very reason not applied.
+            let newest = leader.replica?.raft.configuration ?? configuration
+            let waits =
+                plan.spread > 1
+                && [configuration, newest].contains { !$0.policy.inactive.contains(member.domain) }
             change(leader, waits ? .setActive(domain: member.domain, false) : .remove(first.id))
         } else {
             steward.lost.removeFirst()
