@@ -17,11 +17,12 @@ extension Raft {
 
     /// A leader speaks of nothing that was not acknowledged: either the disk lost it without a trace, or this is no leader. The
     /// leader is told where the log ends and sends again what is missing. Until then only a candidate that has it may be elected;
-    /// but not for ever after the leader spoke of it last, or a liar could hold up elections.
+    /// but not for ever after the leader spoke of it last, or a liar could hold up elections. A leader says it with each heartbeat:
+    /// what was said once holds them up for two election timeouts, what was said again for ten.
     mutating func noteLoss(of index: Index, to leader: NodeID) {
         let isNews = loss.map { $0.index < index || $0.term < term } ?? true
         if isNews { ready.contradictions.append(.commitBeyondLog(from: leader, index: index)) }
-        loss = Loss(index: max(index, loss?.index ?? 0), term: term, ticks: 10 * electionTicks)
+        loss = Loss(index: max(index, loss?.index ?? 0), term: term, ticks: (isNews ? 2 : 10) * electionTicks)
         send(.appendReply(.lost(log.lastIndex), logEpoch: logEpoch), to: leader)
     }
 

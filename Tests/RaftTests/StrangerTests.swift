@@ -122,7 +122,8 @@ import Testing
         var network = elected()
         let (term, last) = (network[2].term, network[2].log.lastIndex)
         let beat = Message.Heartbeat(commit: last + 5, round: 1)
-        network[2].receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat))))
+        // With each heartbeat.
+        for _ in 0..<2 { network[2].receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat)))) }
         _ = network[2].takeReady()
         func ask(_ index: Index, _ logTerm: Term) -> NodeID? {
             let vote = Message.Body.vote(lastIndex: index, lastTerm: logTerm, transfer: true)
@@ -132,9 +133,23 @@ import Testing
         #expect(ask(last + 4, term) == nil)
         #expect(ask(last + 5, term) == 3)
         #expect(ask(last + 4, term) == nil)
-        for _ in 0..<(10 * network.settings.electionTicks) { network[2].receive(.tick) }
+        for _ in 0..<(10 * network.settings.electionTicks - 1) { network[2].receive(.tick) }
+        #expect(ask(last + 4, term) == nil)
+        network[2].receive(.tick)
         #expect(network[2].takeReady().contradictions.contains(.lossUnresolved(index: last + 5)))
         #expect(ask(last + 4, term) == 3)
+    }
+
+    @Test("What a leader said once holds up elections for two timeouts")
+    func saidOnce() {
+        var network = elected()
+        let (term, last) = (network[2].term, network[2].log.lastIndex)
+        let beat = Message.Heartbeat(commit: 1 << 40, round: 1)
+        network[2].receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat))))
+        for _ in 0..<(2 * network.settings.electionTicks) { network[2].receive(.tick) }
+        let vote = Message.Body.vote(lastIndex: last, lastTerm: term, transfer: true)
+        network[2].receive(.message(Message(from: 3, to: 2, term: network[2].term + 1, body: vote)))
+        #expect(network[2].vote == 3)
     }
 
     @Test("A member that is slow to get back what it lost elects nobody without it, across restarts, too")
