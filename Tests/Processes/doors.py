@@ -262,9 +262,12 @@ def json_of_large_values_costs_what_their_bytes_cost(report, weft):
         for prefix, count in (b"a/", 40), (b"b/", 80):
             for n in range(count):
                 wire.call(KV + "Put", put_request(prefix + b"%d" % n, b"v" * 1_400_000))
-        results = []
-        small = min(cost(member, lambda: results.append(json_range(member, b"a/"))) for _ in range(2))
-        large = min(cost(member, lambda: results.append(json_range(member, b"b/"))) for _ in range(2))
+        results, spent = [], {b"a/": [], b"b/": []}
+        for _ in range(3):
+            # By turns: what else the machine does slows down both.
+            for prefix, costs in spent.items():
+                costs.append(cost(member, lambda prefix=prefix: results.append(json_range(member, prefix))))
+        small, large = min(spent[b"a/"]), min(spent[b"b/"])
         report.check("a range of twice the large values costs about twice as much as JSON",
                      grows_mildly(small, large, 0.5),
                      f"{small:.2f} and {large:.2f} CPU seconds for {results}")
