@@ -37,13 +37,11 @@ extension Raft {
             ready.contradictions.append(.lossUnresolved(index: lost.index))
             loss = nil
         }
-        guard leader == nil, hasRefusedTerm else { return termJumpTicks = 0 }
         termJumpTicks += 1
-        if termJumpTicks >= 2 * electionTicks {
-            termJumpTicks = 0
-            hasRefusedTerm = false
-            termJumpMax = min(2 * termJumpMax, Self.termJumpMost)
-        }
+        guard termJumpTicks >= 2 * electionTicks else { return }
+        termJumpTicks = 0
+        termJumpMax = hasRefusedTerm ? min(2 * termJumpMax, Self.termJumpMost) : Self.termJumpLeast
+        hasRefusedTerm = false
     }
 
     // MARK: - Terms
@@ -51,10 +49,10 @@ extension Raft {
     /// Elections do not get further, in an age of them: a term above that comes from nowhere, and few more such would use up all
     /// terms.
     static let termJumpLeast: Term = 1 << 32
-    static let termJumpMost: Term = 1 << 56
+    static let termJumpMost: Term = 1 << 48
 
-    /// A member that was away, or is new, may have missed jumps that the others took. It hears no leader that it could believe,
-    /// then, and takes twice as much each time it has waited for one in vain.
+    /// Who was away, or is new, may have missed jumps that the others took, or have taken some that the others did not hear of. Then
+    /// such terms keep coming: after every two election timeouts in which one was refused the next may be twice as far.
     func isTermJump(_ next: Term) -> Bool { next > term && next - term > termJumpMax }
 
     mutating func refuseTermJump(of message: Message) {

@@ -114,7 +114,6 @@ extension Raft {
         }
         if role != .follower || leader != message.from { becomeFollower(term: term, leader: message.from) }
         electionElapsed = 0
-        termJumpMax = Self.termJumpLeast
         switch message.body {
         case .append(let previousIndex, let previousTerm, let entries, let leaderCommit, let epoch):
             handleAppend(

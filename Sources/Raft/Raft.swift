@@ -104,7 +104,7 @@ package struct Raft: Sendable {
     var neededTicks = Int.max
     /// What it acknowledged and lost, as a leader said.
     var loss: Loss?
-    /// How far a term may be above the own, and for how many ticks only such came that were further.
+    /// How far a term may be above the own, for how many ticks that has held, and if one was refused meanwhile.
     var termJumpMax = termJumpLeast
     var termJumpTicks = 0
     var hasRefusedTerm = false

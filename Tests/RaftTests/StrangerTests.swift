@@ -216,6 +216,29 @@ import Testing
         #expect(network[4].configuration[4] != nil)
     }
 
+    @Test("Who took jumps of the term that nobody else heard of finds back to the others", arguments: [2, 40])
+    func lonelyTermJump(jumps: Int) {
+        var network = elected()
+        network.cutOff([3])
+        for _ in 0..<jumps {
+            let beat = Message.Body.heartbeat(Message.Heartbeat(commit: 0, round: 1))
+            network.post(.message(Message(from: 1, to: 3, term: network[3].term + (1 << 32 - 1), body: beat)), to: 3)
+        }
+        network.wire = []
+        network.propose("meanwhile", at: 1)
+        network.settle()
+        network.heal()
+        for _ in 0..<(20 * network.settings.electionTicks) {
+            for id in network.ids { network.tick(id) }
+            network.settle()
+        }
+        let isWell = goOn(&network)
+        #expect(isWell)
+        for id in network.ids {
+            #expect(network[id].commit == network[1].commit && network[id].term == network[1].term)
+        }
+    }
+
     @Test("An answer for a log that there never was shuts nobody out")
     func logFromNowhere() {
         var network = elected()
