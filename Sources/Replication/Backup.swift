@@ -74,21 +74,7 @@ package enum Backup {
         _ path: String, _ contents: Contents, into directory: DataDirectory, _ plan: Plan
     ) throws(StorageError) -> StateMeta {
         try directory.beginFirstStart()
-        try copy(path, bytes: contents.bytes, to: directory.statePath)
+        try File.copy(path, bytes: contents.bytes, to: directory.statePath)
         return try Recovery.beginAnew(directory, after: [], plan, nil)
-    }
-
-    private static func copy(_ path: String, bytes: Int, to target: String) throws(StorageError) {
-        let source = try File(path, .read)
-        let copy = try File(target, .create)
-        var offset = 0
-        while offset < bytes {
-            let piece = try source.read(at: offset, count: min(pieceBytes, bytes - offset))
-            guard !piece.isEmpty else { throw .damaged(path: path, reason: "it became shorter") }
-            try copy.write(piece, at: offset)
-            offset += piece.count
-        }
-        try copy.sync()
-        try File.syncDirectory(of: target)
     }
 }

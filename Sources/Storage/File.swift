@@ -186,19 +186,20 @@ package struct File: ~Copyable, Sendable {
         for suffix in suffixes { try remove("\(path)\(suffix).damaged") }
     }
 
-    /// Copies a file, over what may be at `target`.
-    static func copy(_ path: String, to target: String) throws(StorageError) {
+    /// Copies the first `bytes` of a file, over what may be at `target`, and makes them safe.
+    package static func copy(_ path: String, bytes: Int, to target: String) throws(StorageError) {
         let source = try File(path, .read)
         let copy = try File(target, .create)
         try copy.truncate(to: 0)
-        let size = try source.size()
         var offset = 0
-        while offset < size {
-            let bytes = try source.read(at: offset, count: min(1 << 20, size - offset))
-            guard !bytes.isEmpty else { return }
-            try copy.write(bytes, at: offset)
-            offset += bytes.count
+        while offset < bytes {
+            let piece = try source.read(at: offset, count: min(1 << 20, bytes - offset))
+            guard !piece.isEmpty else { throw .damaged(path: path, reason: "it became shorter") }
+            try copy.write(piece, at: offset)
+            offset += piece.count
         }
+        try copy.sync()
+        try syncDirectory(of: target)
     }
 
     /// Writes a whole small file so that after a crash it is either the old or the new one.

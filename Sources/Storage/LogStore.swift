@@ -164,22 +164,15 @@ package final class LogStore {
     private static func load(_ connection: borrowing Connection) throws(SQLiteError) -> Contents {
         var contents = try state(in: connection)
         var scan = try connection.prepare(
-            "SELECT idx,term,checksum,row_sum,kind,payload FROM entry WHERE idx>? ORDER BY idx")
+            "SELECT idx,term,kind,checksum,row_sum,payload FROM entry WHERE idx>? ORDER BY idx")
         scan.bind(1, Int64(bitPattern: contents.baseIndex))
         while try scan.step() {
             let index = Index(bitPattern: scan.integer(0))
-            let term = Term(bitPattern: scan.integer(1))
             guard index == contents.lastIndex + 1 else {
                 throw damage("entry \(contents.lastIndex + 1) is missing", connection.path)
             }
-            guard scan.integer(3) == rowSum(index: index, term: term, checksum: scan.integer(2)),
-                term >= contents.runs.last?.term ?? contents.baseTerm
-            else { throw damage("entry \(index) is not what was written", connection.path) }
-            let sum = Entry.Kind(rawValue: UInt8(truncatingIfNeeded: scan.integer(4))).map {
-                Int64(Entry.checksum(kind: $0, payload: scan.blob(5)))
-            }
-            guard sum == scan.integer(2) else {
-                throw damage("the payload of entry \(index) is not intact", connection.path)
+            guard let term = entry(in: scan)?.term, term >= contents.runs.last?.term ?? contents.baseTerm else {
+                throw damage("entry \(index) is not what was written", connection.path)
             }
             if contents.runs.last?.term != term { contents.runs.append(Log.TermRun(firstIndex: index, term: term)) }
             contents.lastIndex = index
