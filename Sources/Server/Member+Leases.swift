@@ -25,13 +25,17 @@ extension RunningMember {
 
     private static func anyLeaseID() -> Int64 { Int64.random(in: NodeLeases.idsForClients) }
 
+    private func refusalToGrant(_ id: Int64, _ ttl: Int64) -> MVCCError? {
+        guard ttl <= Lease.secondsMax else { return .leaseTooLong }
+        return isForNodes(id) ? .leaseExists : nil
+    }
+
     /// Grants a lease.
     /// - Parameters:
     ///   - id: 0 lets this member choose.
     ///   - ttl: seconds.
     package func grantLease(id: Int64, ttl: Int64) async throws(ServerError) -> (Lease, Applied) {
-        guard ttl <= Lease.secondsMax else { throw .refused(.leaseTooLong) }
-        guard !isForNodes(id) else { throw .refused(.leaseExists) }
+        if let refusal = refusalToGrant(id, ttl) { throw .refused(refusal) }
         while true {
             let chosen = id != 0 ? id : Self.anyLeaseID()
             do throws(ServerError) {
@@ -48,12 +52,8 @@ extension RunningMember {
     package func grantLease(
         id: Int64, ttl: Int64, answer: @escaping @Sendable (Result<(Lease, Applied), ServerError>) -> Void
     ) -> Bool {
-        guard ttl <= Lease.secondsMax else {
-            answer(.failure(.refused(.leaseTooLong)))
-            return true
-        }
-        guard !isForNodes(id) else {
-            answer(.failure(.refused(.leaseExists)))
+        if let refusal = refusalToGrant(id, ttl) {
+            answer(.failure(.refused(refusal)))
             return true
         }
         let chosen = id != 0 ? id : Self.anyLeaseID()
