@@ -17,8 +17,13 @@ struct Tries {
 
     /// Inputs that a fuzzer found to reach something of their own: one a line, in base64.
     static func known(in path: String) -> [[UInt8]] {
-        String(decoding: contents(of: path), as: UTF8.self).split(separator: "\n")
-            .compactMap { Base64.decode(String($0)) }
+        String(decoding: contents(of: path), as: UTF8.self).split(separator: "\n").map { line in
+            guard let input = Base64.decode(String(line)) else {
+                print("\(path) has a line that is no base64: \(line)")
+                exit(2)
+            }
+            return input
+        }
     }
 
     /// Not by `File`: the disk is a simulated one here. Ends the process when there is no such file.
