@@ -4,7 +4,10 @@ internal import Bytes
 extension Raft {
     mutating func receive(_ message: Message) {
         guard message.to == id else { return }
-        if isTermJump(message.term) { return refuseTermJump(of: message) }
+        guard termBound.lets(message.term, from: term) else {
+            ready.contradictions.append(.termJump(from: message.from, to: message.term))
+            return
+        }
         if message.from == id {
             // The own vote, back from the disk.
             if case .voteReply(let granted) = message.body, message.term == term, role == .candidate {

@@ -5,6 +5,7 @@ extension Raft {
     mutating func becomeFollower(term newTerm: Term, leader newLeader: NodeID?) {
         precondition(newTerm >= term, "term cannot go back from \(term) to \(newTerm)")
         if newTerm > term {
+            termBound.noteTaken(newTerm, from: term)
             term = newTerm
             vote = nil
         }
@@ -111,7 +112,8 @@ extension Raft {
 
     mutating func tick() {
         electionElapsed += 1
-        tickDoubts()
+        tickLoss()
+        termBound.tick(electionTicks: electionTicks)
         if role == .leader {
             tickLeader()
         } else if mayCampaign, installing == nil, isElectionDue, !isBoundByPromise {

@@ -104,10 +104,7 @@ package struct Raft: Sendable {
     var neededTicks = Int.max
     /// What it acknowledged and lost, as a leader said.
     var loss: Loss?
-    /// How far a term may be above the own, for how many ticks that has held, and if one was refused meanwhile.
-    var termJumpMax = termJumpLeast
-    var termJumpTicks = 0
-    var hasRefusedTerm = false
+    var termBound = TermBound()
     /// Answers of the running election, by ascending voter.
     var votes: [(id: NodeID, granted: Bool)] = []
     /// Somebody asked for its vote and could not have it for want of entries that are here.

@@ -215,7 +215,7 @@ struct Network {
         post(.message(message), to: message.to)
     }
 
-    /// Delivers until nothing is on its way, but for what is `lost`.
+    /// Delivers until nothing is on its way, but for what `isLost`.
     mutating func settle(limit: Int = 10_000, without isLost: (Message) -> Bool = { _ in false }) {
         var left = limit
         while !wire.isEmpty, left > 0 {

@@ -117,7 +117,7 @@ import Testing
         #expect(network[2].commit == network[1].commit)
     }
 
-    @Test("A member that lost something votes only for who has it, until it has waited in vain")
+    @Test("A member that lost something votes only for candidates that have it, until it has waited in vain")
     func losersDoNotVote() {
         var network = elected()
         let (term, last) = (network[2].term, network[2].log.lastIndex)
@@ -175,7 +175,7 @@ import Testing
             #expect(network[2].log.lastIndex == whole - 3)
             #expect(network[2].loss?.index == whole)
         }
-        // The leader dies, and who has nothing of it asks.
+        // The leader dies, and a member that has nothing of it asks.
         network.crash(1)
         network.cut = []
         for _ in 0..<(5 * network.settings.electionTicks) {
@@ -237,6 +237,40 @@ import Testing
         for id in network.ids {
             #expect(network[id].commit == network[1].commit && network[id].term == network[1].term)
         }
+    }
+
+    @Test("However long far terms were refused, thousands of jumps that come at once move the term by one of them")
+    func manyTermJumps() {
+        var network = elected()
+        let raft = network[2]
+        func jump(_ distance: Term) -> Message {
+            let beat = Message.Body.heartbeat(Message.Heartbeat(commit: 0, round: 1))
+            return Message(from: 3, to: 2, term: network[2].term + distance, body: beat)
+        }
+        for _ in 0..<(40 * network.settings.electionTicks) {
+            network[2].receive(.message(jump(1 << 60)))
+            network[2].receive(.tick)
+        }
+        #expect(network[2].term - raft.term < 1 << 32, "none of these was taken")
+        let before = network[2].term
+        for _ in 0..<(1 << 14) { network[2].receive(.message(jump(1 << 48))) }
+        #expect(network[2].term == before + 1 << 48)
+        for _ in 0..<100 { network[2].receive(.message(jump(1 << 47))) }
+        #expect(network[2].term == before + 1 << 48)
+        network[2].receive(.message(jump(1 << 61)))
+        #expect(network[2].term == before + 1 << 48)
+    }
+
+    @Test("A later entry that a leader names shortens no doubt that it had repeated")
+    func laterLoss() {
+        var network = elected()
+        let (term, last) = (network[2].term, network[2].log.lastIndex)
+        for index in [last + 3, last + 3, last + 5] {
+            let beat = Message.Body.heartbeat(Message.Heartbeat(commit: index, round: 1))
+            network[2].receive(.message(Message(from: 1, to: 2, term: term, body: beat)))
+        }
+        for _ in 0..<(10 * network.settings.electionTicks - 1) { network[2].receive(.tick) }
+        #expect(network[2].loss?.index == last + 5)
     }
 
     @Test("An answer for a log that there never was shuts nobody out")

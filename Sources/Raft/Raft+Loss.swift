@@ -1,4 +1,4 @@
-/// What others say that the own log or term speaks against: see DESIGN.md, "What cannot be".
+/// What a leader says was lost here: see DESIGN.md, "What cannot be".
 extension Raft {
     /// What a leader says that this member acknowledged, and that its log does not hold.
     struct Loss: Sendable {
@@ -13,8 +13,6 @@ extension Raft {
         }
     }
 
-    // MARK: - Losses
-
     /// A leader speaks of nothing that was not acknowledged: either the disk lost it without a trace, or this is no leader. The
     /// leader is told where the log ends and sends again what is missing. Until then only a candidate that has it may be elected;
     /// but not for ever after the leader spoke of it last, or a liar could hold up elections. A leader says it with each heartbeat:
@@ -22,7 +20,9 @@ extension Raft {
     mutating func noteLoss(of index: Index, to leader: NodeID) {
         let isNews = loss.map { $0.index < index || $0.term < term } ?? true
         if isNews { ready.contradictions.append(.commitBeyondLog(from: leader, index: index)) }
-        loss = Loss(index: max(index, loss?.index ?? 0), term: term, ticks: (isNews ? 2 : 10) * electionTicks)
+        loss = Loss(
+            index: max(index, loss?.index ?? 0), term: term,
+            ticks: max(loss?.ticks ?? 0, (isNews ? 2 : 10) * electionTicks))
         send(.appendReply(.lost(log.lastIndex), logEpoch: logEpoch), to: leader)
     }
 
@@ -31,32 +31,11 @@ extension Raft {
         if let lost = loss, lost.index <= index { loss = nil }
     }
 
-    mutating func tickDoubts() {
+    mutating func tickLoss() {
         loss?.ticks -= 1
         if let lost = loss, lost.ticks <= 0 {
             ready.contradictions.append(.lossUnresolved(index: lost.index))
             loss = nil
         }
-        termJumpTicks += 1
-        guard termJumpTicks >= 2 * electionTicks else { return }
-        termJumpTicks = 0
-        termJumpMax = hasRefusedTerm ? min(2 * termJumpMax, Self.termJumpMost) : Self.termJumpLeast
-        hasRefusedTerm = false
-    }
-
-    // MARK: - Terms
-
-    /// Elections do not get further, in an age of them: a term above that comes from nowhere, and few more such would use up all
-    /// terms.
-    static let termJumpLeast: Term = 1 << 32
-    static let termJumpMost: Term = 1 << 48
-
-    /// Who was away, or is new, may have missed jumps that the others took, or have taken some that the others did not hear of. Then
-    /// such terms keep coming: after every two election timeouts in which one was refused the next may be twice as far.
-    func isTermJump(_ next: Term) -> Bool { next > term && next - term > termJumpMax }
-
-    mutating func refuseTermJump(of message: Message) {
-        hasRefusedTerm = true
-        ready.contradictions.append(.termJump(from: message.from, to: message.term))
     }
 }
