@@ -30,7 +30,7 @@ final class FrameReader: ChannelInboundHandler {
     typealias InboundOut = PeerFrame
 
     private static let headerBytes = 8
-    /// How long a frame that has begun to come may take, and again for each so many bytes that came meanwhile.
+    /// How long a frame that has begun to come may take, and again each time this much of it came meanwhile.
     private static let patience = TimeAmount.seconds(30)
     private static let progressBytes = 256 << 10
     /// What is held of a frame beyond that counts in the budget.

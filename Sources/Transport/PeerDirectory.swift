@@ -139,7 +139,7 @@ package final class PeerDirectory: Sendable {
         state.withLock { state in
             let before = state.called
             state.addresses = addresses
-            // Lower than before when the newest one was cut off the log: who has the one that took its place is let in.
+            // Lower than before when the newest one was cut off the log: the holder of the one in its place is let in.
             state.configurationIndex = index
             let now = NIODeadline.now()
             for (id, caller) in state.vouched where addresses[id] != nil { state.announced[id] = caller.addresses }

@@ -16,7 +16,7 @@ import Testing
         directory.noteAnnouncement(hello(from: id), from: host)
     }
 
-    @Test("A configuration that was cut off the log again keeps nobody out who has the one in its place")
+    @Test("A configuration that was cut off the log again keeps no holder of the one in its place out")
     func truncatedConfiguration() {
         _ = directory.setAddresses([2: []], at: 50)
         #expect(directory.refusal(of: hello(from: 9, configurationIndex: 45)) == .unknown)
