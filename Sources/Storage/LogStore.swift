@@ -50,6 +50,8 @@ package final class LogStore {
         replacing path: String, markPath: String, index: Index, term: Term
     ) throws(StorageError) {
         let mark = try DurableMark(path: markPath, mayCreate: false)
+        // Left over by a crash: what it had is here.
+        if !mark.value.isRecovering { try SetAsideLog.remove(path) }
         var value = mark.value
         value.lastIndex = 0
         value.lastTerm = 0
@@ -57,7 +59,7 @@ package final class LogStore {
         value.isRecovering = true
         try mark.write(value)
         try mark.sync()
-        try File.setAside(path, suffixes: ["", "-wal"])
+        try SetAsideLog.take(path)
         try self.init(path: path, mark: mark, isNew: true)
         try File.syncDirectory(of: path)
         let isLater = value.term >= term
@@ -95,7 +97,7 @@ package final class LogStore {
         contents.isRecovering = false
         try noteDurable()
         try syncMark()
-        try File.removeSetAside(path, suffixes: ["", "-wal"])
+        try SetAsideLog.remove(path)
     }
 
     private static func open(_ path: String, isNew: Bool) throws(SQLiteError) -> Connection {

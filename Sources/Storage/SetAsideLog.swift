@@ -1,22 +1,65 @@
 package import Raft
 internal import SQLite
 
-/// What can still be read of a log that was found damaged and set aside.
+/// A log that was found damaged and given another name: what can still be read of it may have been acknowledged.
+///
+/// There may be two: the first, and the last of those that were damaged while what the first had was not here again. That one may
+/// have entries that came after the first was lost.
 package enum SetAsideLog {
+    private static let first = ".damaged"
+    private static let last = ".damaged-again"
+    private static let suffixes = ["", "-wal"]
+
+    /// Gives the log at `path` another name. A crash at any point leaves a state from which this can be called again.
+    static func take(_ path: String) throws(StorageError) {
+        let wal = path + "-wal"
+        if File.exists(path) {
+            let name = File.exists(path + first) ? last : first
+            // SQLite would lay the write-ahead log of another one over this one.
+            try File.remove(wal + name)
+            try File.rename(path, to: path + name)
+        }
+        guard File.exists(wal) else { return }
+        let owner = File.exists(path + last) ? last : first
+        if File.exists(wal + owner) {
+            try File.remove(wal)
+        } else {
+            try File.rename(wal, to: wal + owner)
+        }
+    }
+
+    /// Removes what was set aside: what it had is here again.
+    static func remove(_ path: String) throws(StorageError) {
+        for name in [last, first] {
+            for suffix in suffixes { try File.remove(path + suffix + name) }
+        }
+    }
+
     /// The entries that follow (`index`, `term`), up to the first one that is missing or not what was written. None when the log
     /// does not hold that very entry: then it may be another leader's. None, too, when it cannot be copied: what else there is can be
-    /// recovered all the same.
+    /// recovered all the same. Of two logs the one that a voter would prefer.
+    ///
+    /// Entries that a later leader replaced may be among them: nobody was told that those had taken effect, or that they had not. To leave
+    /// them out could leave out acknowledged ones before them.
     /// - Parameter path: where the log was.
     package static func entries(of path: String, after index: Index, term: Term) -> [Entry] {
-        guard File.exists(path + ".damaged") else { return [] }
+        let (one, other) = (
+            entries(of: path, first, after: index, term), entries(of: path, last, after: index, term)
+        )
+        guard let end = one.last, let otherEnd = other.last else { return one + other }
+        return (otherEnd.term, otherEnd.index) > (end.term, end.index) ? other : one
+    }
+
+    private static func entries(of path: String, _ name: String, after index: Index, _ term: Term) -> [Entry] {
+        guard File.exists(path + name) else { return [] }
         // A copy: opening it changes it, and somebody may want to look again. The names are those that SQLite looks for.
         let copy = path + ".salvage"
-        defer { remove(copy) }
+        defer { removeCopy(copy) }
         do throws(StorageError) {
             // One that was cut short would lend its write-ahead log to this one.
-            remove(copy)
-            for suffix in suffixes where File.exists(path + suffix + ".damaged") {
-                let source = path + suffix + ".damaged"
+            removeCopy(copy)
+            for suffix in suffixes where File.exists(path + suffix + name) {
+                let source = path + suffix + name
                 try File.copy(source, bytes: File(source, .read).size(), to: copy + suffix)
             }
         } catch {
@@ -25,9 +68,7 @@ package enum SetAsideLog {
         return readable(copy, after: index, term)
     }
 
-    private static let suffixes = ["", "-wal"]
-
-    private static func remove(_ copy: String) {
+    private static func removeCopy(_ copy: String) {
         for suffix in suffixes { try? File.remove(copy + suffix) }
     }
 

@@ -81,4 +81,57 @@ import Testing
             #expect(rebuilt.keys == Int64(kept))
         }
     }
+
+    @Test(
+        "A log that is damaged while it is made good takes nothing from the one before it",
+        arguments: [(2, true), (9, true), (9, false)])
+    func logThatWasSetAsideTwice(later: Int, isWhole: Bool) throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let proposals = (0..<9).map { command(.put(PutRequest(key: [UInt8($0)], value: [1]))) }
+        let (source, identity) = try makeSurvivor(Array(proposals.prefix(6)))
+        let open = { try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger) }
+        try source.note(.damaged(path: source.logPath, reason: "a test says so"))
+        do {
+            let disk = try open()
+            let first = MemberDisk.foundingIndex + 1
+            let entries = proposals.prefix(later).enumerated().map {
+                Entry(index: first + Index($0), term: 2, proposal: $1)
+            }
+            try disk.log.append(
+                Ready.Append(firstIndex: first, entries: entries), hardState: HardState(term: 2, commit: first))
+        }
+        try source.note(.damaged(path: source.logPath, reason: "a test says so again"))
+        if !isWhole {
+            // As a crash leaves it between the two renames: the write-ahead log still has its first name.
+            try FileManager.default.moveItem(atPath: source.logPath, toPath: source.logPath + ".damaged-again")
+            try Data().write(to: URL(fileURLWithPath: source.logPath + "-wal"))
+        }
+        _ = try open()
+        #expect(FileManager.default.fileExists(atPath: source.logPath + "-wal.damaged-again") || isWhole)
+        let findings = try Recovery.inspect(source, identity, logger: logger)
+        #expect(findings.salvaged == max(6, later))
+    }
+
+    @Test("A log that was made good lends nothing to the next one that is set aside")
+    func leftOver() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let (source, identity) = try makeSurvivor([command(.put(PutRequest(key: [1], value: [1])))])
+        do {
+            let connection = try Connection(path: source.logPath, access: .readWrite)
+            try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        }
+        try? FileManager.default.removeItem(atPath: source.logPath + "-wal")
+        // A crash cut short the removal of another.
+        let other = folder + "/other.db"
+        try withExtendedLifetime(LogStore(path: other, markPath: folder + "/other.mark", isNew: true)) { _ in
+            for suffix in ["", "-wal"] {
+                try FileManager.default.copyItem(atPath: other + suffix, toPath: source.logPath + suffix + ".damaged")
+            }
+        }
+        try source.note(.damaged(path: source.logPath, reason: "a test says so"))
+        _ = try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger)
+        #expect(try Recovery.inspect(source, identity, logger: logger).salvaged == 1)
+    }
 }
