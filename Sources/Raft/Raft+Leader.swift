@@ -254,11 +254,15 @@ extension Raft {
     /// What of that is in as many domains as it must be. What a configuration asks for counts from its own entry on: those before
     /// it are not committed by it alone, for it may be cut off.
     private func spreadEnough(_ majority: Index, _ value: (NodeID) -> Index) -> Index {
-        let reached = min(majority, configuration.reachedBySpread(value) ?? majority)
-        guard configurationIndex > commit, reached < configurationIndex, let before = configurationsBefore.last else {
-            return reached
+        var limit = majority
+        var (index, rule) = (configurationIndex, configuration)
+        for before in configurationsReplaceable.reversed() {
+            let reached = min(limit, rule.reachedBySpread(value) ?? limit)
+            if reached >= index { return reached }
+            limit = min(limit, index - 1)
+            (index, rule) = before
         }
-        return min(majority, configurationIndex - 1, before.configuration.reachedBySpread(value) ?? majority)
+        return min(limit, rule.reachedBySpread(value) ?? limit)
     }
 
     private mutating func noteCommitted(from first: Index, through last: Index) {

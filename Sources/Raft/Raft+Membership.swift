@@ -113,6 +113,13 @@ extension Raft {
         if role == .leader { syncProgress() }
     }
 
+    /// The configurations to which this log may have to go back: the last one that is known to be committed, and those after it but
+    /// for the newest. There may be several: what relaxes the policy waits for no commit.
+    var configurationsReplaceable: ArraySlice<(index: Index, configuration: Configuration)> {
+        guard configurationIndex > commit else { return [] }
+        return configurationsBefore[(configurationsBefore.lastIndex { $0.index <= commit } ?? 0)...]
+    }
+
     /// Goes back to the configuration before `index`.
     mutating func dropConfigurations(from index: Index) {
         while configurationIndex >= index, let previous = configurationsBefore.popLast() {
@@ -125,8 +132,8 @@ extension Raft {
     mutating func syncProgress() {
         guard var current = leadership else { return }
         var members = configuration.everybody.map(\.id)
-        if configurationIndex > commit, let before = configurationsBefore.last?.configuration {
-            members += before.everybody.map(\.id).filter { !members.contains($0) }
+        for before in configurationsReplaceable {
+            members += before.configuration.everybody.map(\.id).filter { !members.contains($0) }
         }
         members.removeAll { $0 == id }
         current.peers.removeAll { !members.contains($0.id) }

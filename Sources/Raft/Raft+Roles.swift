@@ -159,8 +159,7 @@ extension Raft {
         if isRecovering || loss != nil, !makes(.votesWithLostLog) { return false }
         if isVoter { return true }
         if isNeeded, configuration[id] != nil { return true }
-        guard configurationIndex > commit else { return false }
-        return configurationsBefore.last?.configuration.isVoter(id) ?? false
+        return configurationsReplaceable.contains { $0.configuration.isVoter(id) }
     }
 
     // MARK: - Elections

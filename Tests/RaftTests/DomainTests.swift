@@ -142,6 +142,34 @@ import Testing
         #expect(network[1].commit == committed)
     }
 
+    @Test func nothingIsCommittedByARelaxationThatAnotherOneFollows() {
+        var network = Network(voters: [1, 2, 3, 4, 5])
+        network.elect(1)
+        let places = [(1, "east"), (2, "east"), (3, "east"), (4, "west"), (5, "third")].map { (NodeID($0), $1) }
+        network.post(
+            .change(requestID: 1, .several(places.map { .locate($0, domain: $1) } + [.spread(3)])), to: 1)
+        network.settle()
+        network.cutOff([4])
+        let committed = network[1].commit
+        network.propose("east and third only", at: 1)
+        network.settle()
+        #expect(network[1].commit == committed)
+        network.cutOff([1])
+        for (requestID, domain) in [(2, "west"), (3, "third")] {
+            network.post(.change(requestID: UInt64(requestID), .setActive(domain: domain, false)), to: 1)
+            network.settle()
+        }
+        #expect(network[1].configuration.policy.inactive.count == 2)
+        #expect(network[1].commit == committed)
+        network.heal()
+        network.cutOff([4, 5])
+        for _ in 0..<10 {
+            network.tick(1)
+            network.settle()
+        }
+        #expect(network[1].commit == network[1].log.lastIndex)
+    }
+
     @Test func domainsWithoutWhichNoQuorumRemainsAreNamed() {
         func layout(_ domains: String...) -> [String] {
             Configuration(

@@ -53,6 +53,27 @@ import Testing
         #expect(!waits(&raft))
     }
 
+    @Test("A voter whose removal another uncommitted change follows can be elected (seed 9001936)")
+    func removedBeforeARelaxation() throws {
+        var members = [1, 2, 3].map { Member(id: $0, role: .voter, peerURLs: []) }
+        let before = Configuration(members)
+        members.removeLast()
+        var policy = CommitPolicy()
+        policy.set("west", false)
+        let entries = [Configuration(members), Configuration(members, policy: policy)].enumerated().map {
+            let payload = ConfigurationEntry(requestID: 0, configuration: $1).encoded()
+            return Entry(
+                index: Index($0 + 2), term: 5, proposal: Proposal(id: 0, kind: .configuration, payload: payload))
+        }
+        let log = Log(
+            baseIndex: 1, baseTerm: 1, runs: [Log.TermRun(firstIndex: 2, term: 5)], lastIndex: 3, tail: entries)
+        var raft = Raft(
+            id: 3, settings: Raft.Settings(), hardState: HardState(term: 5, vote: nil, commit: 1), log: log,
+            configuration: before, applied: 1, seed: 1)
+        for _ in 0..<100 { raft.receive(.tick) }
+        #expect(raft.takeReady().messages.contains { if case .preVote = $0.body { true } else { false } })
+    }
+
     @Test("A snapshot brings the configuration of its index, whatever the member had before")
     func snapshotBringsItsConfiguration() {
         let network = elected()
