@@ -134,9 +134,9 @@ extension World {
     /// Fewer than half of the voters may have lost what they promised to keep, whichever of the configurations that are in
     /// somebody's log comes to count; and one that keeps more than the log must be left.
     func mayDamage(_ number: Int) -> Bool {
-        guard leader != nil, let id = machines[number].nodeID, steward.lost.isEmpty, !machines[number].isDamaged else {
-            return false
-        }
+        guard leader != nil, let id = machines[number].nodeID, steward.lost.isEmpty, !machines[number].isDamaged,
+            !isChangeUnderWay
+        else { return false }
         func isWhole(_ voter: NodeID) -> Bool {
             machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
         }

@@ -9,6 +9,8 @@ struct Steward {
     var nextID: NodeID = 0
     /// Members whose disk is gone, and the machine that shall come back as a new one.
     var lost: [(id: NodeID, machine: Int)] = []
+    /// Where a change of members was asked for last, and when.
+    var asked: (machine: Int, at: UInt64)?
 }
 
 extension World {
@@ -150,8 +152,17 @@ extension World {
 
     func change(_ leader: SimulatedProcess, _ change: ConfigurationChange) {
         say("asked of m\(leader.machine): \(change)")
-        leader.post(.change(requestID: makeRequestID(), change, deadline: leader.now + 7 * Self.second))
+        steward.asked = (leader.machine, now)
+        leader.post(.change(requestID: makeRequestID(), change, deadline: leader.now + Self.patience))
     }
+
+    /// If somebody who stood still may only now begin with a change of members.
+    var isChangeUnderWay: Bool {
+        guard let asked = steward.asked else { return false }
+        return machines[asked.machine].pausedUntil > asked.at && now < asked.at + 2 * Self.patience
+    }
+
+    private static let patience = 7 * second
 }
 
 extension Dice: RandomNumberGenerator {}
