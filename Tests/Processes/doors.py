@@ -34,6 +34,12 @@ def cost(member, work, answers=(0, 3, 8, 11)):
     return settled_cpu(member) - before
 
 
+def costs_by_turns(member, small, large, rounds=3):
+    """The least that each of two works cost in CPU seconds: the daemon also has work of its own, and that comes when it comes."""
+    costs = [(cost(member, small), cost(member, large)) for _ in range(rounds)]
+    return min(small for small, _ in costs), min(large for _, large in costs)
+
+
 class Probe:
     """Small requests of another client, again and again: the longest that one waited."""
 
@@ -81,8 +87,9 @@ def puts_and_deletes_of_a_txn_are_not_compared_each_with_each(report, weft):
     with Fabric(weft, 1) as fabric:
         member = fabric.members[0]
         wire = Wire(member.client_port)
-        small, large = [cost(member, lambda: wire.call(KV + "Txn", nested_puts_and_deletes(size), timeout=25))
-                        for size in (500_000, 1_000_000)]
+        small, large = costs_by_turns(member, *[
+            lambda txn=nested_puts_and_deletes(size): wire.call(KV + "Txn", txn, timeout=25)
+            for size in (500_000, 1_000_000)])
         report.check("the cost of a txn of puts and deletes does not grow with its square", grows_mildly(small, large),
                      f"{small:.2f} and {large:.2f} CPU seconds")
         report.check("the member is well", member.healthy())
@@ -262,12 +269,9 @@ def json_of_large_values_costs_what_their_bytes_cost(report, weft):
         for prefix, count in (b"a/", 40), (b"b/", 80):
             for n in range(count):
                 wire.call(KV + "Put", put_request(prefix + b"%d" % n, b"v" * 1_400_000))
-        results, spent = [], {b"a/": [], b"b/": []}
-        for _ in range(3):
-            # By turns: what else the machine does slows down both.
-            for prefix, costs in spent.items():
-                costs.append(cost(member, lambda prefix=prefix: results.append(json_range(member, prefix))))
-        small, large = min(spent[b"a/"]), min(spent[b"b/"])
+        results = []
+        small, large = costs_by_turns(member, *[
+            lambda prefix=prefix: results.append(json_range(member, prefix)) for prefix in (b"a/", b"b/")])
         report.check("a range of twice the large values costs about twice as much as JSON",
                      grows_mildly(small, large, 0.5),
                      f"{small:.2f} and {large:.2f} CPU seconds for {results}")
@@ -294,28 +298,29 @@ def one_large_value_as_json_costs_what_its_bytes_cost(report, weft):
         member = fabric.members[0]
         wire = Wire(member.client_port)
         connection = member.connection()
-        spent = {}
-        for size in (350_000, 700_000, 1_400_000):
+        sizes = 700_000, 1_400_000
+
+        def check_costs(what, works):
+            small, large = costs_by_turns(member, *works)
+            report.check(what, grows_mildly(small, large), f"{small:.3f} and {large:.3f} CPU seconds")
+
+        for size in sizes:
             wire.call(KV + "Put", put_request(b"k%d" % size, os.urandom(size)))
-            body = {"key": b64(f"k{size}")}
-            spent[size] = cost(member, lambda: [connection.call("/v3/kv/range", body) for _ in range(20)])
-            value = b64(os.urandom(size))
-            spent[-size] = cost(member,
-                                lambda: [connection.call("/v3/kv/put",
-                                                         {"key": b64("p"), "value": value}) for _ in range(5)])
-        report.check("20 ranges of a value twice as large cost about twice as much",
-                     grows_mildly(spent[700_000], spent[1_400_000]), spent)
-        report.check("so do puts", grows_mildly(spent[-700_000], spent[-1_400_000]), spent)
+        check_costs("20 ranges of a value twice as large cost about twice as much", [
+            lambda body={"key": b64(f"k{size}")}: [connection.call("/v3/kv/range", body) for _ in range(20)]
+            for size in sizes])
+        check_costs("so do puts", [
+            lambda body={"key": b64("p"), "value": b64(os.urandom(size))}: [
+                connection.call("/v3/kv/put", body) for _ in range(5)]
+            for size in sizes])
         # A string of escapes takes the parser's slow way.
-        texts = [b'{"key":"' + b"\\u0061" * n + b'"}' for n in (100_000, 200_000)]
-        small, large = [cost(member, lambda: connection.request("POST", "/v3/kv/range", text)) for text in texts]
-        report.check("so does a string of escapes", grows_mildly(small, large), (small, large))
-        texts = [b'{"x":[' + b"1," * n + b'1],"key":"YQ=="}' for n in (300_000, 600_000)]
-        small, large = [cost(member, lambda: connection.request("POST", "/v3/kv/range", text)) for text in texts]
-        report.check("so does a long list that nobody asked for", grows_mildly(small, large), (small, large))
-        texts = [b"{" + b",".join(b'"f%d":1' % i for i in range(n)) + b',"key":"YQ=="}' for n in (50_000, 100_000)]
-        small, large = [cost(member, lambda: connection.request("POST", "/v3/kv/range", text)) for text in texts]
-        report.check("so do many unknown fields", grows_mildly(small, large), (small, large))
+        for what, texts in [
+                ("so does a string of escapes", [b'{"key":"' + b"\\u0061" * n + b'"}' for n in (100_000, 200_000)]),
+                ("so does a long list that nobody asked for",
+                 [b'{"x":[' + b"1," * n + b'1],"key":"YQ=="}' for n in (300_000, 600_000)]),
+                ("so do many unknown fields",
+                 [b"{" + b",".join(b'"f%d":1' % i for i in range(n)) + b',"key":"YQ=="}' for n in (50_000, 100_000)])]:
+            check_costs(what, [lambda text=text: connection.request("POST", "/v3/kv/range", text) for text in texts])
 
 
 # C11
@@ -326,13 +331,14 @@ def a_get_does_not_parse_what_it_serves(report, weft):
         member = fabric.members[0]
         connection = member.connection()
         values = {"json": b"[" + b"1," * 690_000 + b"1]", "text": b"1," * 690_000}
-        spent = {}
         for name, value in values.items():
             assert connection.request("PUT", f"/v1/kv/{name}", value)[0] == 201
             connection.request("GET", f"/v1/kv/{name}")
-            spent[name] = cost(member, lambda: [connection.request("GET", f"/v1/kv/{name}") for _ in range(10)])
+        text, parsed = costs_by_turns(member, *[
+            lambda name=name: [connection.request("GET", f"/v1/kv/{name}") for _ in range(10)]
+            for name in ("text", "json")])
         report.check("a GET of 1.4 MB of JSON costs about what one of text costs",
-                     spent["json"] < max(10 * spent["text"], 0.25), spent)
+                     parsed < max(10 * text, 0.25), f"{parsed:.3f} and {text:.3f} CPU seconds")
         connection.request("PUT", "/v1/kv/small", b'{"a":1}')
         report.check("small JSON is called JSON",
                      connection.request("GET", "/v1/kv/small")[2]["content-type"] == "application/json")
@@ -362,28 +368,35 @@ def watches_of_large_keys_silence_nobody(report, weft):
                 time.sleep(0.02)
         listener = threading.Thread(target=listen)
         listener.start()
-        # All are sent but for their last byte, and then end together.
-        wires, told = [Wire(member.client_port) for _ in range(8)], 0
-        for wire in wires:
-            for n in range(44):
-                message = watch_create(b"%d" % n + b"k" * 1_400_000)
-                wire.open(WATCH).raw(b"\0" + struct.pack(">I", len(message)) + message[:-1])
-        time.sleep(0.5)
-        longest[0] = 0.0
-        for wire in wires:
-            wire.write(b"".join(frame(0, 0, number, b"\0") for number in wire.streams))
-        for large in [large for wire in wires for large in wire.streams.values()]:
-            try:
-                large.next(25)
-                told += 1
-            except (Ended, TimeoutError):
-                pass
-        time.sleep(0.3)
+
+        def silence(path, message):
+            """The longest that the other waits while 352 requests are taken up together: all are sent but for a last byte."""
+            wires, answered = [Wire(member.client_port) for _ in range(8)], 0
+            for wire in wires:
+                for n in range(44):
+                    whole = message(b"%d" % n + b"k" * 1_400_000)
+                    wire.open(path).raw(b"\0" + struct.pack(">I", len(whole)) + whole[:-1])
+            time.sleep(0.5)
+            longest[0] = 0.0
+            for wire in wires:
+                wire.write(b"".join(frame(0, 0, number, whole[-1:]) for number in wire.streams))
+            for large in [large for wire in wires for large in wire.streams.values()]:
+                try:
+                    large.next(25)
+                    answered += 1
+                except (Ended, TimeoutError):
+                    pass
+            for wire in wires:
+                wire.close()
+            time.sleep(0.5)
+            return longest[0], answered
+        # To read bytes costs what it costs.
+        ranges, watches = silence(KV + "Range", range_request), silence(WATCH, watch_create)
         is_over.set()
         listener.join(30)
-        report.check("while 352 watches of keys of 1.4 MB are made another client's events come in time",
-                     longest[0] < 1.5,
-                     f"the longest took {longest[0]:.1f} s; {told} were made")
+        report.check("352 watches of keys of 1.4 MB keep another client waiting not much longer than ranges of them",
+                     watches[0] < max(1.5, 6 * ranges[0]) and watches[1] > 0,
+                     f"the longest waits, and how many were answered: {watches}, {ranges}")
 
 
 # C13
