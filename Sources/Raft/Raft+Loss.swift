@@ -23,7 +23,7 @@ extension Raft {
         loss = Loss(
             index: max(index, loss?.index ?? 0), term: term,
             ticks: max(loss?.ticks ?? 0, (isNews ? 2 : 10) * electionTicks))
-        send(.appendReply(.lost(log.lastIndex), logEpoch: logEpoch), to: leader)
+        send(.appendReply(.lost(log.durableIndex), logEpoch: logEpoch), to: leader)
     }
 
     /// The log agrees with a leader's up to `index`.

@@ -52,6 +52,25 @@ import Testing
         #expect(last)
     }
 
+    @Test("What is not on disk yet is no answer to what was lost")
+    func lossNamesWhatIsDurable() {
+        var network = elected()
+        let (durable, term) = (network[2].log.durableIndex, network[2].term)
+        network.writesAtOnce = false
+        let entry = Entry(
+            index: network[2].log.lastIndex + 1, term: term, proposal: Proposal(id: 0, kind: .empty, payload: []))
+        let append = Message.Body.append(
+            previousIndex: durable, previousTerm: term, entries: [entry], commit: 0, logEpoch: network[2].logEpoch)
+        network[2].receive(.message(Message(from: 1, to: 2, term: term, body: append)))
+        let beat = Message.Heartbeat(commit: durable + 20, round: 9, logEpoch: network[2].logEpoch)
+        network[2].receive(.message(Message(from: 1, to: 2, term: term, body: .heartbeat(beat))))
+        let answers = network[2].takeReady().messages.compactMap { message in
+            if case .appendReply(.lost(let index), _) = message.body { index } else { nil as Index? }
+        }
+        #expect(network[2].log.lastIndex == durable + 1)
+        #expect(answers == [durable])
+    }
+
     @Test("Another entry in the place of a committed one is refused, and ends nothing")
     func overwriting() {
         var network = elected()
