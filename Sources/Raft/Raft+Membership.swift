@@ -120,6 +120,9 @@ extension Raft {
         return configurationsBefore[(configurationsBefore.lastIndex { $0.index <= commit } ?? 0)...]
     }
 
+    /// Where the last configuration stands that is known to be committed.
+    package var committedConfigurationIndex: Index { configurationsReplaceable.first?.index ?? configurationIndex }
+
     /// Goes back to the configuration before `index`.
     mutating func dropConfigurations(from index: Index) {
         while configurationIndex >= index, let previous = configurationsBefore.popLast() {

@@ -227,7 +227,7 @@ package struct Replica<Shell: ReplicationShell> {
         expireChanges(now)
         releaseHolds()
         tickRetirement()
-        shell.follow(raft.configuration, at: raft.configurationIndex)
+        follow()
     }
 
     private mutating func expire(_ now: UInt64) {
@@ -357,7 +357,12 @@ package struct Replica<Shell: ReplicationShell> {
     private mutating func followConfiguration() {
         guard knownConfiguration != raft.configuration else { return }
         knownConfiguration = raft.configuration
-        shell.follow(raft.configuration, at: raft.configurationIndex)
+        follow()
+    }
+
+    private func follow() {
+        shell.follow(
+            raft.configuration, at: raft.configurationIndex, committed: raft.committedConfigurationIndex)
     }
 
     private mutating func noteLeader() {

@@ -116,8 +116,10 @@ package protocol ReplicationShell: AnyObject, Sendable {
     /// Another state took the place of what was.
     func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64)
     /// Keeps connections to the members of the newest configuration.
-    /// - Parameter index: where that stands in the log.
-    func follow(_ configuration: Configuration, at index: Index)
+    /// - Parameters:
+    ///   - index: where that stands in the log.
+    ///   - committed: where the last one stands that is known to be committed.
+    func follow(_ configuration: Configuration, at index: Index, committed: Index)
     /// The membership as of what is applied; `removed` have just gone.
     func noteMembership(_ meta: StateMeta)
     /// This member's own applied configuration says that it was removed.

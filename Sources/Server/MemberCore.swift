@@ -283,14 +283,14 @@ final class MemberCore: Sendable {
 
     /// Keeps links to all members of the newest configuration, and to those a newcomer was told of. Who leaves is
     /// answered until the change is applied here: a leader that removes itself must hear that it is committed.
-    func follow(_ configuration: Configuration, at index: Index) {
+    func follow(_ configuration: Configuration, at index: Index, committed: Index) {
         let applied = membership.entries.map(\.member)
         var addresses = applied.isEmpty ? published.withLock { $0.hints } : [:]
         for member in applied + configuration.everybody {
             let known = member.peerURLs.compactMap(PeerAddress.init(url:))
             if !known.isEmpty { addresses[member.id] = known }
         }
-        transport.setPeers(addresses, at: index)
+        transport.setPeers(addresses, at: index, committed: committed)
     }
 
     // MARK: - Messages

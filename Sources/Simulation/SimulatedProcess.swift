@@ -388,7 +388,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func publish(storedBytes: Int64) {}
     func publish(_ status: RaftStatus) {}
-    func follow(_ configuration: Configuration, at index: Index) {}
+    func follow(_ configuration: Configuration, at index: Index, committed: Index) {}
 
     func noteMembership(_ meta: StateMeta) {
         removed = meta.removedMembers

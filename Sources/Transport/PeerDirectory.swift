@@ -15,8 +15,9 @@ package final class PeerDirectory: Sendable {
         var removed: Set<NodeID> = []
         /// Who has taken part in the fabric, as far as is applied here.
         var started: Set<NodeID> = []
-        /// Where the newest configuration that is known here stands in the log.
+        /// Where the newest configuration that is known here stands in the log, and the last one that is known to be committed.
         var configurationIndex: Index = 0
+        var committedIndex: Index = 0
         var version: UInt64 = 1
         /// This member began with nothing, and nobody has confirmed yet that this is right.
         var isUnconfirmed = false
@@ -28,16 +29,33 @@ package final class PeerDirectory: Sendable {
         /// Whom to call.
         var called: Set<NodeID> { Set(addresses.keys).union(vouched.keys) }
 
-        /// Forgets callers whose time is over; and one that hung up, if there are `most`. Answers if there are fewer now.
-        mutating func makeRoom(for most: Int) -> Bool {
+        /// Forgets callers that hung up and whose time is over.
+        mutating func forgetCallers() {
             let now = NIODeadline.now()
-            vouched = vouched.filter { $0.value.until > now }
-            guard vouched.count >= most else { return true }
-            guard let gone = vouched.filter({ inbound[$0.key] == nil }).min(by: { $0.value.until < $1.value.until })
-            else { return false }
-            vouched[gone.key] = nil
-            return true
+            vouched = vouched.filter { $0.value.until > now || inbound[$0.key] != nil }
         }
+
+        /// Makes room for a caller from `host`: of those of the same host, or of all, one goes that hung up. Answers if there is room.
+        mutating func makeRoom(for host: String) -> Bool {
+            forgetCallers()
+            let neighbours = vouched.filter { $0.value.host == host }
+            let isCrowded = neighbours.count >= PeerDirectory.vouchedPerHostMax
+            guard isCrowded || vouched.count >= PeerDirectory.vouchedMax else { return true }
+            let gone = (isCrowded ? neighbours : vouched).filter { inbound[$0.key] == nil }
+                .min { $0.value.until < $1.value.until }
+            if let gone { vouched[gone.key] = nil }
+            return gone != nil
+        }
+    }
+
+    /// What becomes of a caller that was let in.
+    enum Announcement: Equatable {
+        /// It is called back; so are all of these.
+        case called(Set<NodeID>)
+        /// As before.
+        case known
+        /// There are too many: it could be heard, and would never be answered.
+        case surplus
     }
 
     /// A peer that no configuration here names.
@@ -135,16 +153,16 @@ package final class PeerDirectory: Sendable {
 
     /// Takes up where members are, by the configuration that stands at `index`. Answers whom to call from now on; nil when that
     /// is as before.
-    func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index) -> Set<NodeID>? {
+    func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index, committed: Index) -> Set<NodeID>? {
         state.withLock { state in
             let before = state.called
             state.addresses = addresses
-            // Lower than before when the newest one was cut off the log: the holder of the one in its place is let in.
             state.configurationIndex = index
-            let now = NIODeadline.now()
+            state.committedIndex = committed
+            state.forgetCallers()
             for (id, caller) in state.vouched where addresses[id] != nil { state.announced[id] = caller.addresses }
             state.announced = state.announced.filter { addresses[$0.key] != nil }
-            state.vouched = state.vouched.filter { addresses[$0.key] == nil && $0.value.until > now }
+            state.vouched = state.vouched.filter { addresses[$0.key] == nil }
             return state.called == before ? nil : state.called
         }
     }
@@ -184,28 +202,25 @@ package final class PeerDirectory: Sendable {
             if state.removed.contains(hello.from) { return .removed }
             if hello.isUnconfirmed, state.started.contains(hello.from) { return .forgotten }
             // A newer configuration than the one here may name it: a member that was down while others joined hears nothing from
-            // anybody else when one of those leads.
-            let mayBeNew = hello.configurationIndex > state.configurationIndex && !hello.peerURLs.isEmpty
+            // anybody else when one of those leads. What is not committed here may come to nothing, however far it goes.
+            let mayBeNew = hello.configurationIndex > state.committedIndex && !hello.peerURLs.isEmpty
             return state.addresses[hello.from] == nil && !mayBeNew ? .unknown : nil
         }
     }
 
-    /// Takes up where a member that was let in says that it is. Answers whom to call from now on; nil when that is as before.
+    /// Takes up where a member that was let in says that it is.
     /// - Parameter host: whence it called.
-    func noteAnnouncement(_ hello: PeerHello, from host: String) -> Set<NodeID>? {
+    func noteAnnouncement(_ hello: PeerHello, from host: String) -> Announcement {
         let addresses = hello.peerURLs.compactMap(PeerAddress.init(url:))
         return state.withLock { state in
             if state.addresses[hello.from] != nil {
                 state.announced[hello.from] = addresses
-                return nil
+                return .known
             }
             let isNew = state.vouched[hello.from] == nil
-            if isNew {
-                let neighbours = state.vouched.count { $0.value.host == host }
-                guard neighbours < Self.vouchedPerHostMax, state.makeRoom(for: Self.vouchedMax) else { return nil }
-            }
+            if isNew, !state.makeRoom(for: host) { return .surplus }
             state.vouched[hello.from] = Caller(host: host, addresses: addresses, until: .now() + Self.vouchedFor)
-            return isNew ? state.called : nil
+            return isNew ? .called(state.called) : .known
         }
     }
 }

@@ -44,17 +44,14 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
 
     private func greet(_ hello: PeerHello, on channel: any Channel) {
         deadline?.cancel()
-        if let refusal = directory.refusal(of: hello) {
-            transport.port.complain(
-                "member \(hex(hello.from)) of fabric \(hex(hello.clusterID)) is refused", of: channel, because: refusal)
-            channel.writeAndFlush(FrameReader.bytes(of: .refused(refusal)))
-                .whenComplete { _ in channel.close(promise: nil) }
-            return
+        if let refusal = directory.refusal(of: hello) { return refuse(hello, refusal, on: channel) }
+        switch directory.noteAnnouncement(hello, from: channel.remoteAddress?.ipAddress ?? "") {
+        case .surplus: return refuse(hello, .unknown, on: channel)
+        case .called(let called): transport.keepLinks(to: called)
+        case .known: break
         }
         guest.setIdle(false)
         directory.track(channel, from: hello.from)
-        let host = channel.remoteAddress?.ipAddress ?? ""
-        if let called = directory.noteAnnouncement(hello, from: host) { transport.keepLinks(to: called) }
         switch hello.purpose {
         case .messages:
             reader.bytesMax = PeerFrame.bytesMax
@@ -64,6 +61,13 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             state = .snapshot(from: hello.from, nil)
         }
         channel.writeAndFlush(FrameReader.bytes(of: .welcome(version: directory.version)), promise: nil)
+    }
+
+    private func refuse(_ hello: PeerHello, _ refusal: PeerRefusal, on channel: any Channel) {
+        transport.port.complain(
+            "member \(hex(hello.from)) of fabric \(hex(hello.clusterID)) is refused", of: channel, because: refusal)
+        channel.writeAndFlush(FrameReader.bytes(of: .refused(refusal)))
+            .whenComplete { _ in channel.close(promise: nil) }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

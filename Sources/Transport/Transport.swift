@@ -60,7 +60,12 @@ package final class Transport: Sendable {
     private let dialer = Dialer()
     /// For what is received of large frames, from all peers together.
     private let budget = MemoryBudget(bytesMax: 64 << 20)
-    private let links = Mutex<[NodeID: PeerLink]>([:])
+    private let links = Mutex(Links())
+
+    private struct Links {
+        var byPeer: [NodeID: PeerLink] = [:]
+        var isStopped = false
+    }
 
     package init(
         directory: PeerDirectory, group: any EventLoopGroup, store: SnapshotStore, events: TransportEvents,
@@ -94,20 +99,23 @@ package final class Transport: Sendable {
     }
 
     /// Keeps a link to each of these peers, and to those who were let in though no configuration here names them.
-    /// - Parameter index: where the newest configuration stands in the log.
-    package func setPeers(_ addresses: [NodeID: [PeerAddress]], at index: Index) {
+    /// - Parameters:
+    ///   - index: where the newest configuration stands in the log.
+    ///   - committed: where the last one stands that is known to be committed.
+    package func setPeers(_ addresses: [NodeID: [PeerAddress]], at index: Index, committed: Index) {
         let peers = addresses.filter { $0.key != directory.selfID }
-        if let called = directory.setAddresses(peers, at: index) { keepLinks(to: called) }
+        if let called = directory.setAddresses(peers, at: index, committed: committed) { keepLinks(to: called) }
     }
 
     /// Ends the links to all others.
     func keepLinks(to called: Set<NodeID>) {
         links.withLock { links in
-            for (id, link) in links where !called.contains(id) {
+            for (id, link) in links.byPeer where !called.contains(id) {
                 link.stop()
-                links[id] = nil
+                links.byPeer[id] = nil
             }
-            for id in called where links[id] == nil { links[id] = makeLink(to: id) }
+            if links.isStopped { return }
+            for id in called where links.byPeer[id] == nil { links.byPeer[id] = makeLink(to: id) }
         }
     }
 
@@ -121,7 +129,7 @@ package final class Transport: Sendable {
 
     /// The peers that are connected now.
     package var connected: Set<NodeID> {
-        links.withLock { links in Set(links.filter { $0.value.isOpen.load(ordering: .relaxed) }.keys) }
+        links.withLock { links in Set(links.byPeer.filter { $0.value.isOpen.load(ordering: .relaxed) }.keys) }
     }
 
     /// Sends messages to their addressees, in order; may lose them.
@@ -136,7 +144,7 @@ package final class Transport: Sendable {
                 end += 1
             }
             let portion = Array(messages[start..<end])
-            if let link = links.withLock({ $0[messages[start].to] }) {
+            if let link = links.withLock({ $0.byPeer[messages[start].to] }) {
                 link.send(portion)
             } else {
                 events.undelivered(portion)
@@ -157,7 +165,9 @@ package final class Transport: Sendable {
     }
 
     package func stop() {
-        setPeers([:], at: 0)
+        // Somebody may be greeted at this moment.
+        links.withLock { $0.isStopped = true }
+        keepLinks(to: [])
         port.close()
     }
 }

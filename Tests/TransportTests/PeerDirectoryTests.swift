@@ -1,3 +1,4 @@
+import NIOEmbedded
 import Raft
 import Testing
 
@@ -13,27 +14,29 @@ import Testing
     }
 
     private func announce(_ id: NodeID, from host: String) -> Set<NodeID>? {
-        directory.noteAnnouncement(hello(from: id), from: host)
+        let answer = directory.noteAnnouncement(hello(from: id), from: host)
+        if case .called(let called) = answer { return called }
+        return nil
     }
 
     @Test("A configuration that was cut off the log again keeps no holder of the one in its place out")
     func truncatedConfiguration() {
-        _ = directory.setAddresses([2: []], at: 50)
+        _ = directory.setAddresses([2: []], at: 50, committed: 50)
         #expect(directory.refusal(of: hello(from: 9, configurationIndex: 45)) == .unknown)
-        _ = directory.setAddresses([2: []], at: 40)
+        _ = directory.setAddresses([2: []], at: 40, committed: 40)
         #expect(directory.refusal(of: hello(from: 9, configurationIndex: 45)) == nil)
     }
 
     @Test("Made-up members of one host keep none of another out, and no member of the configuration")
     func madeUpMembers() {
-        _ = directory.setAddresses([2: []], at: 50)
+        _ = directory.setAddresses([2: []], at: 50, committed: 50)
         for id in 100..<200 as Range<NodeID> { _ = announce(id, from: "10.0.0.9") }
         #expect(announce(9, from: "10.0.0.3")?.contains(9) == true)
         _ = announce(2, from: "10.0.0.2")
         #expect(directory.addresses(of: 2) == [PeerAddress(host: "n2", port: 1)])
         #expect(directory.addresses(of: 9) == [PeerAddress(host: "n9", port: 1)])
         // Once a configuration names it, it stays where it said.
-        _ = directory.setAddresses([2: [], 9: []], at: 60)
+        _ = directory.setAddresses([2: [], 9: []], at: 60, committed: 60)
         #expect(directory.addresses(of: 9) == [PeerAddress(host: "n9", port: 1)])
     }
 
@@ -43,5 +46,27 @@ import Testing
         let called = announce(9, from: "10.0.0.3")
         #expect(called?.contains(9) == true)
         #expect(called?.count == 32)
+    }
+
+    @Test("A configuration that never was committed keeps no member of the one in its place out")
+    func uncommittedConfiguration() {
+        _ = directory.setAddresses([2: []], at: 90, committed: 40)
+        #expect(directory.refusal(of: hello(from: 9, configurationIndex: 60)) == nil)
+        #expect(directory.refusal(of: hello(from: 9, configurationIndex: 40)) == .unknown)
+        #expect(directory.hello(to: 2, for: .messages).configurationIndex == 90)
+    }
+
+    @Test("Of one host those that hung up make room; beyond those that are connected nobody is let in")
+    func callersOfOneHost() {
+        let channels = (100..<104 as Range<NodeID>).map { id in
+            _ = announce(id, from: "10.0.0.9")
+            let channel = EmbeddedChannel()
+            directory.track(channel, from: id)
+            return channel
+        }
+        #expect(directory.noteAnnouncement(hello(from: 104), from: "10.0.0.9") == .surplus)
+        #expect(directory.noteAnnouncement(hello(from: 103), from: "10.0.0.9") == .known)
+        _ = try? channels[1].finish()
+        #expect(announce(104, from: "10.0.0.9") == [100, 102, 103, 104])
     }
 }
