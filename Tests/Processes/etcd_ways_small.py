@@ -205,6 +205,29 @@ def cpu_seconds_are_a_counter(report, weft):
 
 # F11
 
+@check
+def ids_of_the_leases_of_nodes_are_refused(report, weft):
+    with Fabric(weft, 1) as fabric:
+        member = fabric.members[0]
+        wire = Wire(member.client_port)
+        for lease in (-2**63, -2**63 + 2**32 - 1):
+            report.check(f"lease {lease} is refused as one that exists",
+                         refusal(wire, LEASE + "LeaseGrant", pb((1, 60), (2, lease))) ==
+                         (9, "etcdserver: lease already exists"))
+            report.check(f"and over JSON (lease {lease})",
+                         json_refusal(member, "/v3/lease/grant", {"TTL": 60, "ID": str(lease)}) ==
+                         (400, 9, "etcdserver: lease already exists"))
+            report.check(f"no key can have lease {lease}",
+                         refusal(wire, KV + "Put", put_request(b"k", b"v", lease)) ==
+                         (5, "etcdserver: requested lease not found"))
+        report.check("another negative id is as good as with etcd", grant(wire, -1) % 2**64 == 2**64 - 1)
+        report.check("a lease without an id gets a positive one",
+                     all(0 < grant(wire) < 2**63 for _ in range(50)))
+        report.check("a lease of more seconds than fit is refused",
+                     refusal(wire, LEASE + "LeaseGrant", pb((1, 9_000_000_001))) ==
+                     (11, "etcdserver: too large lease TTL"))
+
+
 def grant(wire, lease=0):
     return one(wire.call(LEASE + "LeaseGrant", pb((1, 60), (2, lease))), 2)
 
