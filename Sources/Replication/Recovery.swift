@@ -94,7 +94,7 @@ package enum Recovery {
             isAhead
             ? try disk.log.entries(from: meta.appliedIndex + 1, through: contents.lastIndex, costMax: .max) : []
         guard contents.isRecovering else { return (entries, 0) }
-        let lost = SetAsideLog.entries(
+        let lost = try SetAsideLog.entries(
             of: directory.logPath, after: entries.last?.index ?? meta.appliedIndex,
             term: entries.last?.term ?? meta.appliedTerm)
         return (entries + lost, lost.count)

@@ -36,21 +36,22 @@ package enum SetAsideLog {
     }
 
     /// The entries that follow (`index`, `term`), up to the first one that is missing or not what was written. None when the log
-    /// does not hold that very entry: then it may be another leader's. None, too, when it cannot be copied: what else there is can be
-    /// recovered all the same. Of two logs the one that a voter would prefer.
+    /// does not hold that very entry: then it may be another leader's. Of two logs the one that a voter would prefer.
     ///
     /// Entries that a later leader replaced may be among them: nobody was told that those had taken effect, or that they had not. To leave
     /// them out could leave out acknowledged ones before them.
     /// - Parameter path: where the log was.
-    package static func entries(of path: String, after index: Index, term: Term) -> [Entry] {
-        let (one, other) = (
-            entries(of: path, first, after: index, term), entries(of: path, last, after: index, term)
-        )
+    /// - Throws: when there is no room for a copy, or it cannot be made for another reason that is not the log's.
+    package static func entries(of path: String, after index: Index, term: Term) throws(StorageError) -> [Entry] {
+        let one = try entries(of: path, first, after: index, term)
+        let other = try entries(of: path, last, after: index, term)
         guard let end = one.last, let otherEnd = other.last else { return one + other }
         return (otherEnd.term, otherEnd.index) > (end.term, end.index) ? other : one
     }
 
-    private static func entries(of path: String, _ name: String, after index: Index, _ term: Term) -> [Entry] {
+    private static func entries(
+        of path: String, _ name: String, after index: Index, _ term: Term
+    ) throws(StorageError) -> [Entry] {
         guard File.exists(path + name) else { return [] }
         // A copy: opening it changes it, and somebody may want to look again. The names are those that SQLite looks for.
         let copy = path + ".salvage"
@@ -62,17 +63,22 @@ package enum SetAsideLog {
                 let source = path + suffix + name
                 try File.copy(source, bytes: File(source, .read).size(), to: copy + suffix)
             }
+        } catch .system(let operation, let path, let errno) where path.hasPrefix(copy) {
+            throw .system(operation: operation, path: path, errno: errno)
         } catch {
+            // The disk does not give it back.
             return []
         }
-        return readable(copy, after: index, term)
+        return try readable(copy, after: index, term)
     }
 
     private static func removeCopy(_ copy: String) {
         for suffix in suffixes { try? File.remove(copy + suffix) }
     }
 
-    private static func readable(_ path: String, after index: Index, _ term: Term) -> [Entry] {
+    private static func readable(
+        _ path: String, after index: Index, _ term: Term
+    ) throws(StorageError) -> [Entry] {
         var found: [Entry] = []
         do throws(SQLiteError) {
             let connection = try Connection(path: path, access: .readWrite)
@@ -94,6 +100,7 @@ package enum SetAsideLog {
                 last = (entry.index, entry.term)
             }
         } catch {
+            if error.isFull { throw StorageError(error, path: path) }
             // It is damaged: what came before is as good as it is.
         }
         return found

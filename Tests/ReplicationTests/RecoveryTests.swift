@@ -134,4 +134,19 @@ import Testing
         _ = try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger)
         #expect(try Recovery.inspect(source, identity, logger: logger).salvaged == 1)
     }
+
+    @Test("A log that was set aside and cannot be copied is not passed over in silence")
+    func noRoomForACopy() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let (source, identity) = try makeSurvivor([command(.put(PutRequest(key: [1], value: [1])))])
+        try source.note(.damaged(path: source.logPath, reason: "a test says so"))
+        _ = try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger)
+        let inTheWay = source.logPath + ".salvage"
+        try FileManager.default.createDirectory(atPath: inTheWay, withIntermediateDirectories: true)
+        let error = #expect(throws: StorageError.self) { try Recovery.inspect(source, identity, logger: logger) }
+        #expect(error?.description.contains(inTheWay) == true)
+        try FileManager.default.removeItem(atPath: inTheWay)
+        #expect(try Recovery.inspect(source, identity, logger: logger).salvaged == 1)
+    }
 }
