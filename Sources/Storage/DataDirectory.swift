@@ -67,7 +67,7 @@ package final class DataDirectory: Sendable {
     private static func make(_ path: String, isForOwner: Bool, _ warn: (String) -> Void) throws(StorageError) {
         if try File.makeDirectory(path, mode: 0o700) { try File.syncDirectory(of: path) }
         guard let mode = try File.directoryMode(path) else { throw .unusable("\(path) is not a directory") }
-        if isForOwner, let owner = File.owner(of: path), owner != File.user {
+        if isForOwner, let owner = File.owner(of: path)?.user, owner != File.user {
             throw .unusable(
                 """
                 \(path) belongs to user \(owner), and this process runs as user \(File.user): run weft as its owner, or give the \
@@ -75,6 +75,27 @@ package final class DataDirectory: Sendable {
                 """)
         }
         if mode & 0o077 != 0 { warn("\(path) can be read by other users; `chmod 700 \(path)` makes it private") }
+    }
+
+    /// Whose a directory is at `path`, or is to be once it is made: that of the one above it.
+    package static func owner(at path: String) -> File.Owner? {
+        var above = path
+        while true {
+            if let owner = File.owner(of: above) { return owner }
+            guard let slash = above.lastIndex(of: "/") else { return File.owner(of: ".") }
+            above = slash == above.startIndex ? "/" : String(above[..<slash])
+        }
+    }
+
+    /// Root works on the directories of others: what it made in this one becomes theirs, too. Nobody else can give anything away.
+    package func give(to owner: File.Owner?) throws(StorageError) {
+        guard let owner, File.user == 0 else { return }
+        for folder in [snapshotPath, path] {
+            for name in try File.names(in: folder) where name != "." && name != ".." {
+                try File.give("\(folder)/\(name)", to: owner)
+            }
+        }
+        try File.give(path, to: owner)
     }
 
     /// If this is still the directory at its path: it may have been removed or replaced meanwhile.

@@ -149,14 +149,27 @@ package struct File: ~Copyable, Sendable {
         return nil
     }
 
-    /// Whose a directory or file is, by user id; nil when it is not there.
-    package static func owner(of path: String) -> UInt32? {
+    /// A user and a group, by their ids.
+    package struct Owner: Equatable, Sendable {
+        package var user: UInt32
+        package var group: UInt32
+    }
+
+    /// Whose a directory or file is; nil when it is not there.
+    package static func owner(of path: String) -> Owner? {
         var found = stat()
-        return stat(path, &found) == 0 ? found.st_uid : nil
+        return stat(path, &found) == 0 ? Owner(user: found.st_uid, group: found.st_gid) : nil
     }
 
     /// Who this process runs as.
     package static var user: UInt32 { geteuid() }
+
+    /// Makes a file, a directory or a link somebody's; what a link points to stays whose it is.
+    package static func give(_ path: String, to owner: Owner) throws(StorageError) {
+        guard lchown(path, owner.user, owner.group) == 0 else {
+            throw .system(operation: "change the owner of", path: path, errno: errno)
+        }
+    }
 
     /// If the file at `path` is this one.
     package func isSame(asAt path: String) -> Bool {

@@ -46,6 +46,7 @@ struct Recover: ParsableCommand {
         logger.logLevel = .error
         do {
             if try finishEarlier(path) { return }
+            let owner = DataDirectory.owner(at: path)
             let source = try DataDirectory(path)
             let findings = try RunningMember.inspectForRecovery(source, logger: logger)
             for line in report(findings, changed: modified(source.logPath + "-wal") ?? modified(source.logPath)) {
@@ -58,6 +59,7 @@ struct Recover: ParsableCommand {
             let restored = try RunningMember.recover(
                 from: source, findings, into: fresh, by: user, revisionBump: bumpRevision, logger: logger)
             try RunningMember.giveUp(source, findings)
+            for directory in [fresh, source] { try directory.give(to: owner) }
             let kept = try exchange(path, findings.identity.clusterID)
             try print(restored, findings, path, kept)
         } catch let error as StorageError {
@@ -82,9 +84,13 @@ struct Recover: ParsableCommand {
     /// A recovery that was interrupted after its work was done is finished.
     private func finishEarlier(_ path: String) throws(StorageError) -> Bool {
         let unfinished = Self.unfinished(path)
-        guard access(unfinished + "/identity", F_OK) == 0, let other = try DataDirectory(unfinished).identity(),
-            let own = try DataDirectory(path).identity()
-        else { return false }
+        guard access(unfinished + "/identity", F_OK) == 0 else { return false }
+        let directories = (own: try DataDirectory(path), other: try DataDirectory(unfinished))
+        guard let own = try directories.own.identity(), let other = try directories.other.identity() else {
+            return false
+        }
+        let owner = DataDirectory.owner(at: own.state == .removed ? path : unfinished)
+        for directory in [directories.own, directories.other] { try directory.give(to: owner) }
         let kept: String
         switch (own.state, other.state) {
         case (.removed, .member): kept = try exchange(path, own.clusterID)

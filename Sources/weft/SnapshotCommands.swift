@@ -119,9 +119,11 @@ struct SnapshotCommand: AsyncParsableCommand {
             let settings = try ServeSettings(given: given).server
             do {
                 let contents = try inspect(file)
+                let owner = DataDirectory.owner(at: settings.dataDirectory)
                 let directory = try DataDirectory(settings.dataDirectory)
                 let restored = try RunningMember.restore(
                     file, contents, into: directory, settings, revisionBump: bumpRevision, compacts: markCompacted)
+                try directory.give(to: owner)
                 print(
                     "restored \(restored.keys) keys at revision \(restored.revision) into \(settings.dataDirectory) as member \(hex(restored.memberID)) of fabric \(hex(restored.clusterID)); now run `weft serve --name \(settings.name) --data-dir \(settings.dataDirectory)`"
                 )

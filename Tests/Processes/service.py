@@ -66,7 +66,7 @@ class Service:
 
     def __init__(self, directory, name, weft, host="127.0.0.1", namespace=None):
         self.unit = Unit(f"{ROOT}/config/weft.service")
-        self.root, self.name, self.host = os.path.join(directory, name), name, host
+        self.directory, self.root, self.name, self.host = directory, os.path.join(directory, name), name, host
         self.namespace = ["ip", "netns", "exec", namespace] if namespace else []
         self.client_port, self.peer_port = free_port(), free_port()
         self.process = self.notify = None
@@ -244,6 +244,38 @@ def service_keeps_its_files_to_itself(report, weft):
         assert seen > 3, "it has written nothing"
 
 
+def directories_that_root_fills_are_the_services(report, weft):
+    """In the worst minute root runs the command; the service must be able to go on with what it made."""
+    with Machine(weft) as service:
+        data, backup = service.path("/var/lib/weft/data"), os.path.join(service.directory, "backup.db")
+
+        def as_root(*words):
+            run = subprocess.run([weft, *words], capture_output=True, text=True, timeout=60)
+            assert run.returncode == 0, run.stdout + run.stderr
+
+        def goes_on():
+            for parent, folders, files in os.walk(service.path("/var/lib/weft")):
+                for name in folders + files:
+                    about = os.lstat(os.path.join(parent, name))
+                    assert (about.st_uid, about.st_gid) == service.unit.user, f"{parent}/{name} is {about.st_uid}'s"
+            service.start()
+            service.wait_ready()
+            assert service.curl("/v1/kv/k")[1].startswith("kept\n"), service.log()[-500:]
+        service.start()
+        service.wait_ready()
+        assert service.curl("/v1/kv/k", "-X", "PUT", "--data-binary", "kept")[0] == "201", service.log()[-500:]
+        as_root("snapshot", "save", backup, "--endpoints", service.client_url)
+        assert service.stop() == 0, service.log()[-500:]
+        as_root("recover", "--data-dir", data, "--yes")
+        goes_on()
+        assert service.stop() == 0, service.log()[-500:]
+        for name in os.listdir(os.path.dirname(data)):
+            shutil.rmtree(os.path.join(os.path.dirname(data), name))
+        as_root("snapshot", "restore", backup, "--name", service.name, "--data-dir", data,
+                "--initial-advertise-peer-urls", service.peer_url)
+        goes_on()
+
+
 class Site:
     """Services with a network namespace each; a context manager."""
 
@@ -326,7 +358,7 @@ def service_joins_a_fabric_of_services(report, weft):
 
 CHECKS = [service_runs_without_any_privilege, service_that_says_ready_answers_at_its_port,
           service_takes_grpc_connections, service_stops_well_and_comes_back_with_its_data,
-          service_keeps_its_files_to_itself, three_services_form_a_fabric, service_joins_a_fabric_of_services]
+          service_keeps_its_files_to_itself, directories_that_root_fills_are_the_services, three_services_form_a_fabric, service_joins_a_fabric_of_services]
 
 
 def main():
