@@ -88,14 +88,14 @@ package final class DataDirectory: Sendable {
     }
 
     /// Root works on the directories of others: what it made in this one becomes theirs, too. Nobody else can give anything away.
-    package func give(to owner: File.Owner?) throws(StorageError) {
+    /// - Parameter warn: told what stays root's.
+    package func give(to owner: File.Owner?, warn: (String) -> Void) {
         guard let owner, File.user == 0 else { return }
-        for folder in [snapshotPath, path] {
-            for name in try File.names(in: folder) where name != "." && name != ".." {
-                try File.give("\(folder)/\(name)", to: owner)
-            }
+        do throws(StorageError) {
+            for folder in [snapshotPath, path] { try File.giveAll(in: folder, to: owner) }
+        } catch {
+            warn("\(error): give \(path) to user \(owner.user) yourself (chown -R \(owner.user):\(owner.group))")
         }
-        try File.give(path, to: owner)
     }
 
     /// If this is still the directory at its path: it may have been removed or replaced meanwhile.

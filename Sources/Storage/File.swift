@@ -164,11 +164,23 @@ package struct File: ~Copyable, Sendable {
     /// Who this process runs as.
     package static var user: UInt32 { geteuid() }
 
-    /// Makes a file, a directory or a link somebody's; what a link points to stays whose it is.
-    package static func give(_ path: String, to owner: Owner) throws(StorageError) {
-        guard lchown(path, owner.user, owner.group) == 0 else {
-            throw .system(operation: "change the owner of", path: path, errno: errno)
+    /// Makes somebody's what root has in a directory of files, and then the directory. Somebody who may write there can have put
+    /// links in it, to files that are root's for a reason: none is followed, and a file with a second name stays as it is.
+    package static func giveAll(in directory: String, to owner: Owner) throws(StorageError) {
+        func failure(_ path: String) -> StorageError {
+            .system(operation: "change the owner of", path: path, errno: errno)
         }
+        let handle = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard handle >= 0 else { throw failure(directory) }
+        defer { close(handle) }
+        for name in try names(in: directory) where name != "." && name != ".." {
+            let path = "\(directory)/\(name)"
+            var found = stat()
+            guard fstatat(handle, name, &found, AT_SYMLINK_NOFOLLOW) == 0 else { throw failure(path) }
+            guard found.st_uid == 0, found.st_mode & S_IFMT == S_IFREG, found.st_nlink == 1 else { continue }
+            guard fchownat(handle, name, owner.user, owner.group, AT_SYMLINK_NOFOLLOW) == 0 else { throw failure(path) }
+        }
+        guard fchown(handle, owner.user, owner.group) == 0 else { throw failure(directory) }
     }
 
     /// If the file at `path` is this one.

@@ -59,7 +59,7 @@ struct Recover: ParsableCommand {
             let restored = try RunningMember.recover(
                 from: source, findings, into: fresh, by: user, revisionBump: bumpRevision, logger: logger)
             try RunningMember.giveUp(source, findings)
-            for directory in [fresh, source] { try directory.give(to: owner) }
+            for directory in [fresh, source] { directory.give(to: owner, warn: Console.error) }
             let kept = try exchange(path, findings.identity.clusterID)
             try print(restored, findings, path, kept)
         } catch let error as StorageError {
@@ -89,12 +89,15 @@ struct Recover: ParsableCommand {
         guard let own = try directories.own.identity(), let other = try directories.other.identity() else {
             return false
         }
-        let owner = DataDirectory.owner(at: own.state == .removed ? path : unfinished)
-        for directory in [directories.own, directories.other] { try directory.give(to: owner) }
         let kept: String
         switch (own.state, other.state) {
-        case (.removed, .member): kept = try exchange(path, own.clusterID)
-        case (.member, .removed): kept = try keep(path, other.clusterID)
+        case (.removed, .member):
+            let owner = DataDirectory.owner(at: path)
+            for directory in [directories.own, directories.other] { directory.give(to: owner, warn: Console.error) }
+            kept = try exchange(path, own.clusterID)
+        case (.member, .removed):
+            // Whose they are they were before they changed places.
+            kept = try keep(path, other.clusterID)
         default: return false
         }
         Console.error(

@@ -123,7 +123,7 @@ struct SnapshotCommand: AsyncParsableCommand {
                 let directory = try DataDirectory(settings.dataDirectory)
                 let restored = try RunningMember.restore(
                     file, contents, into: directory, settings, revisionBump: bumpRevision, compacts: markCompacted)
-                try directory.give(to: owner)
+                directory.give(to: owner, warn: Console.error)
                 print(
                     "restored \(restored.keys) keys at revision \(restored.revision) into \(settings.dataDirectory) as member \(hex(restored.memberID)) of fabric \(hex(restored.clusterID)); now run `weft serve --name \(settings.name) --data-dir \(settings.dataDirectory)`"
                 )
