@@ -50,16 +50,21 @@ package final class LogStore {
         replacing path: String, markPath: String, index: Index, term: Term
     ) throws(StorageError) {
         let mark = try DurableMark(path: markPath, mayCreate: false)
-        // Left over by a crash: what it had is here.
-        if !mark.value.isRecovering { try SetAsideLog.remove(path) }
         var value = mark.value
+        if !value.isRecovering {
+            // Left over by a crash: what it had is here.
+            try SetAsideLog.remove(path)
+        } else if value.lastIndex > index {
+            // It has more than the state. The mark is to know that until it has its other name.
+            try SetAsideLog.take(path)
+        }
         value.lastIndex = 0
         value.lastTerm = 0
         value.logEpoch += 1
         value.isRecovering = true
         try mark.write(value)
         try mark.sync()
-        try SetAsideLog.take(path)
+        try SetAsideLog.discard(path)
         try self.init(path: path, mark: mark, isNew: true)
         try File.syncDirectory(of: path)
         let isLater = value.term >= term

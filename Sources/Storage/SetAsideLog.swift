@@ -10,6 +10,14 @@ package enum SetAsideLog {
     private static let last = ".damaged-again"
     private static let suffixes = ["", "-wal"]
 
+    /// Removes a log at `path` that has nothing yet: a crash cut short its making. What it replaces has been set aside already, or is
+    /// now.
+    static func discard(_ path: String) throws(StorageError) {
+        guard File.exists(path), File.exists(path + first) else { return try take(path) }
+        try File.remove(path + "-wal")
+        try File.remove(path)
+    }
+
     /// Gives the log at `path` another name. A crash at any point leaves a state from which this can be called again.
     static func take(_ path: String) throws(StorageError) {
         let wal = path + "-wal"
@@ -63,10 +71,9 @@ package enum SetAsideLog {
                 let source = path + suffix + name
                 try File.copy(source, bytes: File(source, .read).size(), to: copy + suffix)
             }
-        } catch .system(let operation, let path, let errno) where path.hasPrefix(copy) {
-            throw .system(operation: operation, path: path, errno: errno)
         } catch {
-            // The disk does not give it back.
+            // What the disk does not give back is lost. Anything else is no fault of the log's.
+            if case .system(_, let failed, _) = error, !failed.hasSuffix(name) { throw error }
             return []
         }
         return try readable(copy, after: index, term)
@@ -100,8 +107,8 @@ package enum SetAsideLog {
                 last = (entry.index, entry.term)
             }
         } catch {
-            if error.isFull { throw StorageError(error, path: path) }
-            // It is damaged: what came before is as good as it is.
+            // What came before the damage is as good as it is.
+            guard error.isCorruption || error.isMisfit else { throw StorageError(error, path: path) }
         }
         return found
     }

@@ -109,8 +109,14 @@ import Testing
         }
         _ = try open()
         #expect(FileManager.default.fileExists(atPath: source.logPath + "-wal.damaged-again") || isWhole)
-        let findings = try Recovery.inspect(source, identity, logger: logger)
-        #expect(findings.salvaged == max(6, later))
+        #expect(try Recovery.inspect(source, identity, logger: logger).salvaged == max(6, later))
+        // A crash while the new log is made, and one after that: neither takes the place of one that has something.
+        for text in [nil, "half-made"] {
+            if let text { try Data(text.utf8).write(to: URL(fileURLWithPath: source.logPath)) }
+            try source.note(.damaged(path: source.logPath, reason: "a crash came before that was forgotten"))
+            _ = try open()
+            #expect(try Recovery.inspect(source, identity, logger: logger).salvaged == max(6, later))
+        }
     }
 
     @Test("A log that was made good lends nothing to the next one that is set aside")
