@@ -142,11 +142,12 @@ struct Progress: Sendable {
         return isNews
     }
 
-    /// The peer has nothing after `lastIndex` any more, though it had acknowledged more.
+    /// The peer has nothing after `lastIndex` any more, though it had acknowledged more. What it has up to there may be what was
+    /// replaced: an append shows where the logs agree.
     mutating func noteLoss(lastIndex: Index) {
         guard lastIndex < match else { return }
         matchBeforeLoss = acknowledged
-        match = lastIndex
+        match = 0
         next = min(next, lastIndex + 1)
         if state != .snapshot { becomeProbing(after: lastIndex) }
     }

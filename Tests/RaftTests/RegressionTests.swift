@@ -85,6 +85,17 @@ import Testing
         #expect(raft.configuration == three && !raft.isVoter)
     }
 
+    @Test("A peer that lost what replaced its tail is asked where the logs agree")
+    func lossOfAReplacement() {
+        var progress = Progress(match: 100, next: 101)
+        progress.becomeReplicating()
+        // Its log ends at 95, but from 92 on with entries of an earlier term.
+        progress.noteLoss(lastIndex: 95)
+        #expect(progress.next == 96 && progress.acknowledged == 100)
+        _ = progress.noteConflict(rejected: 95, retry: 91)
+        #expect(progress.next == 92)
+    }
+
     @Test("A commit index beyond the log, as data loss leaves it, is no commit index")
     func commitBeyondTheLog() {
         let log = Log(baseIndex: 1, baseTerm: 1, runs: [], lastIndex: 1, tail: [])
