@@ -35,23 +35,26 @@ package final class PeerDirectory: Sendable {
             vouched = vouched.filter { $0.value.until > now || inbound[$0.key] != nil }
         }
 
-        /// Makes room for a caller from `host`: of those of the same host, or of all, one goes that hung up. Answers if there is room.
-        mutating func makeRoom(for host: String) -> Bool {
+        /// Makes room for a caller from `host`: of those of the same host, or of all, one goes that hung up, or whose time is over.
+        /// Answers its connections; nil when there is no room.
+        mutating func makeRoom(for host: String) -> [any Channel]? {
             forgetCallers()
             let neighbours = vouched.filter { $0.value.host == host }
             let isCrowded = neighbours.count >= PeerDirectory.vouchedPerHostMax
-            guard isCrowded || vouched.count >= PeerDirectory.vouchedMax else { return true }
-            let gone = (isCrowded ? neighbours : vouched).filter { inbound[$0.key] == nil }
+            guard isCrowded || vouched.count >= PeerDirectory.vouchedMax else { return [] }
+            let now = NIODeadline.now()
+            let gone = (isCrowded ? neighbours : vouched).filter { inbound[$0.key] == nil || $0.value.until <= now }
                 .min { $0.value.until < $1.value.until }
-            if let gone { vouched[gone.key] = nil }
-            return gone != nil
+            guard let gone else { return nil }
+            vouched[gone.key] = nil
+            return inbound[gone.key] ?? []
         }
     }
 
     /// What becomes of a caller that was let in.
     enum Announcement: Equatable {
-        /// It is called back; so are all of these.
-        case called(Set<NodeID>)
+        /// It is called back from now on.
+        case newcomer
         /// As before.
         case known
         /// There are too many: it could be heard, and would never be answered.
@@ -151,9 +154,11 @@ package final class PeerDirectory: Sendable {
         }
     }
 
-    /// Takes up where members are, by the configuration that stands at `index`. Answers whom to call from now on; nil when that
-    /// is as before.
-    func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index, committed: Index) -> Set<NodeID>? {
+    /// Whom to call.
+    var called: Set<NodeID> { state.withLock { $0.called } }
+
+    /// Takes up where members are, by the configuration that stands at `index`. Answers if others are to be called now than before.
+    func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index, committed: Index) -> Bool {
         state.withLock { state in
             let before = state.called
             state.addresses = addresses
@@ -163,7 +168,7 @@ package final class PeerDirectory: Sendable {
             for (id, caller) in state.vouched where addresses[id] != nil { state.announced[id] = caller.addresses }
             state.announced = state.announced.filter { addresses[$0.key] != nil }
             state.vouched = state.vouched.filter { addresses[$0.key] == nil }
-            return state.called == before ? nil : state.called
+            return state.called != before
         }
     }
 
@@ -212,16 +217,18 @@ package final class PeerDirectory: Sendable {
     /// - Parameter host: whence it called.
     func noteAnnouncement(_ hello: PeerHello, from host: String) -> Announcement {
         let addresses = hello.peerURLs.compactMap(PeerAddress.init(url:))
-        return state.withLock { state in
+        let (announcement, displaced) = state.withLock { state -> (Announcement, [any Channel]) in
             if state.addresses[hello.from] != nil {
                 state.announced[hello.from] = addresses
-                return .known
+                return (.known, [])
             }
             let isNew = state.vouched[hello.from] == nil
-            if isNew, !state.makeRoom(for: host) { return .surplus }
+            guard let displaced = isNew ? state.makeRoom(for: host) : [] else { return (.surplus, []) }
             state.vouched[hello.from] = Caller(host: host, addresses: addresses, until: .now() + Self.vouchedFor)
-            return isNew ? .called(state.called) : .known
+            return (isNew ? .newcomer : .known, displaced)
         }
+        for channel in displaced { channel.close(promise: nil) }
+        return announcement
     }
 }
 

@@ -45,11 +45,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     private func greet(_ hello: PeerHello, on channel: any Channel) {
         deadline?.cancel()
         if let refusal = directory.refusal(of: hello) { return refuse(hello, refusal, on: channel) }
-        switch directory.noteAnnouncement(hello, from: channel.remoteAddress?.ipAddress ?? "") {
-        case .surplus: return refuse(hello, .unknown, on: channel)
-        case .called(let called): transport.keepLinks(to: called)
-        case .known: break
-        }
+        let announcement = directory.noteAnnouncement(hello, from: channel.remoteAddress?.ipAddress ?? "")
+        if announcement != .known { transport.keepLinks() }
+        if announcement == .surplus { return refuse(hello, .unknown, on: channel) }
         guest.setIdle(false)
         directory.track(channel, from: hello.from)
         switch hello.purpose {

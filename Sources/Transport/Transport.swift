@@ -104,17 +104,17 @@ package final class Transport: Sendable {
     ///   - committed: where the last one stands that is known to be committed.
     package func setPeers(_ addresses: [NodeID: [PeerAddress]], at index: Index, committed: Index) {
         let peers = addresses.filter { $0.key != directory.selfID }
-        if let called = directory.setAddresses(peers, at: index, committed: committed) { keepLinks(to: called) }
+        if directory.setAddresses(peers, at: index, committed: committed) { keepLinks() }
     }
 
-    /// Ends the links to all others.
-    func keepLinks(to called: Set<NodeID>) {
+    /// Has links to those who are to be called, and to nobody else.
+    func keepLinks() {
         links.withLock { links in
+            let called = links.isStopped ? [] : directory.called
             for (id, link) in links.byPeer where !called.contains(id) {
                 link.stop()
                 links.byPeer[id] = nil
             }
-            if links.isStopped { return }
             for id in called where links.byPeer[id] == nil { links.byPeer[id] = makeLink(to: id) }
         }
     }
@@ -167,7 +167,7 @@ package final class Transport: Sendable {
     package func stop() {
         // Somebody may be greeted at this moment.
         links.withLock { $0.isStopped = true }
-        keepLinks(to: [])
+        keepLinks()
         port.close()
     }
 }

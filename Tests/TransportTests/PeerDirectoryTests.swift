@@ -14,9 +14,7 @@ import Testing
     }
 
     private func announce(_ id: NodeID, from host: String) -> Set<NodeID>? {
-        let answer = directory.noteAnnouncement(hello(from: id), from: host)
-        if case .called(let called) = answer { return called }
-        return nil
+        directory.noteAnnouncement(hello(from: id), from: host) == .newcomer ? directory.called : nil
     }
 
     @Test("A configuration that was cut off the log again keeps no holder of the one in its place out")
