@@ -1,4 +1,3 @@
-internal import Bytes
 internal import HTTPServer
 internal import JSON
 internal import MVCC
@@ -84,7 +83,7 @@ extension Gateway {
             do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
             if outputs.isEmpty { return }
             for output in outputs {
-                let hold = try await writer.hold(for: output, member)
+                let hold = await member.hold(for: output)
                 defer { withExtendedLifetime(hold) {} }
                 for answer in try await answers(to: output) { try await writer.send(answer) }
             }
@@ -148,12 +147,6 @@ extension Gateway {
 struct GatewayWriter: Sendable {
     let writer: any HTTPBodyWriter
 
-    func hold(for output: WatchOutput, _ member: RunningMember) async throws(APIError) -> MemoryHold? {
-        do throws(CancellationError) { return try await member.hold(for: output, writer.awaitRoom) } catch {
-            throw Self.cancelled
-        }
-    }
-
     func send(_ answer: JSONWriter) async throws(APIError) {
         var json = JSONWriter()
         json.object { json in
@@ -163,11 +156,9 @@ struct GatewayWriter: Sendable {
         do throws(CancellationError) {
             try await writer.write(json.bytes + [UInt8(ascii: "\n")])
         } catch {
-            throw Self.cancelled
+            throw APIError(.cancelled, "context canceled")
         }
     }
-
-    private static let cancelled = APIError(.cancelled, "context canceled")
 
     func fail(_ error: APIError) async {
         guard error.code != .cancelled else { return }

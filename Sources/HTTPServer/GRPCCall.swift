@@ -89,12 +89,4 @@ package final class GRPCCall: Sendable {
             try await self.stream.send(message: message)
         }
     }
-
-    /// Waits like `send` and sends nothing.
-    package func awaitRoom() async throws(CancellationError) {
-        if stream.isOnLoop { return try await stream.awaitRoom() }
-        try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
-            try await self.stream.awaitRoom()
-        }
-    }
 }

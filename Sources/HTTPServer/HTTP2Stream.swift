@@ -113,7 +113,7 @@ final class HTTP2Stream: @unchecked Sendable {
         connection.write(self, bytes)
     }
 
-    func awaitRoom() async throws(CancellationError) {
+    private func awaitRoom() async throws(CancellationError) {
         connection.loop.preconditionInEventLoop()
         while true {
             if isOver || Task.isCancelled { throw CancellationError() }
@@ -132,13 +132,6 @@ struct HTTP2BodyWriter: HTTPBodyWriter {
         if stream.isOnLoop { return try await stream.write(bytes) }
         try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
             try await stream.write(bytes)
-        }
-    }
-
-    func awaitRoom() async throws(CancellationError) {
-        if stream.isOnLoop { return try await stream.awaitRoom() }
-        try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
-            try await stream.awaitRoom()
         }
     }
 }
