@@ -323,8 +323,11 @@ def a_small_value_can_be_replaced_when_the_quota_is_used_up(report, weft):
         for name, message in [("a larger value", replace(key, b"x" * 100, 51)), ("a new key", replace(b"new", b"1", 0)),
                               ("a new key beside it", txn_request((), [operation("put", put_request(key, b"1002")),
                                                                        operation("put", put_request(b"new", b"1"))]))]:
+            # A checkpoint meanwhile can have made a little room.
+            fill(wire, lambda n: b"one", 30_000)
             end = refusal(wire, KV + "Txn", message)
             report.check(f"{name} is refused", end[0] == 8, end)
+        fill(wire, lambda n: b"one", 30_000)
         end = refusal(wire, KV + "Put", put_request(b"new", b"1"))
         report.check("so is a plain put of a new key", end[0] == 8, end)
         wire.call(KV + "Compact", pb((1, now)))
