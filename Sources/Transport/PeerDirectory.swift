@@ -29,16 +29,9 @@ package final class PeerDirectory: Sendable {
         /// Whom to call.
         var called: Set<NodeID> { Set(addresses.keys).union(vouched.keys) }
 
-        /// Forgets callers that hung up and whose time is over.
-        mutating func forgetCallers() {
-            let now = NIODeadline.now()
-            vouched = vouched.filter { $0.value.until > now || inbound[$0.key] != nil }
-        }
-
         /// Makes room for a caller from `host`: of those of the same host, or of all, one goes that hung up, or whose time is over.
         /// Answers its connections; nil when there is no room.
         mutating func makeRoom(for host: String) -> [any Channel]? {
-            forgetCallers()
             let neighbours = vouched.filter { $0.value.host == host }
             let isCrowded = neighbours.count >= PeerDirectory.vouchedPerHostMax
             guard isCrowded || vouched.count >= PeerDirectory.vouchedMax else { return [] }
@@ -164,10 +157,13 @@ package final class PeerDirectory: Sendable {
             state.addresses = addresses
             state.configurationIndex = index
             state.committedIndex = committed
-            state.forgetCallers()
+            let now = NIODeadline.now()
             for (id, caller) in state.vouched where addresses[id] != nil { state.announced[id] = caller.addresses }
             state.announced = state.announced.filter { addresses[$0.key] != nil }
-            state.vouched = state.vouched.filter { addresses[$0.key] == nil }
+            // Whoever hung up is forgotten when its time is over.
+            state.vouched = state.vouched.filter { id, caller in
+                addresses[id] == nil && (caller.until > now || state.inbound[id] != nil)
+            }
             return state.called != before
         }
     }

@@ -45,9 +45,11 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     private func greet(_ hello: PeerHello, on channel: any Channel) {
         deadline?.cancel()
         if let refusal = directory.refusal(of: hello) { return refuse(hello, refusal, on: channel) }
-        let announcement = directory.noteAnnouncement(hello, from: channel.remoteAddress?.ipAddress ?? "")
-        if announcement != .known { transport.keepLinks() }
-        if announcement == .surplus { return refuse(hello, .unknown, on: channel) }
+        switch directory.noteAnnouncement(hello, from: channel.remoteAddress?.ipAddress ?? "") {
+        case .surplus: return refuse(hello, .unknown, on: channel)
+        case .newcomer: transport.keepLinks()
+        case .known: break
+        }
         guest.setIdle(false)
         directory.track(channel, from: hello.from)
         switch hello.purpose {
