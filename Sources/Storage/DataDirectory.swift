@@ -77,7 +77,7 @@ package final class DataDirectory: Sendable {
         if mode & 0o077 != 0 { warn("\(path) can be read by other users; `chmod 700 \(path)` makes it private") }
     }
 
-    /// Whose a directory is at `path`, or is to be once it is made: that of the one above it.
+    /// Whose a directory at `path` is. One that is not there yet gets the owner of the one above it.
     package static func owner(at path: String) -> File.Owner? {
         var above = path
         while true {

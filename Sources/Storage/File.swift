@@ -173,7 +173,7 @@ package struct File: ~Copyable, Sendable {
         let handle = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard handle >= 0 else { throw failure(directory) }
         defer { close(handle) }
-        for name in try names(in: directory) where name != "." && name != ".." {
+        for name in try names(in: directory) {
             let path = "\(directory)/\(name)"
             var found = stat()
             guard fstatat(handle, name, &found, AT_SYMLINK_NOFOLLOW) == 0 else { throw failure(path) }

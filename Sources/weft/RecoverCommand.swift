@@ -46,7 +46,6 @@ struct Recover: ParsableCommand {
         logger.logLevel = .error
         do {
             if try finishEarlier(path) { return }
-            let owner = DataDirectory.owner(at: path)
             let source = try DataDirectory(path)
             let findings = try RunningMember.inspectForRecovery(source, logger: logger)
             for line in report(findings, changed: modified(source.logPath + "-wal") ?? modified(source.logPath)) {
@@ -59,8 +58,7 @@ struct Recover: ParsableCommand {
             let restored = try RunningMember.recover(
                 from: source, findings, into: fresh, by: user, revisionBump: bumpRevision, logger: logger)
             try RunningMember.giveUp(source, findings)
-            for directory in [fresh, source] { directory.give(to: owner, warn: Console.error) }
-            let kept = try exchange(path, findings.identity.clusterID)
+            let kept = try exchange(path, findings.identity.clusterID, [fresh, source])
             try print(restored, findings, path, kept)
         } catch let error as StorageError {
             throw Problem(error)
@@ -69,8 +67,13 @@ struct Recover: ParsableCommand {
 
     private static func unfinished(_ path: String) -> String { path + ".recovering" }
 
-    /// The new directory takes the place of the one that was given up. Answers where that is.
-    private func exchange(_ path: String, _ former: UInt64) throws(StorageError) -> String {
+    /// The new directory takes the place of the one that was given up, and has its owner. Answers where that is.
+    /// - Parameter directories: both.
+    private func exchange(
+        _ path: String, _ former: UInt64, _ directories: [DataDirectory]
+    ) throws(StorageError) -> String {
+        let owner = DataDirectory.owner(at: path)
+        for directory in directories { directory.give(to: owner, warn: Console.error) }
         try File.exchange(path, with: Self.unfinished(path))
         return try keep(path, former)
     }
@@ -85,19 +88,12 @@ struct Recover: ParsableCommand {
     private func finishEarlier(_ path: String) throws(StorageError) -> Bool {
         let unfinished = Self.unfinished(path)
         guard access(unfinished + "/identity", F_OK) == 0 else { return false }
-        let directories = (own: try DataDirectory(path), other: try DataDirectory(unfinished))
-        guard let own = try directories.own.identity(), let other = try directories.other.identity() else {
-            return false
-        }
+        let directories = [try DataDirectory(path), try DataDirectory(unfinished)]
+        guard let own = try directories[0].identity(), let other = try directories[1].identity() else { return false }
         let kept: String
         switch (own.state, other.state) {
-        case (.removed, .member):
-            let owner = DataDirectory.owner(at: path)
-            for directory in [directories.own, directories.other] { directory.give(to: owner, warn: Console.error) }
-            kept = try exchange(path, own.clusterID)
-        case (.member, .removed):
-            // Whose they are they were before they changed places.
-            kept = try keep(path, other.clusterID)
+        case (.removed, .member): kept = try exchange(path, own.clusterID, directories)
+        case (.member, .removed): kept = try keep(path, other.clusterID)
         default: return false
         }
         Console.error(
