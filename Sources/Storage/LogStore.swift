@@ -64,7 +64,7 @@ package final class LogStore {
         value.isRecovering = true
         try mark.write(value)
         try mark.sync()
-        try SetAsideLog.discard(path)
+        try SetAsideLog.clear(path)
         try self.init(path: path, mark: mark, isNew: true)
         try File.syncDirectory(of: path)
         let isLater = value.term >= term

@@ -10,9 +10,9 @@ package enum SetAsideLog {
     private static let last = ".damaged-again"
     private static let suffixes = ["", "-wal"]
 
-    /// Removes a log at `path` that has nothing yet: a crash cut short its making. What it replaces has been set aside already, or is
-    /// now.
-    static func discard(_ path: String) throws(StorageError) {
+    /// Leaves no log at `path`. The first one that was lost is set aside. After it only one is here that has nothing yet, because a
+    /// crash cut short its making: it is removed.
+    static func clear(_ path: String) throws(StorageError) {
         guard File.exists(path), File.exists(path + first) else { return try take(path) }
         try File.remove(path + "-wal")
         try File.remove(path)
