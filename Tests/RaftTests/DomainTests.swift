@@ -5,17 +5,17 @@ import Testing
 
 /// Domains in consensus: what commits wait for, and who leads.
 @Suite struct DomainTests {
-    /// Two members in the east and two in the west, a fifth in neither; 1 leads.
-    private func sites(spread: UInt8 = 0, seed: UInt64 = 1) -> Network {
+    /// Five members, unless told two in the east and two in the west, a fifth in neither; 1 leads.
+    private func sites(
+        _ domains: [String] = ["east", "east", "west", "west", "third"], spread: UInt8 = 0, seed: UInt64 = 1
+    ) -> Network {
         var network = Network(voters: [1, 2, 3, 4, 5], seed: seed)
         network.elect(1)
-        var changes: [ConfigurationChange] = [(1, "east"), (2, "east"), (3, "west"), (4, "west"), (5, "third")].map {
-            .locate($0, domain: $1)
-        }
+        var changes = domains.enumerated().map { ConfigurationChange.locate(NodeID($0 + 1), domain: $1) }
         if spread > 0 { changes.append(.spread(spread)) }
         network.post(.change(requestID: 1, .several(changes)), to: 1)
         network.settle()
-        precondition(network[1].configuration[4]?.domain == "west")
+        precondition(network[1].configuration[4]?.domain == domains[3])
         return network
     }
 
@@ -124,12 +124,7 @@ import Testing
     }
 
     @Test func whatARelaxationPrecedesIsNotCommittedByItBeforeItIsItself() {
-        var network = Network(voters: [1, 2, 3, 4, 5])
-        network.elect(1)
-        let places = [(1, "east"), (2, "east"), (3, "east"), (4, "west"), (5, "west")].map { (NodeID($0), $1) }
-        network.post(
-            .change(requestID: 1, .several(places.map { .locate($0, domain: $1) } + [.spread(2)])), to: 1)
-        network.settle()
+        var network = sites(["east", "east", "east", "west", "west"], spread: 2)
         network.cutOff([4, 5])
         let committed = network[1].commit
         network.propose("east only", at: 1)
@@ -143,12 +138,7 @@ import Testing
     }
 
     @Test func nothingIsCommittedByARelaxationThatAnotherOneFollows() {
-        var network = Network(voters: [1, 2, 3, 4, 5])
-        network.elect(1)
-        let places = [(1, "east"), (2, "east"), (3, "east"), (4, "west"), (5, "third")].map { (NodeID($0), $1) }
-        network.post(
-            .change(requestID: 1, .several(places.map { .locate($0, domain: $1) } + [.spread(3)])), to: 1)
-        network.settle()
+        var network = sites(["east", "east", "east", "west", "third"], spread: 3)
         network.cutOff([4])
         let committed = network[1].commit
         network.propose("east and third only", at: 1)

@@ -12,6 +12,10 @@ import Testing
     private let folder = NSTemporaryDirectory() + "weft-recovery-\(UUID().uuidString)"
     private let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
+    init() throws {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+
     private func member(_ id: NodeID) -> Member { Member(id: id, role: .voter, peerURLs: ["http://m\(id)"]) }
 
     /// Member 1 of three with a log that it has not applied yet.
@@ -36,7 +40,6 @@ import Testing
     @Test("The alarm of a member that is removed in the log refuses no put that follows in it (found by the simulator)")
     func removalInTheLog() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let removal = ConfigurationEntry(requestID: 2, configuration: Configuration([1, 2].map(member)))
         let (source, identity) = try makeSurvivor([
             command(.raiseAlarm(Alarm(memberID: 3, kind: .noSpace))),
@@ -57,7 +60,6 @@ import Testing
         "What can be read of a log that was set aside is recovered, up to what is damaged in it", arguments: [5, 6, 99])
     func logThatWasSetAside(harmed: Int) throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let (source, identity) = try makeSurvivor(
             (0..<6).map { command(.put(PutRequest(key: [UInt8($0)], value: [1]))) })
         do {
@@ -87,7 +89,6 @@ import Testing
         arguments: [(2, true), (9, true), (9, false)])
     func logThatWasSetAsideTwice(later: Int, isWhole: Bool) throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let proposals = (0..<9).map { command(.put(PutRequest(key: [UInt8($0)], value: [1]))) }
         let (source, identity) = try makeSurvivor(Array(proposals.prefix(6)))
         let open = { try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger) }
@@ -122,7 +123,6 @@ import Testing
     @Test("A log that was made good lends nothing to the next one that is set aside")
     func leftOver() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let (source, identity) = try makeSurvivor([command(.put(PutRequest(key: [1], value: [1])))])
         do {
             let connection = try Connection(path: source.logPath, access: .readWrite)
@@ -144,7 +144,6 @@ import Testing
     @Test("A log that was set aside and cannot be copied is not passed over in silence")
     func noRoomForACopy() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let (source, identity) = try makeSurvivor([command(.put(PutRequest(key: [1], value: [1])))])
         try source.note(.damaged(path: source.logPath, reason: "a test says so"))
         _ = try MemberDisk(source, identity: identity, founding: nil, mayRepair: true, logger: logger)
