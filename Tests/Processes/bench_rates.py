@@ -7,10 +7,8 @@ At a rate that both carry latency and processor time compare; throughput does no
 """
 import argparse
 import json
-import os
 import statistics
 
-import harness
 from bench import WEFT_FLAGS, endpoints, load, processor_seconds
 from harness import Fabric
 
@@ -26,8 +24,8 @@ LOADS = {
 FIGURES = ["p50 ms", "p99 ms", "processor s"]
 
 
-def measure(binary, tool, words, seconds):
-    with Fabric(binary, 3, WEFT_FLAGS) as fabric:
+def measure(binary, needs_root, tool, words, seconds):
+    with Fabric(binary, 3, WEFT_FLAGS, needs_root) as fabric:
         fabric.leader()
         before = sum(processor_seconds(member) for member in fabric.members)
         report = load(tool, endpoints(fabric), *words, "--seconds", seconds)
@@ -50,26 +48,19 @@ def main():
     unknown = [name for name in loads if name not in LOADS]
     if unknown:
         parser.error(f"no such load: {', '.join(unknown)}; there are {', '.join(LOADS)}")
-    as_service = harness.as_service, harness.give_to_service
+    binaries = {"this": (options.weft, False), "other": (options.beside, options.as_root)}
     found = {}
     for number in range(options.rounds):
         builds = ["this", "other"] if number % 2 == 0 else ["other", "this"]
         for build in builds:
             print(f"round {number + 1} of {options.rounds}, {build}", flush=True)
-            is_root = build == "other" and options.as_root and os.geteuid() == 0
-            harness.as_service, harness.give_to_service = (as_root, lambda path: None) if is_root else as_service
-            binary = options.weft if build == "this" else options.beside
             for name in loads:
-                result = measure(binary, options.weft, LOADS[name], options.seconds)
+                result = measure(*binaries[build], options.weft, LOADS[name], options.seconds)
                 found.setdefault(name, {}).setdefault(build, []).append(result)
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"rounds": options.rounds, "seconds": options.seconds, "found": found}, file, indent=1)
     table(found)
-
-
-def as_root(command, environment=()):
-    return ["env", *(f"{name}={value}" for name, value in dict(environment).items()), *command]
 
 
 def table(found):

@@ -41,10 +41,10 @@ def free_port():
 SERVICE_ID = 65534
 
 
-def as_service(command, environment=()):
-    """The command as the service runs it: without root, and without a way to become root."""
+def as_service(command, environment=(), needs_root=False):
+    """The command as the service runs it: without root, and without a way to become root. 0.1.0 alone needs root."""
     variables = ["env", *(f"{name}={value}" for name, value in dict(environment).items())]
-    if os.geteuid() != 0:
+    if needs_root or os.geteuid() != 0:
         return [*variables, *command]
     return ["setpriv", "--reuid", str(SERVICE_ID), "--regid", str(SERVICE_ID), "--clear-groups", "--no-new-privs",
             "--bounding-set=-all", "--inh-caps=-all", *variables, *command]
@@ -176,7 +176,7 @@ class Member:
         # Where this run's part of the log begins.
         self.log_start = len(self.log()) if os.path.exists(self.log_path) else 0
         give_to_service(self.data)
-        command = as_service([reachable(os.path.abspath(self.fabric.weft)), *arguments], self.environment)
+        command = as_service([reachable(os.path.abspath(self.fabric.weft)), *arguments], self.environment, self.fabric.needs_root)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.prefix + command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
@@ -230,8 +230,8 @@ class Member:
 class Fabric:
     """Members of one fabric in a temporary directory; a context manager that ends them all."""
 
-    def __init__(self, weft, count=3, flags=()):
-        self.weft, self.flags = weft, list(flags)
+    def __init__(self, weft, count=3, flags=(), needs_root=False):
+        self.weft, self.flags, self.needs_root = weft, list(flags), needs_root
         self.directory = tempfile.mkdtemp(prefix="weft-test-", dir=os.environ.get("WEFT_TEST_DIR"))
         give_to_service(self.directory)
         self.founders = []
