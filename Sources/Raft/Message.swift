@@ -41,6 +41,9 @@ package struct Message: Equatable, Sendable {
     package struct Heartbeat: Equatable, Sendable {
         /// Never beyond what the receiver is known to share.
         package var commit: Index
+        /// That of the entry at `commit`, 0 if the sender's log begins after it. Where it is the same the logs are the same up to there
+        /// (P 5.3), even if the receiver's disk forgot what replaced its tail.
+        package var commitTerm: Term
         /// Numbers the reads it confirms (D 6.4), and the round trips it measures.
         package var round: UInt64
         /// The receiver's log as the sender knows it: see `Raft.logEpoch`.
@@ -51,9 +54,11 @@ package struct Message: Equatable, Sendable {
         package var stored: Index
 
         package init(
-            commit: Index, round: UInt64, logEpoch: UInt64 = 0, electionMilliseconds: UInt32 = 0, stored: Index = 0
+            commit: Index, commitTerm: Term = 0, round: UInt64, logEpoch: UInt64 = 0, electionMilliseconds: UInt32 = 0,
+            stored: Index = 0
         ) {
             self.commit = commit
+            self.commitTerm = commitTerm
             self.round = round
             self.logEpoch = logEpoch
             self.electionMilliseconds = electionMilliseconds
@@ -68,7 +73,7 @@ package struct Message: Equatable, Sendable {
         case conflict(rejected: Index, hint: Index, hintTerm: Term)
         /// The sender's term is over.
         case staleTerm
-        /// The follower's log ends here, though it had acknowledged more: what follows is lost.
+        /// The follower had acknowledged more than its log can share with the leader's, which is no more than up to here.
         case lost(Index)
     }
 }

@@ -142,7 +142,7 @@ struct Progress: Sendable {
         return isNews
     }
 
-    /// The peer has nothing after `lastIndex` any more, though it had acknowledged more. What it has up to there may be what was
+    /// The peer shares nothing after `lastIndex` any more, though it had acknowledged more. What it has up to there may be what was
     /// replaced: an append shows where the logs agree.
     mutating func noteLoss(lastIndex: Index) {
         guard lastIndex < match else { return }

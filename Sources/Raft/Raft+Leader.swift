@@ -152,9 +152,9 @@ extension Raft {
         let stored = storedEverywhere
         for peer in leadership?.peers ?? [] {
             // Never a commit index beyond what the peer is known to share (its log may differ there).
+            let shared = makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.acknowledged, commit)
             let beat = Message.Heartbeat(
-                commit: makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.acknowledged, commit),
-                round: round,
+                commit: shared, commitTerm: log.term(at: shared) ?? 0, round: round,
                 logEpoch: peer.progress.logEpoch,
                 electionMilliseconds: electionMilliseconds, stored: stored)
             send(.heartbeat(beat), to: peer.id)

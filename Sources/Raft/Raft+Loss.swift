@@ -14,7 +14,7 @@ extension Raft {
     }
 
     /// A leader speaks of nothing that was not acknowledged: either the disk lost it without a trace, or this is no leader. The
-    /// leader is told where the log ends and sends again what is missing. Until then only a candidate that has it may be elected;
+    /// leader is told up to where the logs may agree and sends again what is missing. Until then only a candidate that has it may be elected;
     /// but not for ever after the leader spoke of it last, or a liar could hold up elections. A leader says it with each heartbeat:
     /// what was said once holds them up for two election timeouts, what was said again for ten.
     mutating func noteLoss(of index: Index, to leader: NodeID) {
@@ -23,7 +23,7 @@ extension Raft {
         loss = Loss(
             index: max(index, loss?.index ?? 0), term: term,
             ticks: max(loss?.ticks ?? 0, (isNews ? 2 : 10) * electionTicks))
-        send(.appendReply(.lost(log.durableIndex), logEpoch: logEpoch), to: leader)
+        send(.appendReply(.lost(min(log.durableIndex, index - 1)), logEpoch: logEpoch), to: leader)
     }
 
     /// The log agrees with a leader's up to `index`.

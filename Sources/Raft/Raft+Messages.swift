@@ -123,15 +123,7 @@ extension Raft {
                 from: message.from, previousIndex: previousIndex, previousTerm: previousTerm, entries: entries,
                 leaderCommit: leaderCommit, epoch)
         case .heartbeat(let beat):
-            if installing == nil, beat.logEpoch == logEpoch {
-                if beat.commit > log.lastIndex {
-                    if makes(.commitsWhatLiarsSay) { commit = log.lastIndex }
-                    noteLoss(of: beat.commit, to: message.from)
-                } else if loss == nil {
-                    // A disk that lost something may hold something else in its place: only an append shows that it does not.
-                    commit = max(commit, beat.commit)
-                }
-            }
+            if installing == nil, beat.logEpoch == logEpoch { noteCommit(of: beat, from: message.from) }
             storedIndex = max(storedIndex, min(beat.stored, commit))
             adopt(electionMilliseconds: beat.electionMilliseconds)
             send(
@@ -139,6 +131,21 @@ extension Raft {
                     round: beat.round, logEpoch: logEpoch, isRecovering: isRecovering, promise: promise()),
                 to: message.from)
         default: break
+        }
+    }
+
+    /// What a leader says was acknowledged and is committed is committed here if the logs agree there. If they do not, this disk
+    /// lost it, and may hold what it replaced.
+    private mutating func noteCommit(of beat: Message.Heartbeat, from leader: NodeID) {
+        if beat.commit > log.lastIndex {
+            if makes(.commitsWhatLiarsSay) { commit = log.lastIndex }
+            noteLoss(of: beat.commit, to: leader)
+        } else if beat.commit > commit, beat.commitTerm > 0 {
+            guard log.term(at: beat.commit) == beat.commitTerm || makes(.commitsBeyondWhatIsShared) else {
+                return noteLoss(of: beat.commit, to: leader)
+            }
+            commit = beat.commit
+            noteFound(through: commit)
         }
     }
 

@@ -23,7 +23,11 @@ package enum MessageCodec {
         case .appendReply(.lost(let index), let logEpoch): numbers(18, [logEpoch, index], &writer)
         case .heartbeat(let beat):
             numbers(
-                9, [beat.commit, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds), beat.stored], &writer)
+                9,
+                [
+                    beat.commit, beat.commitTerm, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds),
+                    beat.stored,
+                ], &writer)
         case .heartbeatReply(let round, let logEpoch, let isRecovering, let promise):
             numbers(10, [round, logEpoch, isRecovering ? 1 : 0, UInt64(promise)], &writer)
         case .timeoutNow: numbers(11, [], &writer)
@@ -70,8 +74,9 @@ package enum MessageCodec {
         case 9:
             return .heartbeat(
                 Message.Heartbeat(
-                    commit: try number(&reader), round: try reader.varint(), logEpoch: try number(&reader),
-                    electionMilliseconds: try milliseconds(&reader), stored: try number(&reader)))
+                    commit: try number(&reader), commitTerm: try number(&reader), round: try reader.varint(),
+                    logEpoch: try number(&reader), electionMilliseconds: try milliseconds(&reader),
+                    stored: try number(&reader)))
         case 10:
             return .heartbeatReply(
                 round: try reader.varint(), logEpoch: try number(&reader), isRecovering: try flag(&reader),

@@ -100,7 +100,8 @@ enum CoreTarget {
         case 10:
             return .heartbeat(
                 Message.Heartbeat(
-                    commit: tape.number(near: raft.commit), round: tape.number(near: 1), logEpoch: epoch,
+                    commit: tape.number(near: raft.commit), commitTerm: tape.number(near: term),
+                    round: tape.number(near: 1), logEpoch: epoch,
                     electionMilliseconds: UInt32(truncatingIfNeeded: tape.number(near: 1000)),
                     stored: tape.number(near: last)))
         case 11:

@@ -136,6 +136,43 @@ import Testing
         #expect(network[2].commit == network[1].commit)
     }
 
+    @Test("A member whose disk forgot that its tail was replaced commits nothing of the old tail")
+    func silentlyLostReplacement() throws {
+        var network = elected()
+        network.cutOff([1])
+        for n in 0..<6 { network.propose("old \(n)", at: 1) }
+        let old = try #require(network.hosts[1]?.disk)
+        for _ in 0..<(5 * network.settings.electionTicks) {
+            for id in [2, 3] as [NodeID] { network.tick(id) }
+            network.settle()
+        }
+        let leader = try #require(network.leaders.last { $0 != 1 })
+        for n in 0..<3 { network.propose("new \(n)", at: leader) }
+        network.heal()
+        for _ in 0..<3 {
+            network.tick(leader)
+            network.settle()
+        }
+        #expect(network[1].log.lastIndex == network[leader].log.lastIndex)
+        network.crash(1)
+        let mark = try #require(network.hosts[1]?.disk.hardState)
+        network.hosts[1]?.disk = old
+        network.hosts[1]?.disk.hardState = HardState(term: mark.term, vote: mark.vote, commit: old.hardState.commit)
+        network.restart(1)
+        // Heartbeats come first.
+        for _ in 0..<3 {
+            network.tick(leader)
+            network.settle(without: { if case .append = $0.body { true } else { false } })
+        }
+        #expect(network[1].commit == old.hardState.commit)
+        for _ in 0..<3 {
+            network.tick(leader)
+            network.settle()
+        }
+        #expect(network.hosts[1]?.disk.state == network.hosts[leader]?.disk.state)
+        #expect(network[1].loss == nil && network[1].commit == network[leader].commit)
+    }
+
     @Test("A member that lost something votes only for candidates that have it, until it has waited in vain")
     func losersDoNotVote() {
         var network = elected()
@@ -453,7 +490,8 @@ private struct Liar {
         case 6:
             return .heartbeat(
                 Message.Heartbeat(
-                    commit: pick([raft.commit, raft.commit - min(raft.commit, 2), last + 1, 1 << 40]),
+                    commit: pick([raft.commit, raft.commit - min(raft.commit, 2), last, last + 1, 1 << 40]),
+                    commitTerm: pick([0, raft.term]),
                     round: random.next(), logEpoch: pick([0, 0, 0, 1]),
                     electionMilliseconds: pick([0, 1000, .max]), stored: number(near: last)))
         case 7: return .timeoutNow

@@ -21,7 +21,8 @@ import Testing
             .appendReply(.conflict(rejected: 9, hint: 4, hintTerm: 2), logEpoch: 0),
             .appendReply(.staleTerm, logEpoch: 3),
             .heartbeat(
-                Message.Heartbeat(commit: 300, round: 70_000, logEpoch: 5, electionMilliseconds: .max, stored: 7)),
+                Message.Heartbeat(
+                    commit: 300, commitTerm: 4, round: 70_000, logEpoch: 5, electionMilliseconds: .max, stored: 7)),
             .heartbeatReply(round: .max, logEpoch: 6, isRecovering: true, promise: 900), .timeoutNow,
             .propose([Proposal(id: 4, kind: .command, payload: [9])], Stamp(start: 3, number: 8)),
             .proposeRefused([1, 2], Stamp(start: .max, number: 9)),
