@@ -9,6 +9,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     // Membership
     case countsLearners, changesBeforeOwnTermIsCommitted, changesTwiceAtOnce, keepsCutConfigurations
     case keepsConfigurationAtSnapshot, needsOneMajorityOfTwo, leavesJointEarly, commitsInOneDomain
+    case promotesBehindWitnesses
     // Reads
     case readsWithoutAsking, readsBeforeOwnTermIsCommitted, joinsReadsThatAreAsked
     case leasesOutliveHandover, countsLeasesFromAnswers, forgetsPromisesAtRestart
@@ -44,6 +45,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .needsOneMajorityOfTwo: "between two sets of voters needs the majority of the new one only"
         case .leavesJointEarly: "drops the old set of voters before both have agreed to it"
         case .commitsInOneDomain: "commits what only one domain has, where two are asked for"
+        case .promotesBehindWitnesses: "a newcomer gets its vote before it has what a witness cut off"
         case .readsWithoutAsking: "a leader answers reads without asking if it still leads"
         case .readsBeforeOwnTermIsCommitted: "a new leader answers reads by a commit index that may be old"
         case .joinsReadsThatAreAsked: "a read takes the answer to a question that was asked before it"

@@ -41,8 +41,12 @@ struct Leadership: Sendable {
     /// Reads that wait for the next round.
     var unnumberedReads: [(from: NodeID, id: UInt64)] = []
 
+    /// No witness was told to keep less than what follows. Before this leadership none can have been told of more than its leader had.
+    var storedIndex: Index
+
     init(firstIndex: Index) {
         self.firstIndex = firstIndex
+        storedIndex = firstIndex - 1
     }
 
     /// Numbers another round of heartbeats.

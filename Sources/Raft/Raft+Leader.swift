@@ -139,10 +139,12 @@ extension Raft {
         leadership?.peers[place] = peer
     }
 
-    /// What all members that have state have of the log.
+    /// What all members that have state have of the log, whichever configuration of the log comes to count. Newcomers and learners
+    /// are among them: as voters they need what they lack, and a witness may be the second of two that have it.
     private var storedEverywhere: Index {
         guard let current = leadership else { return 0 }
-        return configuration.members.filter { $0.role == .voter }
+        let configurations = [configuration] + configurationsReplaceable.map(\.configuration)
+        return configurations.flatMap(\.everybody).filter { !$0.isWitness }
             .map { $0.id == id ? log.durableIndex : current.progress(of: $0.id)?.match ?? 0 }.min() ?? 0
     }
 
@@ -150,6 +152,7 @@ extension Raft {
         leadership?.beginRound(at: now)
         guard let round = leadership?.round else { return }
         let stored = storedEverywhere
+        if let told = leadership?.storedIndex, stored > told { leadership?.storedIndex = stored }
         for peer in leadership?.peers ?? [] {
             // Never a commit index beyond what the peer is known to share (its log may differ there).
             let shared = makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.acknowledged, commit)

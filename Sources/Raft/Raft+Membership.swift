@@ -67,6 +67,7 @@ extension Raft {
         guard let progress = leadership?.progress(of: id) else { return false }
         return progress.state == .replicating && progress.recentlyActive
             && progress.match + settings.promotionLagMax >= log.lastIndex
+            && (progress.match >= leadership?.storedIndex ?? 0 || makes(.promotesBehindWitnesses))
             && (!configuration.isWitness(id) || dataVotersHave(progress.firstMatch))
     }
 

@@ -328,6 +328,45 @@ import Testing
         #expect(raft.configuration[4]?.role == .witness)
     }
 
+    @Test("A newcomer gets its vote when it has what a witness may have cut off (seed 4100206)")
+    func newcomerBehindAWitness() {
+        var settings = Raft.Settings()
+        settings.messageBytesMax = 1
+        var network = Network(voters: [1], settings: settings)
+        network.elect(1)
+        network.addEmpty(2)
+        network.post(.change(requestID: 1, .add(Member(id: 2, role: .joiningWitness, peerURLs: ["http://n2"]))), to: 1)
+        for _ in 0..<20 { heartbeat(&network) }
+        for n in 0..<20 { network.propose("\(n)", at: 1) }
+        for _ in 0..<5 { heartbeat(&network) }
+        let cut = network[2].storedIndex
+        #expect(network[1].configuration.isWitness(2) && cut == network[1].log.lastIndex)
+        // It has an old image, gets five entries, and hears of the others later.
+        network.addEmpty(4)
+        network.hosts[4]?.disk.baseIndex = Network.base
+        network.hosts[4]?.disk.baseTerm = 1
+        network.hosts[4]?.disk.applied = Network.base
+        network.hosts[4]?.disk.hardState = HardState(term: 1, vote: nil, commit: Network.base)
+        network.restart(4)
+        network.post(.change(requestID: 2, .add(Member(id: 4, role: .joining, peerURLs: ["http://n4"]))), to: 1)
+        for _ in 0..<20 {
+            network.tick(1)
+            network.settle(without: { message in
+                if case .append(let previous, _, _, _, _) = message.body {
+                    message.to == 4 && (6..<cut).contains(previous)
+                } else {
+                    false
+                }
+            })
+        }
+        #expect(network[4].log.lastIndex > 1 && network[4].log.lastIndex < cut)
+        #expect(network[1].configuration[4]?.role == .joining)
+        #expect(network[2].storedIndex == cut, "the witness keeps what the newcomer lacks")
+        for _ in 0..<30 { heartbeat(&network) }
+        #expect(network[1].configuration[4]?.role == .voter)
+        #expect(network[2].storedIndex > cut)
+    }
+
     @Test("A recovering member is told again and again up to where all is committed")
     func recoveryIsToldAgain() {
         var network = elected()
