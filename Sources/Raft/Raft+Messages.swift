@@ -123,8 +123,9 @@ extension Raft {
                 from: message.from, previousIndex: previousIndex, previousTerm: previousTerm, entries: entries,
                 leaderCommit: leaderCommit, epoch)
         case .heartbeat(let beat):
-            if installing == nil, beat.logEpoch == logEpoch { noteCommit(of: beat, from: message.from) }
-            storedIndex = max(storedIndex, min(beat.stored, commit))
+            if installing == nil, beat.logEpoch == logEpoch, noteCommit(of: beat, from: message.from) {
+                storedIndex = max(storedIndex, min(beat.stored, commit))
+            }
             adopt(electionMilliseconds: beat.electionMilliseconds)
             send(
                 .heartbeatReply(
@@ -135,18 +136,21 @@ extension Raft {
     }
 
     /// What a leader says was acknowledged and is committed is committed here if the logs agree there. If they do not, this disk
-    /// lost it, and may hold what it replaced.
-    private mutating func noteCommit(of beat: Message.Heartbeat, from leader: NodeID) {
+    /// lost it and may hold what it replaced, or this is no leader, which is believed in nothing else either: false.
+    private mutating func noteCommit(of beat: Message.Heartbeat, from leader: NodeID) -> Bool {
         if beat.commit > log.lastIndex {
             if makes(.commitsWhatLiarsSay) { commit = log.lastIndex }
             noteLoss(of: beat.commit, to: leader)
-        } else if beat.commit > commit, beat.commitTerm > 0 {
-            guard log.term(at: beat.commit) == beat.commitTerm || makes(.commitsBeyondWhatIsShared) else {
-                return noteLoss(of: beat.commit, to: leader)
-            }
-            commit = beat.commit
-            noteFound(through: commit)
+            return makes(.commitsWhatLiarsSay)
         }
+        guard beat.commit > commit, beat.commitTerm > 0 else { return true }
+        guard log.term(at: beat.commit) == beat.commitTerm || makes(.commitsBeyondWhatIsShared) else {
+            noteLoss(of: beat.commit, to: leader)
+            return false
+        }
+        commit = beat.commit
+        noteFound(through: commit)
+        return true
     }
 
     /// AppendEntries at a follower (P figure 2, receiver implementation).
