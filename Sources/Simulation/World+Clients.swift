@@ -10,6 +10,8 @@ struct Clients {
     var written = 0
     /// The request each client waits for.
     var waiting: [ClientRequest?]
+    /// They think until then.
+    var quietUntil: UInt64 = 0
 
     init(seed: UInt64, plan: Plan) {
         dice = Dice(seed: seed, purpose: "clients")
@@ -49,6 +51,10 @@ extension World {
         // In the end they wait until all members agree on what they did.
         guard !awake.isEmpty, isTroubled || now < faultsEndedAt + 5 * Self.second else {
             add(.request(client: client), after: Self.second)
+            return
+        }
+        guard now >= clients.quietUntil else {
+            add(.request(client: client), after: clients.quietUntil - now + clients.dice.next() % plan.thinkNanoseconds)
             return
         }
         let process = clients.dice.pick(awake)

@@ -213,7 +213,8 @@ extension World {
         flip(victim, in: ["log.db-wal", "log.db-wal", "log.db"])
     }
 
-    /// First, somebody hears no leader, and asks for votes until it has them.
+    /// First, somebody hears no leader, and asks for votes until it has them. Nobody writes meanwhile: it would not get them if it
+    /// lacked anything.
     func beginQuickRestart(_ victim: Int) {
         guard let leader, leader.machine != victim else { return }
         let other = faultDice.below(machines.count)
@@ -224,7 +225,9 @@ extension World {
             add(.lift(.link(from: from, to: to)), after: duration)
         }
         say("m\(other) and m\(leader.machine) do not hear each other")
-        add(.restartAtOnce(victim), after: Self.second + faultDice.next() % (2 * Self.second))
+        let wait = Self.second + faultDice.next() % (2 * Self.second)
+        clients.quietUntil = now + wait
+        add(.restartAtOnce(victim), after: wait)
     }
 
     /// Then another that heard one is killed, and back before the leader knows.
@@ -233,7 +236,7 @@ extension World {
         crash(victim, powerCut: false, awayNanoseconds: 1_000_000 + faultDice.next() % 50_000_000)
         cut(machines.map { $0.number == leader.machine ? 1 : 0 })
         add(.lift(.partition), after: faultDice.duration(mean: 3 * Self.second))
-        ask(leader, within: 2 * Self.second)
+        ask(leader, within: Self.second / 2)
     }
 
     /// First, a leader stands still: it finds what was on its way later, but nothing that is said from now on. It is asked
