@@ -128,7 +128,7 @@ struct GRPCService: Sendable {
         do throws(CancellationError) { try await call.send(answers) } catch { throw Self.cancelled }
     }
 
-    private static let cancelled = APIError(.cancelled, "context canceled")
+    static let cancelled = APIError(.cancelled, "context canceled")
 
     // MARK: - Headers
 

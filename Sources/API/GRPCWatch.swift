@@ -23,7 +23,7 @@ extension GRPCService {
             if outputs.isEmpty { break }
             var shared = SharedEvents(member: member)
             for output in outputs {
-                let hold = await member.hold(for: output)
+                let hold = try await hold(for: output, call)
                 defer { withExtendedLifetime(hold) {} }
                 if shared.add(output) {
                     if shared.messages.count >= Self.sentBytesMax { try await send(shared.take(), call) }
@@ -36,6 +36,12 @@ extension GRPCService {
         }
         if let failure = await asking { throw failure }
         return true
+    }
+
+    private func hold(for output: WatchOutput, _ call: GRPCCall) async throws(APIError) -> MemoryHold? {
+        do throws(CancellationError) { return try await member.hold(for: output, call.awaitRoom) } catch {
+            throw Self.cancelled
+        }
     }
 
     /// Passes on what the client asks until it has asked everything; then its watches go on. Answers what went wrong.

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import HTTPServer
 internal import JSON
 internal import MVCC
@@ -83,7 +84,7 @@ extension Gateway {
             do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
             if outputs.isEmpty { return }
             for output in outputs {
-                let hold = await member.hold(for: output)
+                let hold = try await writer.hold(for: output, member)
                 defer { withExtendedLifetime(hold) {} }
                 for answer in try await answers(to: output) { try await writer.send(answer) }
             }
@@ -147,6 +148,12 @@ extension Gateway {
 struct GatewayWriter: Sendable {
     let writer: any HTTPBodyWriter
 
+    func hold(for output: WatchOutput, _ member: RunningMember) async throws(APIError) -> MemoryHold? {
+        do throws(CancellationError) { return try await member.hold(for: output, writer.awaitRoom) } catch {
+            throw Self.cancelled
+        }
+    }
+
     func send(_ answer: JSONWriter) async throws(APIError) {
         var json = JSONWriter()
         json.object { json in
@@ -156,9 +163,11 @@ struct GatewayWriter: Sendable {
         do throws(CancellationError) {
             try await writer.write(json.bytes + [UInt8(ascii: "\n")])
         } catch {
-            throw APIError(.cancelled, "context canceled")
+            throw Self.cancelled
         }
     }
+
+    private static let cancelled = APIError(.cancelled, "context canceled")
 
     func fail(_ error: APIError) async {
         guard error.code != .cancelled else { return }

@@ -67,7 +67,7 @@ struct PlainWatch: Sendable {
             }
             if outputs.isEmpty { return }
             for output in outputs {
-                let hold = await member.hold(for: output)
+                let hold = try await member.hold(for: output, writer.awaitRoom)
                 defer { withExtendedLifetime(hold) {} }
                 switch output {
                 case .created(_, let revision):

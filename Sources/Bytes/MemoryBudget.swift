@@ -16,6 +16,8 @@ package final class MemoryBudget: Sendable {
     /// requests, which are counted and not refused: so those who ask for much do not keep others from asking for little.
     package static let requestShare = 0.5
     package static let answerShare = 0.75
+    /// And what the changes may take that were read again for watches that lag: clients that take nothing hold them for a while.
+    package static let historyShare = 0.6
 
     /// What takes no more than this is counted and not refused.
     package static let smallBytes = 64 << 10

@@ -223,10 +223,15 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
 
     /// Writes one chunk of a streamed answer, when the client has taken enough of what was written before.
     func write(_ bytes: [UInt8]) async throws(CancellationError) {
+        writeChunk(bytes, try await room())
+    }
+
+    /// Where there is room for more.
+    func room() async throws(CancellationError) -> ChannelHandlerContext {
         loop.preconditionInEventLoop()
         while true {
             guard case .answering = state, let context, !Task.isCancelled else { throw CancellationError() }
-            if context.channel.isWritable { return writeChunk(bytes, context) }
+            if context.channel.isWritable { return context }
             await changed.wait()
         }
     }

@@ -89,4 +89,12 @@ package final class GRPCCall: Sendable {
             try await self.stream.send(message: message)
         }
     }
+
+    /// Waits until there is room for something large, and sends nothing. Throws like `send`.
+    package func awaitRoom() async throws(CancellationError) {
+        if stream.isOnLoop { return try await stream.awaitRoom(isForMuch: true) }
+        try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
+            try await self.stream.awaitRoom(isForMuch: true)
+        }
+    }
 }

@@ -10,4 +10,11 @@ struct HTTP1BodyWriter: HTTPBodyWriter {
             try await connection.write(bytes)
         }
     }
+
+    func awaitRoom() async throws(CancellationError) {
+        if connection.loop.inEventLoop { return _ = try await connection.room() }
+        try await withTaskExecutorPreference(connection.executor) { () async throws(CancellationError) in
+            _ = try await connection.room()
+        }
+    }
 }

@@ -25,8 +25,9 @@ extension HTTP2Connection {
     }
 
     /// Whether a writer need not wait: a stream's outbox has a bound, and so have all of the connection together.
-    func hasRoom(_ stream: HTTP2Stream) -> Bool {
-        if stream.outbox.count >= limits.streamBytesMax {
+    /// - Parameter isForMuch: with twice as much a client that takes nothing would cost others twice as much.
+    func hasRoom(_ stream: HTTP2Stream, isForMuch: Bool = false) -> Bool {
+        if stream.outbox.count >= (isForMuch ? limits.streamBytesMax / 2 : limits.streamBytesMax) {
             wake(at: .now() + Self.stallTime)
             return false
         }

@@ -113,11 +113,11 @@ final class HTTP2Stream: @unchecked Sendable {
         connection.write(self, bytes)
     }
 
-    private func awaitRoom() async throws(CancellationError) {
+    func awaitRoom(isForMuch: Bool = false) async throws(CancellationError) {
         connection.loop.preconditionInEventLoop()
         while true {
             if isOver || Task.isCancelled { throw CancellationError() }
-            if connection.hasRoom(self) { return }
+            if connection.hasRoom(self, isForMuch: isForMuch) { return }
             isRoomAwaited = true
             await changed.wait()
         }
@@ -132,6 +132,13 @@ struct HTTP2BodyWriter: HTTPBodyWriter {
         if stream.isOnLoop { return try await stream.write(bytes) }
         try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
             try await stream.write(bytes)
+        }
+    }
+
+    func awaitRoom() async throws(CancellationError) {
+        if stream.isOnLoop { return try await stream.awaitRoom(isForMuch: true) }
+        try await withTaskExecutorPreference(stream.executor) { () async throws(CancellationError) in
+            try await stream.awaitRoom(isForMuch: true)
         }
     }
 }

@@ -85,6 +85,8 @@ package protocol HTTPBodyWriter: Sendable {
     /// Sends a chunk at once, as one chunk of HTTP/1.1 or as DATA of HTTP/2. Waits while the client does not take what
     /// was sent before. Throws when the client is gone or the task is cancelled. May be called from any executor.
     func write(_ bytes: [UInt8]) async throws(CancellationError)
+    /// Waits until there is room for something large, and sends nothing. Throws like `write`.
+    func awaitRoom() async throws(CancellationError)
 }
 
 /// What a listener opens on.

@@ -39,9 +39,12 @@ package final class ChangeBatch: Sendable {
     /// About what they take in an answer.
     package let bytes: Int
     private let words = Mutex<[UInt8]?>(nil)
+    /// What changes that were read again take of the member's memory budget. The newest ones are in memory anyway.
+    private let hold: MemoryHold?
 
-    package init(_ changes: [KeyValue]) {
+    package init(_ changes: [KeyValue], _ hold: MemoryHold? = nil) {
         self.changes = changes
+        self.hold = hold
         bytes = changes.reduce(64) { $0 + $1.key.count + $1.value.count + 64 }
     }
 

@@ -1,3 +1,4 @@
+package import Bytes
 package import MVCC
 
 /// A read of the history: all changes from one revision on, as many as fit.
@@ -13,6 +14,8 @@ package struct HistoryRead: Sendable {
 struct HistoryPass {
     private(set) var waiting: [ObjectIdentifier: Watcher] = [:]
     var isUnderWay = false
+    /// There was no memory for it.
+    var isPostponed = false
     /// Where the next pass goes on. It begins anew behind the last watch, so that nobody waits for those who keep coming.
     var position: Int64 = 0
 
@@ -44,8 +47,9 @@ extension WatchHub {
         beginPass()
     }
 
-    private mutating func beginPass() {
+    mutating func beginPass() {
         guard !pass.isUnderWay else { return }
+        pass.isPostponed = false
         let compacted = compactRevision
         for watcher in pass.watchers(where: { $0.cursor < compacted }) { cancelCompacted(watcher) }
         guard let from = pass.start else { return }
@@ -54,7 +58,10 @@ extension WatchHub {
     }
 
     /// What a pass found: all changes from `read.from` through a revision; nil when they are compacted away meanwhile.
-    package mutating func take(_ found: (changes: [KeyValue], through: Int64)?, for read: HistoryRead) {
+    /// - Parameter hold: what the changes take of the member's memory budget until everybody has heard of them.
+    package mutating func take(
+        _ found: (changes: [KeyValue], through: Int64)?, for read: HistoryRead, _ hold: MemoryHold? = nil
+    ) {
         pass.isUnderWay = false
         guard let found else {
             compactRevision = max(compactRevision, read.from + 1)
@@ -71,12 +78,18 @@ extension WatchHub {
             watcher.batch = []
             // Those before it may have filled their stream. Then it hears of all this later.
             guard watcher.stream.hasRoom || !watcher.stream.awaitRoom() else { continue }
-            say(watcher, batch)
+            say(watcher, batch, hold)
             watcher.cursor = found.through + 1
             catchUp(watcher)
             payProgress(watcher.stream)
         }
         beginPass()
+    }
+
+    /// There was no memory for a pass: it is tried again in a while, when clients have taken what was read for them, or are gone.
+    package mutating func postponePass() {
+        pass.isUnderWay = false
+        pass.isPostponed = true
     }
 
     /// A pass failed: the streams that wait for it end, and their clients begin them again.

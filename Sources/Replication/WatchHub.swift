@@ -277,6 +277,7 @@ package struct WatchHub {
 
     /// Time has passed.
     package mutating func tick(now: UInt64) {
+        if pass.isPostponed { beginPass() }
         for record in streams.values {
             for watcher in record.watchers.values
             where watcher.request.wantsProgress && watcher.isSynced && now - watcher.lastSaid >= progressNanoseconds
@@ -366,10 +367,11 @@ package struct WatchHub {
         return found
     }
 
-    func say(_ watcher: Watcher, _ changes: [KeyValue]) {
+    func say(_ watcher: Watcher, _ changes: [KeyValue], _ hold: MemoryHold? = nil) {
         guard !changes.isEmpty else { return }
+        let batch = ChangeBatch(changes, hold)
         _ = watcher.stream.offer(
-            .changes(id: watcher.id, ChangeBatch(changes), revision: ring.last, watcher.request.form), mustFit: true)
+            .changes(id: watcher.id, batch, revision: ring.last, watcher.request.form), mustFit: true)
     }
 
     mutating func cancelCompacted(_ watcher: Watcher) {

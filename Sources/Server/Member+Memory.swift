@@ -18,17 +18,21 @@ extension RunningMember {
         return held
     }
 
-    /// What the words for an output will take until they wait to be sent. Waits while there is no memory for them: then others hold it
-    /// that do not take what they asked for, and they are closed by and by. Nil when the task is
-    /// cancelled, and for a small one, which is counted when it waits to be sent.
-    package func hold(for output: WatchOutput) async -> MemoryHold? {
+    /// What the words for an output will take until they wait to be sent. Waits for the client first, so that one that takes nothing
+    /// holds nothing; then while there is no memory. Nil for a small one, which is counted when it waits to be sent.
+    /// - Parameter awaitRoom: returns when the client has taken enough of what was sent before.
+    /// - Throws: when the client is gone or the task is cancelled.
+    package func hold(
+        for output: WatchOutput, _ awaitRoom: () async throws(CancellationError) -> Void
+    ) async throws(CancellationError) -> MemoryHold? {
         guard case .changes(_, let batch, _, let form) = output, batch.bytes > MemoryBudget.smallBytes else {
             return nil
         }
         let bytes = min(batch.bytes * (form.wantsPrevious ? 2 * Self.copies : Self.copies), core.budget.bytesMax / 4)
-        while !core.budget.take(bytes, share: MemoryBudget.answerShare) {
-            do { try await Task.sleep(for: .milliseconds(50)) } catch { return nil }
+        while true {
+            try await awaitRoom()
+            if core.budget.take(bytes, share: MemoryBudget.answerShare) { return MemoryHold(core.budget, bytes) }
+            do { try await Task.sleep(for: .milliseconds(50)) } catch { throw CancellationError() }
         }
-        return MemoryHold(core.budget, bytes)
     }
 }

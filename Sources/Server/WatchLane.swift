@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Logging
 internal import MVCC
 internal import Replication
@@ -15,8 +16,14 @@ final class WatchLane: Sendable {
         case progress(WatchStream)
         case resume(WatchStream)
         case close(WatchStream)
-        case history(HistoryRead, Result<(changes: [KeyValue], through: Int64), ReadFailure>)
+        case history(HistoryRead, Result<Found, ReadFailure>)
         case stop
+    }
+
+    struct Found: Sendable {
+        let changes: [KeyValue]
+        let through: Int64
+        let hold: MemoryHold
     }
 
     private static let tickNanoseconds: UInt64 = 250_000_000
@@ -34,7 +41,7 @@ final class WatchLane: Sendable {
             progressNanoseconds: core.serverSettings.watchProgressNanoseconds
         ) { read in
             core.readers.submit { reader in
-                let found = Self.history(read, core.view, reader)
+                let found = Self.history(read, core, reader)
                 mailbox.post(.history(read, found))
             }
         }
@@ -71,7 +78,9 @@ final class WatchLane: Sendable {
         case .progress(let stream): hub.askProgress(of: stream)
         case .resume(let stream): hub.resume(stream)
         case .close(let stream): hub.close(stream)
-        case .history(let read, .success(let found)): hub.take(found, for: read)
+        case .history(let read, .success(let found)):
+            hub.take((found.changes, found.through), for: read, found.hold)
+        case .history(_, .failure(.request(.noMemory))): hub.postponePass()
         case .history(let read, .failure(.request)): hub.take(nil, for: read)
         case .history(_, .failure(.disk(let error))):
             core.logger.error("a watch cannot read the history: \(error)")
@@ -81,13 +90,20 @@ final class WatchLane: Sendable {
     }
 
     private static func history(
-        _ read: HistoryRead, _ view: View, _ reader: Result<StateReader, SQLiteError>
-    ) -> Result<(changes: [KeyValue], through: Int64), ReadFailure> {
+        _ read: HistoryRead, _ core: MemberCore, _ reader: Result<StateReader, SQLiteError>
+    ) -> Result<Found, ReadFailure> {
+        let budget = core.budget
+        let bytesMax = min(HistoryRead.bytesMax, budget.bytesMax / 4)
+        guard budget.take(bytesMax, share: MemoryBudget.historyShare) else { return .failure(.request(.noMemory)) }
+        defer { budget.give(bytesMax) }
         do throws(SQLiteError) {
             let reader = try reader.get()
             return Result { () throws(ReadFailure) in
-                try view.history(
-                    from: read.from, through: read.through, bytesMax: HistoryRead.bytesMax, reader)
+                let found = try core.view.history(
+                    from: read.from, through: read.through, bytesMax: bytesMax, reader)
+                let bytes = found.changes.reduce(0) { $0 + $1.key.count + $1.value.count }
+                budget.note(bytes)
+                return Found(changes: found.changes, through: found.through, hold: MemoryHold(budget, bytes))
             }
         } catch {
             return .failure(.disk(error))

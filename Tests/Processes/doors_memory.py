@@ -252,6 +252,33 @@ def watchers_that_do_not_read_stay_within_the_budget(report, weft):
 
 
 @check
+def watchers_that_do_not_read_keep_no_others_from_large_events(report, weft):
+    with Fabric(weft, 1, ["--memory-budget", str(BUDGET)]) as fabric:
+        member = fabric.members[0]
+        slow = many_wires(member, 20, window=0, connection_window=0)
+        for n in range(200):
+            slow[n % 20].open(WATCH).send(watch_create(b"many/", b"many0"))
+        watching, writing = Wire(member.client_port), Wire(member.client_port)
+        stream = watching.open(WATCH)
+        stream.send(watch_create(b"many/", b"many0"))
+        stream.next(25)
+        longest, told = 0.0, 0
+        for n in range(4):
+            writing.call(KV + "Put", put_request(b"many/%d" % n, b"v" * 250_000), timeout=25)
+            begin = time.time()
+            try:
+                stream.next(25)
+                told += 1
+            except (Ended, TimeoutError):
+                pass
+            longest = max(longest, time.time() - begin)
+        report.check("a watcher that reads is told beside 200 that do not", told == 4 and longest < 3,
+                     f"of {told} events, the last after {longest:.1f} s")
+        for wire in slow:
+            wire.close()
+
+
+@check
 def previous_values_that_nobody_takes_stay_within_the_budget(report, weft):
     def attack(member):
         wires = many_wires(member, 2, window=0, connection_window=0)

@@ -1,3 +1,4 @@
+import Bytes
 import Testing
 
 @testable import MVCC
@@ -114,6 +115,32 @@ import Testing
         }
         let (held, _) = try stream.take()
         #expect(held.reduce(0) { $0 + $1.bytes } < 2 << 20)
+    }
+
+    @Test("What is read again waits for memory, and gives it back when everybody has heard of it")
+    func memoryOfTheHistory() throws {
+        let world = World()
+        for n in 0..<5 { world.write(["k\(n)"], bytes: 50_000) }
+        world.hub.noteWritten(through: world.revision)
+        var request = WatchRequest(range: KeyRange(prefix: Array("k".utf8)))
+        request.startRevision = 2
+        let streams = [WatchStream(requiresLeader: false), WatchStream(requiresLeader: false)]
+        for stream in streams { world.hub.create(request, on: stream, now: 0) }
+        world.reads = []
+        world.hub.postponePass()
+        #expect(world.reads.isEmpty)
+        world.hub.tick(now: 1)
+        let read = try #require(world.reads.first)
+        let budget = MemoryBudget(bytesMax: 1000)
+        budget.note(700)
+        let found = world.changes.filter { $0.modRevision <= read.through }
+        world.hub.take((found, read.through), for: read, MemoryHold(budget, 700))
+        var heard = [try streams[0].take().outputs, try streams[1].take().outputs]
+        #expect(heard.allSatisfy { changes($0, 0) == world.changes } && budget.bytesTaken == 700)
+        heard[0] = []
+        #expect(budget.bytesTaken == 700, "the other one has it still")
+        heard[1] = []
+        #expect(budget.bytesTaken == 0)
     }
 
     @Test("Below the compacted revision a watch is cancelled with it; at it, it is not")
