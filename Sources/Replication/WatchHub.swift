@@ -279,8 +279,9 @@ package struct WatchHub {
     package mutating func tick(now: UInt64) {
         if pass.isPostponed { beginPass() }
         for record in streams.values {
+            if record.owesProgress { payProgress(record.stream) }
             for watcher in record.watchers.values
-            where watcher.request.wantsProgress && watcher.isSynced && now - watcher.lastSaid >= progressNanoseconds
+            where watcher.request.wantsProgress && hasHeardAll(watcher) && now - watcher.lastSaid >= progressNanoseconds
                 && record.stream.isIdle
             {
                 watcher.lastSaid = now
@@ -297,9 +298,14 @@ package struct WatchHub {
         }
     }
 
+    /// If the newest revision is one that the watch is told of, and it was. At a member that lags, its first may be yet to come.
+    private func hasHeardAll(_ watcher: Watcher) -> Bool {
+        watcher.isSynced && watcher.request.startRevision <= ring.last + 1
+    }
+
     mutating func payProgress(_ stream: WatchStream) {
         let key = ObjectIdentifier(stream)
-        guard let record = streams[key], record.owesProgress, record.watchers.values.allSatisfy(\.isSynced) else {
+        guard let record = streams[key], record.owesProgress, record.watchers.values.allSatisfy(hasHeardAll) else {
             return
         }
         streams[key]?.owesProgress = false

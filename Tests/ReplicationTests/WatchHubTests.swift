@@ -162,6 +162,35 @@ import Testing
         }
     }
 
+    @Test("Nothing is said of what was before a watch's first revision")
+    func beforeTheStart() throws {
+        let world = World()
+        let stream = WatchStream(requiresLeader: false)
+        var request = WatchRequest(range: KeyRange(prefix: Array("k".utf8)))
+        request.startRevision = 5
+        request.wantsProgress = true
+        world.hub.create(request, on: stream, now: 0)
+        world.hub.askProgress(of: stream)
+        func progress() throws -> [Int64] {
+            try stream.take().outputs.compactMap { output in
+                if case .progress(_, let revision) = output { revision } else { nil }
+            }
+        }
+        // The hub begins at revision 1.
+        for revision in 2...3 {
+            world.write(["k"])
+            world.hub.tick(now: UInt64(revision) * 10_000)
+            #expect(try told(stream, world).allSatisfy { if case .created = $0 { true } else { false } })
+        }
+        world.write(["k"])
+        world.hub.tick(now: 50_000)
+        #expect(try progress().allSatisfy { $0 == 4 })
+        world.write(["k"])
+        #expect(changes(try told(stream, world), 0).map(\.modRevision) == [5])
+        world.hub.tick(now: 60_000)
+        #expect(try progress() == [5])
+    }
+
     @Test("Progress is said only of what was told")
     func progress() throws {
         let world = World()
