@@ -20,8 +20,8 @@ struct Progress: Sendable {
     private(set) var next: Index
     /// The highest commit index it was told.
     var commitSent: Index = 0
-    /// If it answered since the last check of the quorum.
-    var recentlyActive = false
+    /// Ticks since it answered; a newcomer counts as if it just had, and so has time to show itself.
+    var silentTicks = 0
     /// The latest round of heartbeats it confirmed.
     var roundAcknowledged: UInt64 = 0
     /// Which log of the peer's this is about: see `Raft.logEpoch`.

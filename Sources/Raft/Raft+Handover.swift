@@ -45,7 +45,7 @@ extension Raft {
     private func heir(because reason: Reason) -> NodeID? {
         let own = configuration[id]?.priority ?? Member.defaultPriority
         let heirs = (leadership?.peers ?? []).filter { peer in
-            guard let member = configuration[peer.id], member.role == .voter, peer.progress.recentlyActive,
+            guard let member = configuration[peer.id], member.role == .voter, isActive(peer.progress),
                 peer.progress.match + settings.promotionLagMax >= log.lastIndex
             else { return false }
             switch reason {
@@ -68,6 +68,7 @@ extension Raft {
 
     mutating func countTicks() {
         guard var current = leadership else { return }
+        for place in current.peers.indices { current.peers[place].progress.silentTicks += 1 }
         // A quorum of others had it a tick ago, and this member's disk has not.
         current.ticksBehind = log.durableIndex < current.committedBefore ? current.ticksBehind + 1 : 0
         current.committedBefore = commit

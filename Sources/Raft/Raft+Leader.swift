@@ -93,7 +93,7 @@ extension Raft {
         let next = peer.progress.next
         guard next > log.baseIndex, let previousTerm = log.term(at: next - 1) else {
             // A witness has no state to send.
-            guard peer.progress.recentlyActive, !isWitness else { return false }
+            guard isActive(peer.progress), !isWitness else { return false }
             peer.progress.becomeSnapshot()
             ready.snapshotsWanted.append(peer.id)
             return false
@@ -164,6 +164,9 @@ extension Raft {
         }
     }
 
+    /// If a peer answered within an election timeout.
+    func isActive(_ progress: Progress) -> Bool { progress.silentTicks < electionTicks }
+
     // MARK: - Answers
 
     mutating func handleAppendReply(_ outcome: Message.AppendOutcome, from sender: NodeID, _ epoch: UInt64) {
@@ -171,7 +174,7 @@ extension Raft {
             var progress = leadership?.peers[place].progress, let sent = leadership?.round,
             progress.note(logEpoch: epoch, at: sent)
         else { return }
-        progress.recentlyActive = true
+        progress.silentTicks = 0
         switch outcome {
         case .staleTerm: break  // Its term was ours after all.
         case .lost(let lastIndex): progress.noteLoss(lastIndex: lastIndex)
@@ -201,7 +204,7 @@ extension Raft {
             round <= sent || makes(.confirmsAnyRound),
             leadership?.peers[place].progress.note(logEpoch: epoch, at: sent, answered: round) == true
         else { return }
-        leadership?.peers[place].progress.recentlyActive = true
+        leadership?.peers[place].progress.silentTicks = 0
         leadership?.peers[place].progress.isRecovering = isRecovering
         // What tells it that it is whole again may have been lost.
         if isRecovering { leadership?.peers[place].progress.commitSent = 0 }
@@ -337,7 +340,7 @@ extension Raft {
 
     /// The voter best placed to take the lead: heard of lately, with the longest log.
     package var transferCandidate: NodeID? {
-        leadership?.peers.filter { configuration[$0.id]?.role == .voter && $0.progress.recentlyActive }
+        leadership?.peers.filter { configuration[$0.id]?.role == .voter && isActive($0.progress) }
             .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }?.id
     }
 
@@ -346,7 +349,7 @@ extension Raft {
     /// How far each peer's log agrees, if it was heard of lately, and how long it takes to answer; empty unless this member leads.
     package var peerProgress: [(id: NodeID, match: Index, isActive: Bool, roundTripNanoseconds: UInt64)] {
         leadership?.peers.map { peer in
-            (peer.id, peer.progress.match, peer.progress.recentlyActive, peer.progress.roundTrip.mean)
+            (peer.id, peer.progress.match, isActive(peer.progress), peer.progress.roundTrip.mean)
         } ?? []
     }
 }

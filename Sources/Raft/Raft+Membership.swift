@@ -52,7 +52,7 @@ extension Raft {
         guard next.voters != configuration.voters else { return }
         let answers = next.isQuorum { voter in
             voter == id
-                || leadership?.progress(of: voter).map { $0.recentlyActive && !$0.isRecovering } == true
+                || leadership?.progress(of: voter).map { isActive($0) && !$0.isRecovering } == true
         }
         guard answers else { throw .unhealthy }
     }
@@ -65,7 +65,7 @@ extension Raft {
 
     private func isCaughtUp(_ id: NodeID) -> Bool {
         guard let progress = leadership?.progress(of: id) else { return false }
-        return progress.state == .replicating && progress.recentlyActive
+        return progress.state == .replicating && isActive(progress)
             && progress.match + settings.promotionLagMax >= log.lastIndex
             && (progress.match >= leadership?.storedIndex ?? 0 || makes(.promotesBehindWitnesses))
             && (!configuration.isWitness(id) || dataVotersHave(progress.firstMatch))
@@ -142,9 +142,7 @@ extension Raft {
         members.removeAll { $0 == id }
         current.peers.removeAll { !members.contains($0.id) }
         for member in members where current.place(of: member) == nil {
-            var progress = Progress(match: 0, next: log.lastIndex + 1)
-            // Heard of or not, it has a full interval to show itself before the quorum is checked.
-            progress.recentlyActive = true
+            let progress = Progress(match: 0, next: log.lastIndex + 1)
             current.peers.append(Leadership.Peer(id: member, progress: progress))
         }
         current.peers.sort { $0.id < $1.id }

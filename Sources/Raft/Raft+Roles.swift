@@ -145,10 +145,8 @@ extension Raft {
 
     /// A leader that hears no majority is none (D 6.2): its clients shall go elsewhere.
     private mutating func checkQuorum() {
-        guard var current = leadership else { return }
-        let isHeard = configuration.isQuorum { $0 == id || current.progress(of: $0)?.recentlyActive == true }
-        for place in current.peers.indices { current.peers[place].progress.recentlyActive = false }
-        leadership = current
+        guard let current = leadership else { return }
+        let isHeard = configuration.isQuorum { $0 == id || current.progress(of: $0).map(isActive) == true }
         if !isHeard { becomeFollower(term: term, leader: nil) }
     }
 

@@ -260,6 +260,16 @@ import Testing
         #expect(network[1].role == .follower)
     }
 
+    @Test("A healthy fabric takes a change at any time", arguments: 0..<12)
+    func changeAtAnyTime(ticks: Int) {
+        var network = elected()
+        for _ in 0..<ticks { heartbeat(&network) }
+        network.tick(1)
+        // Nobody has answered this tick's heartbeat yet.
+        network.post(.change(requestID: 1, .remove(3)), to: 1)
+        #expect(network.hosts[1]?.refused == [])
+    }
+
     // MARK: - Lost logs
 
     @Test("A witness that cannot commit without a lost site hands the lead over all the same (found by the simulator)")
@@ -318,7 +328,6 @@ import Testing
         let place = raft.leadership?.place(of: 4) ?? 0
         raft.leadership?.peers[place].progress = Progress(match: raft.log.lastIndex, next: raft.log.lastIndex + 1)
         raft.leadership?.peers[place].progress.becomeReplicating()
-        raft.leadership?.peers[place].progress.recentlyActive = true
         raft.leadership?.peers[place].progress.firstMatch = raft.log.lastIndex
         raft.promoteCaughtUp()
         #expect(raft.configuration[4]?.role == .joiningWitness)
