@@ -52,6 +52,10 @@ struct APIError: Error, Equatable, Sendable {
         case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
         case .witness:
             self.init(.unavailable, "weft: this member is a witness and holds no keys; ask another member")
+        case .catchingUp:
+            self.init(
+                .unavailable,
+                "weft: this member was started again and waits for a leader; ask another member, or ask again")
         case .stopping: self.init(.unavailable, "etcdserver: server stopped")
         case .transferTimeout:
             self.init(.unavailable, "etcdserver: request timed out, leader transfer took too long")

@@ -61,6 +61,11 @@ struct Health: Sendable {
         member.alarms.contains { $0.kind == .corrupt } ? "alarm activated: CORRUPT" : nil
     }
 
+    private var catchingUp: String? {
+        do throws(ServerError) { try member.expectCaughtUp() } catch { return APIError(error).message }
+        return nil
+    }
+
     /// The process runs and its disk takes writes.
     func livez(_ request: HTTPRequest) async -> HTTPResponse? {
         await report(request, "/livez", [("serializable_read", { nil }), ("disk", { localTrouble() })])
@@ -72,7 +77,7 @@ struct Health: Sendable {
         return await report(
             request, "/readyz",
             [
-                ("data_corruption", { dataCorruption }), ("serializable_read", { nil }),
+                ("data_corruption", { dataCorruption }), ("serializable_read", { catchingUp }),
                 ("linearizable_read", { await trouble() }),
                 ("non_learner", { isLearner ? "this member has no vote yet" : nil }),
                 ("disk", { localTrouble() }),

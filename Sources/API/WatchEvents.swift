@@ -14,6 +14,7 @@ extension RunningMember {
 
     /// - Parameter requiresLeader: it ends, or is not begun, while there is no leader.
     func makeWatchStream(requiresLeader: Bool) throws(APIError) -> WatchStream {
+        do throws(ServerError) { try expectCaughtUp() } catch { throw APIError(error) }
         if requiresLeader, !hasLeaderLately { throw APIError(WatchEnd.noLeader) }
         return WatchStream(requiresLeader: requiresLeader)
     }

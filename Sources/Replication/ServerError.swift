@@ -20,6 +20,8 @@ package enum ServerError: Error, Equatable, Sendable {
     case badTransferTarget
     /// This member is a witness: it holds no keys.
     case witness
+    /// It may lack what it answered from before it was started, and no leader has said what is committed.
+    case catchingUp
     /// This member's disk cannot be read.
     case disk(String)
 }

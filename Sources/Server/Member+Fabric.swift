@@ -7,7 +7,7 @@ package import Replication
 extension RunningMember {
     /// The records as of now; with all that was acknowledged before, unless `serializable`.
     package func fabric(serializable: Bool = false) async throws(ServerError) -> FabricState {
-        if !serializable { try await confirmCurrent() }
+        if serializable { try expectCaughtUp() } else { try await confirmCurrent() }
         guard !isWitness else { throw .witness }
         return core.view.fabric
     }

@@ -180,6 +180,7 @@ package final class RunningMember: Sendable {
         guard !core.isStopping else { throw .stopping }
         guard !isWitness else { throw .witness }
         guard !alarms.contains(.corrupt) else { throw .refused(.corrupt) }
+        if serializable, !isOwn { try expectCaughtUp() }
         let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
         defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
         guard underWay <= core.serverSettings.requestsMax || isOwn else { throw .tooManyRequests }

@@ -23,6 +23,9 @@ final class MemberCore: Sendable {
     let readers: ReaderPool
     let pruneMark: PruneMark
     let snapshotStore: SnapshotStore
+    let served: ServedMark
+    /// If nothing that is answered from here can be older than what was answered before this start.
+    let hasCaughtUp: Atomic<Bool>
     let transfers = TransferLane()
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
@@ -72,9 +75,11 @@ final class MemberCore: Sendable {
     }
 
     init(
-        settings: ServerSettings, identity: Identity, directory: DataDirectory, pruneMark: PruneMark, logger: Logger,
-        onEnd: @escaping @Sendable (MemberEnd) -> Void
-    ) {
+        settings: ServerSettings, identity: Identity, directory: DataDirectory, pruneMark: PruneMark, isFresh: Bool,
+        logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void
+    ) throws(StorageError) {
+        served = try ServedMark(path: directory.servedPath, boot: MachineBoot.id)
+        hasCaughtUp = Atomic(isFresh)
         serverSettings = settings
         budget = settings.budget
         self.identity = identity
@@ -150,6 +155,7 @@ final class MemberCore: Sendable {
     // MARK: - State
 
     func publish(_ view: View, pendingBytes: Int) {
+        orFail { () throws(StorageError) in try served.note(view.appliedIndex) }
         // The view before is released outside of the lock: it may be the last owner of a large memtable.
         let old = published.withLock { published in
             let old = published.view
@@ -175,6 +181,7 @@ final class MemberCore: Sendable {
         var isWitness: Bool
         var isDiskFull: Bool
         var isBehind: Bool
+        var hasCaughtUp: Bool
         var alarms: [Alarm]
     }
 
@@ -187,7 +194,7 @@ final class MemberCore: Sendable {
             Gate(
                 isStopping: published.isStopping, isWitness: published.isWitness,
                 isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax,
-                alarms: published.view?.alarms ?? [])
+                hasCaughtUp: hasCaughtUp.load(ordering: .relaxed), alarms: published.view?.alarms ?? [])
         }
     }
 

@@ -38,9 +38,9 @@ extension RunningMember {
             directory, identity: identity, founding: founding, mayRepair: mayRepair,
             versions: settings.replication.versions,
             logger: logger)
-        let core = MemberCore(
-            settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, logger: logger,
-            onEnd: onEnd)
+        let core = try MemberCore(
+            settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, isFresh: isFresh,
+            logger: logger, onEnd: onEnd)
         let transport = makeTransport(core, port, group, logger, onSnapshotProgress)
         let lanes = (
             logs: LogLane(core: core), apply: ApplyLane(core: core), checkpoints: CheckpointLane(core: core),

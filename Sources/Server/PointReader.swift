@@ -27,7 +27,12 @@ package final class PointReader: Sendable {
             ? .stopping
             : gate.isWitness ? .witness : gate.alarms.contains(.corrupt) ? .refused(.corrupt) : nil
         if let refusal { return requests.map { _ in .failure(refusal) } }
-        return slot.read(path: core.directory.statePath) { reader in
+        if gate.hasCaughtUp || !requests.contains(where: \.serializable) { return read(requests, view) }
+        return requests.map { $0.serializable ? .failure(.catchingUp) : read([$0], view)[0] }
+    }
+
+    private func read(_ requests: [RangeRequest], _ view: View) -> [Result<(RangeResult, term: UInt64), ServerError>] {
+        slot.read(path: core.directory.statePath) { reader in
             // In portions: what is read is in memory before it is known how much it is.
             stride(from: 0, to: requests.count, by: Self.portion).flatMap { start in
                 view.points(Array(requests[start..<min(start + Self.portion, requests.count)]), reader).map(held)

@@ -34,6 +34,7 @@ package final class DataDirectory: Sendable {
     package var logPath: String { path + "/log.db" }
     package var statePath: String { path + "/kv.db" }
     package var markPath: String { path + "/durable.mark" }
+    package var servedPath: String { path + "/served.mark" }
     package var snapshotPath: String { path + "/snapshots" }
     private var identityPath: String { path + "/identity" }
     /// Is there while a first start is under way.
@@ -113,6 +114,7 @@ package final class DataDirectory: Sendable {
             for suffix in Self.stateSuffixes + ["-shm"] { try File.remove(file + suffix) }
         }
         try File.remove(markPath)
+        try File.remove(servedPath)
     }
 
     /// Names the owner: from now on the directory is complete, and nothing in it may be missing.

@@ -91,6 +91,7 @@ struct Daemon: Sendable {
         let member = try RunningMember.start(
             settings.server, directory: directory, ticket: ticket, port: peerPort, group: peerGroup, logger: logger,
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
+        member.awaitCaughtUp()
         let service = APIService(member: member)
         let listener = try HTTPListener(at: clientPort, service: service, limits: limits)
         let urls = settings.listenClient.map(\.description).joined(separator: ", ")

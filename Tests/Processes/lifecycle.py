@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
-from harness import Fabric, Report, b64
+from harness import Fabric, Report, Unanswered, b64
 
 
 def weft(binary, *arguments, status=0, text=None):
@@ -92,6 +93,59 @@ def catches_up(fabric):
     assert local["count"] == "100" and local["kvs"][0]["value"] == b64("1400"), local
 
 
+def first_answer(member, path, body, seconds=30):
+    """The first answer to a request that is asked again and again, as it is while the member starts."""
+    end = time.time() + seconds
+    while True:
+        try:
+            status, answer, _ = member.connection(12).request("POST", path, json.dumps(body).encode())
+            if status == 200:
+                return json.loads(answer)
+        except Unanswered:
+            pass
+        assert time.time() < end, member.log()[-1000:]
+
+
+def forgets_nothing(binary, count):
+    """A killed member, once it is back, answers from nothing older than before, though `kv.db` has none of it."""
+    everything = {"key": b64("k"), "range_end": b64("l"), "serializable": True, "keys_only": True}
+    with Fabric(binary, count, ["--checkpoint-interval", "60000"]) as fabric:
+        member = fabric.members[0]
+        for n in range(5):
+            writer = fabric.leader().connection()
+            for m in range(200):
+                written = writer.call("/v3/kv/put", {"key": b64(f"k{m}"), "value": b64(str(n))})
+            revision = int(written["header"]["revision"])
+            served = 0
+            while served < revision:
+                served = int(first_answer(member, "/v3/kv/range", everything)["header"]["revision"])
+            member.kill()
+            member.start()
+            answer = first_answer(member, "/v3/kv/range", everything)
+            assert int(answer["header"]["revision"]) >= served and answer["count"] == "200", (served, answer["header"])
+            member.wait_healthy()
+
+
+def alone_after_a_kill(fabric):
+    """Without a leader it does not know if it has what it answered from: it says so, and what it answers is not older."""
+    asked = {"key": b64("alone"), "serializable": True}
+    member = fabric.follower()
+    fabric.leader().connection().call("/v3/kv/put", {"key": b64("alone"), "value": b64("x")})
+    while first_answer(member, "/v3/kv/range", asked).get("count") != "1":
+        pass
+    others = [other for other in fabric.members if other is not member]
+    for each in fabric.members:
+        each.kill()
+    member.start()
+    member.wait_started("refuses serializable reads")
+    status, answer, _ = member.connection().request("POST", "/v3/kv/range", json.dumps(asked).encode())
+    assert status == 503 and b"waits for a leader" in answer, (status, answer)
+    assert member.connection().request("GET", "/version")[0] == 200
+    for other in others:
+        other.start()
+    assert first_answer(member, "/v3/kv/range", asked)["count"] == "1"
+
+
 def commands(binary, fabric):
     at = ["--endpoints", fabric.members[0].client_url]
     assert weft(binary, "put", "cli/a", "one", *at).startswith("OK, revision ")
@@ -133,12 +187,15 @@ def main():
     binary = sys.argv[1]
     report = Report()
     report.run("it tells systemd when it is ready and when it stops", announces_itself, binary)
+    for count in (1, 3):
+        report.run(f"a killed member of {count} answers from nothing older", forgets_nothing, binary, count)
     with Fabric(binary, 3, ["--snapshot-count", "200", "--snapshot-catchup-entries", "100", "--checkpoint-interval", "200"]) as fabric:
         report.run("every command does what its help says", commands, binary, fabric)
         report.run("a stopped leader hands over", hands_over, fabric)
         report.run("a second signal is quicker", two_signals, fabric)
         report.run("a trap leaves a line in the log", leaves_a_line, fabric)
         report.run("metrics are Prometheus text under etcd's names", metrics, fabric)
+        report.run("a killed member without a leader refuses what may be old", alone_after_a_kill, fabric)
         report.run("a member that was away long gets a snapshot", catches_up, fabric)
     report.finish()
 
