@@ -18,6 +18,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     // Disk
     case neverSyncsLog, ignoresMark, leavesMarkTooHigh, trustsUnsyncedLog, neverSyncsDirectories
     case keepsDisagreeingLog, cutsLogBeforeCheckpoint, votesWithLostLog
+    case goesOnAfterFailedSync
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
     // Lies
@@ -64,6 +65,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .keepsDisagreeingLog: "keeps a log that ends before the installed state"
         case .cutsLogBeforeCheckpoint: "cuts the log past what the state has on disk"
         case .votesWithLostLog: "a member that lost its log votes before it has it back"
+        case .goesOnAfterFailedSync: "a sync that fails while the disk is full is tried again"
         case .writesStateInTwoParts: "writes the applied index before the changes, in a transaction of its own"
         case .prunesTooMuch: "compaction removes the newest revision it must keep"
         case .forgetsFrozenChanges: "frees changes from memory before they are in the file"

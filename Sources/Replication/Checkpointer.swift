@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Logging
 package import MVCC
 internal import SQLite
@@ -50,7 +51,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
                 try writer.write(frozen)
             } catch {
                 // Emptying the write-ahead log can make the room that is missing.
-                if error.isFull { _ = try? writer.checkpoint() }
+                if error.isFull { try emptyIfRoom(writer) }
                 throw error
             }
         }
@@ -63,6 +64,15 @@ package final class Checkpointer<Shell: ReplicationShell> {
         if isWhole { shell.post(.checkpointed(frozen.meta.appliedIndex)) }
         measure()
         try beginPruning(frozen.meta.compactRevision)
+    }
+
+    /// Anything but want of space is final: a sync that failed may have lost what SQLite believes to be in its log.
+    private func emptyIfRoom(_ writer: StateWriter) throws(SQLiteError) {
+        do throws(SQLiteError) {
+            _ = try writer.checkpoint()
+        } catch {
+            guard error.isFull || makes(.goesOnAfterFailedSync) else { throw error }
+        }
     }
 
     private func whileFull(_ work: () throws(SQLiteError) -> Void) throws(StorageError) {

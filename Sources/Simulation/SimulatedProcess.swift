@@ -224,6 +224,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         frozenMail = []
         for frozen in work {
             world.temptDisk(machine, chance: 0.02)
+            world.temptFullDisk(machine)
             onDisk { () throws(StorageError) in try checkpointer?.write(frozen) }
             guard isAlive else { return }
         }

@@ -153,6 +153,16 @@ extension World {
         wd_arm_crash(Int32(machine), Int64(faultDice.between(1, 40)), faultDice.chance(0.5) ? 1 : 0)
     }
 
+    /// A machine begins to write its state: what makes room when there is none has to be synced.
+    func temptFullDisk(_ machine: Int) {
+        guard isTroubled, plan.faults.contains(.noSpace), plan.faults.contains(.syncFailure), faultDice.chance(0.05)
+        else {
+            return
+        }
+        wd_arm_full(Int32(machine), Int64(faultDice.between(1, 6)), Int64(faultDice.between(1, 20)))
+        wd_arm_sync_failure(Int32(machine), Int64(faultDice.between(1, 2)))
+    }
+
     /// A machine is about to write an image of its state, for another to take its place by.
     func temptImage(of machine: Int) {
         guard isTroubled, plan.faults.contains(.misdirectedWrite), faultDice.chance(0.3), mayDamage(machine) else {

@@ -13,10 +13,10 @@ package enum StorageError: Error, CustomStringConvertible, Sendable {
     /// The directory cannot be used as it is; the text says why and what to do.
     case unusable(String)
 
-    /// No space is left: the same work may succeed later.
+    /// No space is left: the same work may succeed later. Not so a sync, which may have lost what was written before.
     package var isFull: Bool {
         switch self {
-        case .system(_, _, let errno): errno == ENOSPC || errno == EDQUOT
+        case .system(let operation, _, let errno): operation != "sync" && (errno == ENOSPC || errno == EDQUOT)
         case .sqlite(let error): error.isFull
         default: false
         }

@@ -195,4 +195,14 @@ import Testing
         #expect(throws: StorageError.self) { try directory.identity() }
         #expect(FileManager.default.fileExists(atPath: directory.logPath))
     }
+
+    @Test(
+        "Only a write that found no space may be tried again: a sync that failed may have lost what was written before")
+    func fullDisks() {
+        for code in [ENOSPC, EDQUOT] {
+            #expect(StorageError.system(operation: "write", path: "log.db-wal", errno: code).isFull)
+            #expect(!StorageError.system(operation: "sync", path: "durable.mark", errno: code).isFull)
+        }
+        #expect(!StorageError.system(operation: "write", path: "log.db-wal", errno: EIO).isFull)
+    }
 }
