@@ -33,9 +33,14 @@ extension RunningMember {
 
     private func catchUp() async {
         while !core.isStopping {
-            if (try? await confirmCurrentDespiteAlarms()) != nil {
-                return core.hasCaughtUp.store(true, ordering: .relaxed)
+            let hasCaughtUp = await withCheckedContinuation { continuation in
+                let read = PendingRead(deadline: core.now + Self.patienceNanoseconds) { [core] failure in
+                    if failure == nil { core.noteCaughtUp() }
+                    continuation.resume(returning: failure == nil)
+                }
+                core.consensus.post(.read(read))
             }
+            if hasCaughtUp { return }
             try? await Task.sleep(nanoseconds: Self.lookNanoseconds * 10)
         }
     }

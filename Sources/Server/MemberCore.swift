@@ -155,7 +155,8 @@ final class MemberCore: Sendable {
     // MARK: - State
 
     func publish(_ view: View, pendingBytes: Int) {
-        orFail { () throws(StorageError) in try served.note(view.appliedIndex) }
+        // If it is not known what was answered from before, nothing is until a leader was asked.
+        if served.before != nil || hasCaughtUp.load(ordering: .relaxed) { noteServed(view.appliedIndex) }
         // The view before is released outside of the lock: it may be the last owner of a large memtable.
         let old = published.withLock { published in
             let old = published.view
@@ -164,6 +165,16 @@ final class MemberCore: Sendable {
             return old
         }
         withExtendedLifetime(old) {}
+    }
+
+    private func noteServed(_ index: Index) {
+        orFail { () throws(StorageError) in try served.note(index) }
+    }
+
+    /// The state is as recent as all that was answered before this start. On the apply lane.
+    func noteCaughtUp() {
+        noteServed(view.appliedIndex)
+        hasCaughtUp.store(true, ordering: .sequentiallyConsistent)
     }
 
     func publish(storedBytes: Int64) { self.storedBytes.store(storedBytes, ordering: .relaxed) }

@@ -20,8 +20,9 @@ package final class PointReader: Sendable {
     /// Answers each of `requests`, which are of single keys, from the state of this member.
     package func ranges(_ requests: [RangeRequest]) -> [Result<(RangeResult, term: UInt64), ServerError>] {
         core.metrics.ranges.add(UInt64(requests.count))
-        let view = core.view
+        // The gate first: once it says that the state has caught up, so has what is read after it.
         let gate = core.gate
+        let view = core.view
         let refusal: ServerError? =
             gate.isStopping
             ? .stopping

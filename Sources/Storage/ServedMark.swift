@@ -19,13 +19,20 @@ package final class ServedMark: Sendable {
         before = known.flatMap { boot != nil && $0.boot == boot ? $0.index : nil }
     }
 
-    /// To be called before anybody is answered from the state of `index`.
+    /// To be called before anybody is answered from the state of `index`. What was answered from before counts until more is.
     package func note(_ index: Index) throws(StorageError) {
+        let index = max(index, before ?? 0)
         var writer = ByteWriter(reserving: Self.bytesMax)
         writer.fixed(boot)
         writer.fixed(index)
         writer.fixed(CRC32C.of(writer.bytes))
-        try file.write(writer.bytes, at: 0)
+        do throws(StorageError) {
+            try file.write(writer.bytes, at: 0)
+        } catch {
+            // Without it the next start asks a leader.
+            guard error.isFull else { throw error }
+            try File.remove(file.path)
+        }
     }
 
     private static let bytesMax = 20

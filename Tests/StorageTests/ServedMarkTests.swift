@@ -14,6 +14,9 @@ import Testing
         for index in [UInt64(3), 900] { try first.note(index) }
         #expect(try ServedMark(path: path, boot: 7).before == 900)
         #expect(try ServedMark(path: path, boot: 8).before == nil)
+        // It is killed again before it has caught up.
+        try ServedMark(path: path, boot: 7).note(60)
+        #expect(try ServedMark(path: path, boot: 7).before == 900)
         #expect(try ServedMark(path: path, boot: nil).before == nil)
     }
 
