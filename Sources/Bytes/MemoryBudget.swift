@@ -17,7 +17,7 @@ package final class MemoryBudget: Sendable {
     package static let requestShare = 0.5
     package static let answerShare = 0.75
     /// And what the changes may take that were read again for watches that lag: clients that take nothing hold them for a while.
-    package static let historyShare = 0.6
+    package static let historyShare = 0.4
 
     /// What takes no more than this is counted and not refused.
     package static let smallBytes = 64 << 10
@@ -58,6 +58,13 @@ package final class MemoryHold: Sendable {
     package init(_ budget: MemoryBudget, _ bytes: Int) {
         self.budget = budget
         self.bytes = bytes
+    }
+
+    /// For a part of what it is for, which may live longer: so little that counting it twice matters less than to keep it all. Else itself.
+    package func part(_ bytes: Int) -> MemoryHold {
+        guard bytes < self.bytes / 8 else { return self }
+        budget.note(bytes)
+        return MemoryHold(budget, bytes)
     }
 
     deinit { budget.give(bytes) }
