@@ -140,12 +140,14 @@ extension Raft {
     }
 
     /// What all members that have state have of the log, whichever configuration of the log comes to count. Newcomers and learners
-    /// are among them: as voters they need what they lack, and a witness may be the second of two that have it.
+    /// are among them while they answer: as voters they need what they lack, and a witness may be the second of two that have it.
     private var storedEverywhere: Index {
         guard let current = leadership else { return 0 }
         let configurations = [configuration] + configurationsReplaceable.map(\.configuration)
-        return configurations.flatMap(\.everybody).filter { !$0.isWitness }
-            .map { $0.id == id ? log.durableIndex : current.progress(of: $0.id)?.match ?? 0 }.min() ?? 0
+        let members = configurations.flatMap(\.everybody).filter { member in
+            !member.isWitness && (member.role == .voter || current.progress(of: member.id).map(isActive) == true)
+        }
+        return members.map { $0.id == id ? log.durableIndex : current.progress(of: $0.id)?.match ?? 0 }.min() ?? 0
     }
 
     mutating func broadcastHeartbeat() {
