@@ -375,8 +375,8 @@ package struct WatchHub {
 
     func say(_ watcher: Watcher, _ changes: [KeyValue], _ hold: MemoryHold? = nil) {
         guard !changes.isEmpty else { return }
-        let bytes = changes.reduce(0) { $0 + $1.key.count + $1.value.count }
-        let batch = ChangeBatch(changes, hold?.part(bytes))
+        let part = hold?.part(changes.reduce(0) { $0 + $1.key.count + $1.value.count })
+        let batch = ChangeBatch(changes, part)
         _ = watcher.stream.offer(
             .changes(id: watcher.id, batch, revision: ring.last, watcher.request.form), mustFit: true)
     }
