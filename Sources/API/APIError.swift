@@ -41,6 +41,9 @@ struct APIError: Error, Equatable, Sendable {
         }
     }
 
+    /// The client is gone, or took back what it asked.
+    static let cancelled = APIError(.cancelled, "context canceled")
+
     init(_ error: ServerError) {
         switch error {
         case .refused(let refusal): self.init(refusal)

@@ -43,7 +43,7 @@ struct Concurrency: Sendable {
             guard let own = found.result.pairs.first, own.createRevision == claim.revision else {
                 throw Self.sessionExpired
             }
-            guard !Task.isCancelled else { throw APIError(.cancelled, "context canceled") }
+            guard !Task.isCancelled else { throw APIError.cancelled }
             let now = Applied(result: .done, revision: found.result.revision, term: found.term)
             return (claim, now)
         } catch {
@@ -126,7 +126,7 @@ struct Concurrency: Sendable {
         while true {
             let outputs: [WatchOutput]
             do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
-            guard !Task.isCancelled else { throw APIError(.cancelled, "context canceled") }
+            guard !Task.isCancelled else { throw APIError.cancelled }
             for output in outputs {
                 switch output {
                 case .changes(_, let batch, _, _): if try await isEnough(batch.changes) { return }

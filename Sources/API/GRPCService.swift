@@ -93,7 +93,7 @@ struct GRPCService: Sendable {
     /// The next request of a stream.
     func receive<Request: SwiftProtobuf.Message>(_ call: GRPCCall) async throws(APIError) -> Request? {
         let bytes: [UInt8]?
-        do throws(CancellationError) { bytes = try await call.receive() } catch { throw Self.cancelled }
+        do throws(CancellationError) { bytes = try await call.receive() } catch { throw APIError.cancelled }
         if let bytes, bytes.count > member.settings.requestBytesMax {
             throw APIError(ServerError.requestTooLarge)
         }
@@ -120,15 +120,13 @@ struct GRPCService: Sendable {
         } catch {
             throw APIError(.internal, "the answer cannot be encoded: \(error)")
         }
-        do throws(CancellationError) { try await call.send(bytes) } catch { throw Self.cancelled }
+        do throws(CancellationError) { try await call.send(bytes) } catch { throw APIError.cancelled }
     }
 
     func send(_ answers: GRPCMessages, _ call: GRPCCall) async throws(APIError) {
         if answers.count == 0 { return }
-        do throws(CancellationError) { try await call.send(answers) } catch { throw Self.cancelled }
+        do throws(CancellationError) { try await call.send(answers) } catch { throw APIError.cancelled }
     }
-
-    static let cancelled = APIError(.cancelled, "context canceled")
 
     // MARK: - Headers
 

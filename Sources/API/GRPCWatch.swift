@@ -40,7 +40,7 @@ extension GRPCService {
 
     private func hold(for output: WatchOutput, _ call: GRPCCall) async throws(APIError) -> MemoryHold? {
         do throws(CancellationError) { return try await member.hold(for: output, call.awaitRoom) } catch {
-            throw Self.cancelled
+            throw APIError.cancelled
         }
     }
 

@@ -150,7 +150,7 @@ struct GatewayWriter: Sendable {
 
     func hold(for output: WatchOutput, _ member: RunningMember) async throws(APIError) -> MemoryHold? {
         do throws(CancellationError) { return try await member.hold(for: output, writer.awaitRoom) } catch {
-            throw Self.cancelled
+            throw APIError.cancelled
         }
     }
 
@@ -163,11 +163,9 @@ struct GatewayWriter: Sendable {
         do throws(CancellationError) {
             try await writer.write(json.bytes + [UInt8(ascii: "\n")])
         } catch {
-            throw Self.cancelled
+            throw APIError.cancelled
         }
     }
-
-    private static let cancelled = APIError(.cancelled, "context canceled")
 
     func fail(_ error: APIError) async {
         guard error.code != .cancelled else { return }
