@@ -33,7 +33,7 @@ struct Progress: Sendable {
     /// The first index that was heard of: a log that began with a snapshot does not begin after it.
     var firstMatch: Index = 0
     var roundTrip = RoundTrip()
-    /// Until when, by the leader's clock, it elects nobody else: see `Raft.hasLease`.
+    /// Until when, by the leader's clock, it elects nobody else: see `Raft.leaseUntil`.
     var boundUntil: UInt64 = 0
     /// Entries for it are being read from disk.
     var isReadingLog = false

@@ -31,17 +31,19 @@ extension Raft {
         return UInt64(Double(milliseconds) * 1_000_000 * share)
     }
 
-    /// If nobody else can have been elected by now: the promises of a quorum, counted from when the heartbeats they answer
-    /// were sent, still hold.
-    var hasLease: Bool {
-        guard settings.usesLeases, let current = leadership, hasCommittedInTerm else { return false }
+    /// If nobody else can have been elected by now.
+    var hasLease: Bool { now < leaseUntil }
+
+    /// Until when, by its own clock, a leader knows that nobody else is elected: the promises of a quorum, counted from when the
+    /// heartbeats they answer were sent. 0 if it knows no such time.
+    package var leaseUntil: UInt64 {
+        guard settings.usesLeases, let current = leadership, hasCommittedInTerm else { return 0 }
         guard current.transferTarget == nil && !current.hasGivenUpLeases || makes(.leasesOutliveHandover) else {
-            return false
+            return 0
         }
-        let boundUntil = configuration.reachedByQuorum { voter in
+        return configuration.reachedByQuorum { voter in
             voter == id ? .max : current.progress(of: voter)?.boundUntil ?? 0
         }
-        return now < boundUntil
     }
 
     // MARK: - Adaptive timing

@@ -56,6 +56,7 @@ extension World {
                 try oracle.noteLeader(raft.id, term: raft.term)
                 try oracle.checkLeader(raft)
             }
+            if found.contains(.lead) { try checkLeases(besides: raft) }
             if !found.isEmpty { try oracle.checkConfiguration(raft) }
             guard now.commit >= before.commit else {
                 throw Violation(
@@ -65,6 +66,18 @@ extension World {
             fail(error)
         }
         return found
+    }
+
+    /// Nobody is elected while another may still answer reads alone (D 6.4.1). That it does answer one too old takes more luck.
+    private func checkLeases(besides elected: borrowing Raft) throws(Violation) {
+        for process in machines.compactMap(\.process) {
+            guard let raft = process.replica?.raft, raft.term < elected.term, process.now < raft.leaseUntil else {
+                continue
+            }
+            throw Violation(
+                check: "nobody is elected during another's lease",
+                detail: "\(elected.id) leads term \(elected.term), and \(raft.id) has a lease in term \(raft.term)")
+        }
     }
 
     /// What a member takes for durable, and may acknowledge, its disk has.
@@ -223,18 +236,21 @@ extension World {
         flip(victim, in: ["log.db-wal", "log.db-wal", "log.db"])
     }
 
-    /// First, somebody hears no leader, and asks for votes until it has them. Nobody writes meanwhile: it would not get them if it
-    /// lacked anything.
+    /// First, as many as can be spared hear no leader, and ask for votes until they have them. Nobody writes meanwhile: they
+    /// would not get them if they lacked anything.
     func beginQuickRestart(_ victim: Int) {
-        guard let leader, leader.machine != victim else { return }
-        let other = faultDice.below(machines.count)
-        guard other != victim, other != leader.machine else { return }
+        guard let leader, leader.machine != victim, let voters = leader.replica?.raft.configuration.voters else {
+            return
+        }
+        let others = voters.compactMap(machine(of:)).filter { $0 != leader.machine && $0 != victim }
+        let deaf = others.shuffled(using: &faultDice).prefix((voters.count - 1) / 2)
+        guard !deaf.isEmpty else { return }
         let duration = 4 * Self.second
-        for (from, to) in [(leader.machine, other), (other, leader.machine)] {
+        for (from, to) in deaf.flatMap({ [(leader.machine, $0), ($0, leader.machine)] }) {
             network.links[from][to].isCut = true
             add(.lift(.link(from: from, to: to)), after: duration)
         }
-        say("m\(other) and m\(leader.machine) do not hear each other")
+        say("\(deaf.map { "m\($0)" }.joined(separator: ", ")) and m\(leader.machine) do not hear each other")
         let wait = Self.second + faultDice.next() % (2 * Self.second)
         clients.quietUntil = now + wait
         add(.restartAtOnce(victim), after: wait)
