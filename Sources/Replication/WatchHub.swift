@@ -61,14 +61,9 @@ package struct WatchHub {
 
     /// Watches of the same keys.
     final class Group: @unchecked Sendable {
-        let range: KeyRange
         private(set) var watchers: [Watcher] = []
         /// What they hear of in the portion under way.
         var batch: [KeyValue] = []
-
-        init(range: KeyRange) {
-            self.range = range
-        }
 
         func add(_ watcher: Watcher) {
             watcher.place = watchers.count
@@ -91,8 +86,8 @@ package struct WatchHub {
     var compactRevision: Int64
     private(set) var streams: [ObjectIdentifier: StreamRecord] = [:]
     private var byKey: [Key: Group] = [:]
-    /// By start and end: the same prefix is often watched by many.
-    private var byRange: [[Key]: Group] = [:]
+    /// The same prefix is often watched by many.
+    private var byRange = RangeIndex<Group>()
     var pass = HistoryPass()
     private let progressNanoseconds: UInt64
     let read: (HistoryRead) -> Void
@@ -180,7 +175,7 @@ package struct WatchHub {
 
     private func forEachGroup(of change: KeyValue, _ body: (Group) -> Void) {
         if let group = byKey[Key(change.key)] { body(group) }
-        for group in byRange.values where group.range.contains(change.key) { body(group) }
+        byRange.forEach(containing: change.key, body)
     }
 
     /// Puts changes into the batches of those who watch their keys, if `wants` says so; answers whose batches have something.
@@ -314,15 +309,25 @@ package struct WatchHub {
 
     // MARK: - The index
 
-    private static func place(_ range: KeyRange) -> [Key] { [Key(range.start), Key(range.rangeEnd)] }
+    private subscript(_ range: KeyRange) -> Group? {
+        get { range.end == .single ? byKey[Key(range.start)] : byRange[range] }
+        set {
+            if range.end == .single {
+                byKey[Key(range.start)] = newValue
+            } else if let newValue {
+                byRange.put(newValue, at: range)
+            } else {
+                byRange.remove(range)
+            }
+        }
+    }
 
     private mutating func index(_ watcher: Watcher) {
         let range = watcher.request.range
-        let known = range.end == .single ? byKey[Key(range.start)] : byRange[Self.place(range)]
-        let group = known ?? Group(range: range)
+        let known = self[range]
+        let group = known ?? Group()
         group.add(watcher)
-        guard known == nil else { return }
-        if range.end == .single { byKey[Key(range.start)] = group } else { byRange[Self.place(range)] = group }
+        if known == nil { self[range] = group }
     }
 
     private mutating func drop(_ watcher: Watcher) {
@@ -330,14 +335,9 @@ package struct WatchHub {
         watcher.isCanceled = true
         pass.remove(watcher)
         let range = watcher.request.range
-        if range.end == .single {
-            byKey[Key(range.start)]?.remove(watcher)
-            if byKey[Key(range.start)]?.watchers.isEmpty == true { byKey[Key(range.start)] = nil }
-        } else {
-            let place = Self.place(range)
-            byRange[place]?.remove(watcher)
-            if byRange[place]?.watchers.isEmpty == true { byRange[place] = nil }
-        }
+        guard let group = self[range] else { return }
+        group.remove(watcher)
+        if group.watchers.isEmpty { self[range] = nil }
     }
 
     mutating func remove(_ watcher: Watcher) {

@@ -213,7 +213,7 @@ import Testing
     }
 }
 
-private struct SplitMix {
+struct SplitMix {
     var state: UInt64
 
     mutating func below(_ bound: Int) -> Int {
