@@ -8,8 +8,7 @@ extension FabricState {
         guard var domain = known else {
             return try make(spec.name, kind: spec.kind ?? .data, labels: spec.labels ?? Labels(), trace)
         }
-        if spec.kind == .witness, domain.kind == .data, nodeTable.records().contains(where: { $0.domain == spec.name })
-        {
+        if spec.kind == .witness, domain.kind == .data, nodeTable.rows().contains(where: { $0.domain == spec.name }) {
             throw .conflict("domain \"\(spec.name)\" has storage nodes, which a witness has not")
         }
         domain.kind = spec.kind ?? domain.kind
@@ -51,7 +50,7 @@ extension FabricState {
     ) throws(FabricRefusal) -> Domain {
         var domain = try existingDomain(name, expected)
         guard domain.isActive else { return domain }
-        let others = domainTable.records().contains { $0.kind == .data && $0.isActive && $0.name != name }
+        let others = domainTable.rows().contains { $0.kind == .data && $0.isActive && $0.name != name }
         guard others || force || domain.kind == .witness else {
             throw .conflict(
                 "\"\(name)\" is the last active data domain: without it no volume is up; say force if you mean it")
@@ -67,7 +66,7 @@ extension FabricState {
     }
 
     private func nodes(in domain: String) -> [String] {
-        nodeTable.records().filter { $0.domain == domain }.map(\.name)
+        nodeTable.rows().filter { $0.domain == domain }.map(\.name)
     }
 
     mutating func removeDomain(_ name: String, _ trace: Trace, _ expected: Int64?) throws(FabricRefusal) -> FabricResult

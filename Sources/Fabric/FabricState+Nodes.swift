@@ -52,7 +52,7 @@ extension FabricState {
     }
 
     private func expectNothingAttached(to node: String) throws(FabricRefusal) {
-        guard let volume = volumeTable.records().first(where: { $0.attachment?.node == node }) else { return }
+        guard let volume = volumeTable.rows().first(where: { $0.attachment?.node == node }) else { return }
         throw .conflict("volume \"\(volume.name)\" is attached to \"\(node)\": detach it first")
     }
 
@@ -76,7 +76,7 @@ extension FabricState {
 
     /// The nodes that hold a lease get another, among the ids that are the nodes' now.
     mutating func exchangeLeases(_ trace: Trace) -> Int {
-        let holders = Array(nodeTable.records().filter { $0.isOnline && !leases.contains($0.lease) })
+        let holders = Array(nodeTable.rows().filter { $0.isOnline && !leases.contains($0.lease) })
         for var node in holders {
             add(.end(node.lease))
             meta.lastLease += 1
@@ -139,7 +139,7 @@ extension FabricState {
 
     /// The leases of nodes ended, of all at the same moment: none missed what another still took. Answers how many.
     mutating func endLeases(_ ids: [Int64], _ trace: Trace) -> Int {
-        let lost = Array(nodeTable.records().filter { $0.isOnline && ids.contains($0.lease) })
+        let lost = Array(nodeTable.rows().filter { $0.isOnline && ids.contains($0.lease) })
         for var node in lost {
             add(.end(node.lease))
             node.lease = 0

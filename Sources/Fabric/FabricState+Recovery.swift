@@ -8,12 +8,12 @@ extension FabricState {
     /// records it changed.
     mutating func recover(_ trace: Trace) -> Int {
         meta.revision += Self.leap
-        for var domain in Array(domainTable.records()) {
+        for var domain in Array(domainTable.rows()) {
             domain.epoch += Self.leap
             domain.lastChange = trace
             put(domain, trace)
         }
-        for var volume in Array(volumeTable.records()) {
+        for var volume in Array(volumeTable.rows()) {
             volume.release(at: changeRevision)
             for place in volume.replicas.indices { volume.replicas[place].generation = changeRevision }
             put(volume, trace)

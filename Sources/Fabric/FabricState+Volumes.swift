@@ -132,7 +132,7 @@ extension FabricState {
 
     /// Whoever is attached there writes no more: whatever token it has.
     mutating func releaseAttachments(on nodes: [String], _ trace: Trace) {
-        let held = volumeTable.records().filter { volume in volume.attachment.map { nodes.contains($0.node) } ?? false }
+        let held = volumeTable.rows().filter { volume in volume.attachment.map { nodes.contains($0.node) } ?? false }
         for var volume in held {
             volume.release(at: changeRevision)
             put(volume, trace)

@@ -9,16 +9,16 @@ package struct FabricState: Sendable {
     package internal(set) var leases = NodeLeases(version: 1)
 
     var meta = FabricMeta()
-    var domainTable = RecordTable<Domain>()
-    var nodeTable = RecordTable<Node>()
-    var volumeTable = RecordTable<Volume>()
-    var eventTable = RecordTable<AuditEvent>()
-    /// Volumes by name.
-    private var names: [String: Int64] = [:]
-    /// What each node holds, by its name.
-    private(set) var usage: [String: NodeUsage] = [:]
-    /// By node. Never walked but for what is least of all.
-    private(set) var standings: [String: Standing] = [:]
+    var domainTable = Table<Domain>()
+    var nodeTable = Table<Node>()
+    var volumeTable = Table<Volume>()
+    var eventTable = Table<AuditEvent>()
+    /// Of all volumes.
+    private var names = SortedChunks<VolumeName>()
+    /// What each node holds.
+    private var usages = Table<NodeUsage>()
+    /// Of all nodes.
+    private(set) var standings = Table<Standing>()
     /// Since this was asked last, in order.
     private var changes: [FabricChange] = []
     private var leaseEffects: [LeaseEffect] = []
@@ -30,8 +30,8 @@ package struct FabricState: Sendable {
     /// Counts changes; users' revisions are apart from it.
     package var revision: Int64 { meta.revision }
     package var isEmpty: Bool { meta.revision == 0 }
-    package var domains: some Sequence<Domain> { domainTable.records() }
-    package var nodes: some Sequence<Node> { nodeTable.records() }
+    package var domains: some Sequence<Domain> { domainTable.rows() }
+    package var nodes: some Sequence<Node> { nodeTable.rows() }
     package var nodeCount: Int { nodeTable.count }
     package var volumeCount: Int { volumeTable.count }
 
@@ -39,11 +39,11 @@ package struct FabricState: Sendable {
     package func node(_ name: String) -> Node? { nodeTable[name] }
 
     /// By ascending id, those after this one.
-    package func volumes(after id: Int64 = 0) -> some Sequence<Volume> { volumeTable.records(after: id) }
+    package func volumes(after id: Int64 = 0) -> some Sequence<Volume> { volumeTable.rows(after: id) }
 
     /// Those after this number that are kept still.
     package func events(after number: Int64 = 0) -> some Sequence<AuditEvent> {
-        eventTable.records(after: number)
+        eventTable.rows(after: number)
     }
 
     /// The newest event's number.
@@ -55,11 +55,11 @@ package struct FabricState: Sendable {
     package func volume(_ reference: VolumeReference) -> Volume? {
         switch reference {
         case .id(let id): volumeTable[id]
-        case .name(let name): names[name].flatMap { volumeTable[$0] }
+        case .name(let name): names[name].flatMap { volumeTable[$0.id] }
         }
     }
 
-    package func usage(of node: String) -> NodeUsage { usage[node] ?? NodeUsage() }
+    package func usage(of node: String) -> NodeUsage { usages[node] ?? NodeUsage(node: node) }
 
     /// Its replicas count, and can be brought up to date.
     package func isAvailable(_ node: String) -> Bool { standings[node]?.isAvailable ?? false }
@@ -111,7 +111,7 @@ package struct FabricState: Sendable {
         case .removeNode(let name): return try removeNode(name, trace, command.expected)
         case .expireNodes(_, let marks): return .changed(endLeases(marks.map(\.id), trace))
         case .revokeLease(let id):
-            guard nodeTable.records().contains(where: { $0.lease == id && $0.isOnline }) else {
+            guard nodeTable.rows().contains(where: { $0.lease == id && $0.isOnline }) else {
                 throw .notFound(.node, "with lease \(id)")
             }
             return .changed(endLeases([id], trace))
@@ -195,7 +195,7 @@ package struct FabricState: Sendable {
         let old = volumeTable[volume.id]
         var marked = marked(volume, after: old, trace)
         marked.state = state(of: volume)
-        if old == nil { names[volume.name] = volume.id }
+        if old == nil { names.put(VolumeName(name: volume.name, id: volume.id)) }
         if old?.weighs(like: marked) != true {
             if let old { count(old, -1) }
             count(marked, 1)
@@ -214,7 +214,7 @@ package struct FabricState: Sendable {
         eventTable.put(marked)
         changes.append(FabricChange(.event(marked), revision: meta.revision))
         guard eventTable.count > Self.eventsMax + Self.eventsMax / 10 else { return }
-        for old in Array(eventTable.records().prefix(Self.eventsMax / 10)) {
+        for old in Array(eventTable.rows().prefix(Self.eventsMax / 10)) {
             eventTable.remove(old.number)
             changes.append(FabricChange(.event(old), revision: meta.revision, isRemoval: true))
         }
@@ -229,15 +229,15 @@ package struct FabricState: Sendable {
     mutating func remove(_ node: Node) {
         begin()
         nodeTable.remove(node.name)
-        usage[node.name] = nil
-        standings[node.name] = nil
+        usages.remove(node.name)
+        standings.remove(node.name)
         changes.append(FabricChange(.node(node), revision: meta.revision, isRemoval: true))
     }
 
     mutating func remove(_ volume: Volume) {
         begin()
         volumeTable.remove(volume.id)
-        names[volume.name] = nil
+        names.remove(volume.name)
         count(volume, -1)
         changes.append(FabricChange(.volume(volume), revision: meta.revision, isRemoval: true))
     }
@@ -251,18 +251,22 @@ package struct FabricState: Sendable {
 
     private mutating func count(_ volume: Volume, _ sign: Int64) {
         for replica in volume.replicas {
-            usage[replica.node, default: NodeUsage()].count(replica, of: volume, sign)
-            standings[replica.node]?.take(sign * volume.sizeBytes, of: replica.pool)
+            var usage = usage(of: replica.node)
+            usage.count(replica, of: volume, sign)
+            usages.put(usage)
+            guard var standing = standings[replica.node] else { continue }
+            standing.take(sign * volume.sizeBytes, of: replica.pool)
+            standings.put(standing)
         }
     }
 
     private mutating func noteStanding(of node: Node) {
         let isActive = domainTable[node.domain]?.isActive == true
-        standings[node.name] = Standing(node, isDomainActive: isActive, usage(of: node.name))
+        standings.put(Standing(node, isDomainActive: isActive, usage(of: node.name)))
     }
 
     private mutating func noteStandings(in domain: String) {
-        for node in nodeTable.records() where node.domain == domain { noteStanding(of: node) }
+        for node in nodeTable.rows() where node.domain == domain { noteStanding(of: node) }
     }
 
     // MARK: - From the file
@@ -282,7 +286,7 @@ package struct FabricState: Sendable {
         case .volume:
             let volume = try Volume(decoding: body)
             volumeTable.put(volume)
-            names[volume.name] = volume.id
+            names.put(VolumeName(name: volume.name, id: volume.id))
             count(volume, 1)
         case .event: eventTable.put(try AuditEvent(decoding: body))
         }
@@ -299,17 +303,28 @@ extension Volume {
     }
 }
 
+private struct VolumeName: Ordered {
+    let name: String
+    let id: Int64
+    var order: String { name }
+}
+
 /// What lies on a node.
-package struct NodeUsage: Equatable, Sendable {
-    /// Never walked but in order.
-    private(set) var volumeIDs: Set<Int64> = []
+package struct NodeUsage: Equatable, Sendable, Ordered {
+    let node: String
+    private var volumeIDs = SortedChunks<Int64>()
     private var bytes: [String: Int64] = [:]
     /// Replicas that are being brought up to date.
     package private(set) var resyncing = 0
 
+    init(node: String) {
+        self.node = node
+    }
+
+    var order: String { node }
     /// Volumes with a replica here.
     package var volumeCount: Int { volumeIDs.count }
-    package var volumes: [Int64] { volumeIDs.sorted() }
+    package var volumes: [Int64] { Array(volumeIDs.walk()) }
 
     package func allocatedBytes(in pool: String) -> Int64 { bytes[pool] ?? 0 }
 
@@ -317,7 +332,7 @@ package struct NodeUsage: Equatable, Sendable {
         let allocated = allocatedBytes(in: replica.pool) + sign * volume.sizeBytes
         bytes[replica.pool] = allocated == 0 ? nil : allocated
         if replica.state == .resyncing { resyncing += Int(sign) }
-        if sign > 0 { volumeIDs.insert(volume.id) } else { volumeIDs.remove(volume.id) }
+        if sign > 0 { volumeIDs.put(volume.id) } else { volumeIDs.remove(volume.id) }
     }
 }
 

@@ -46,7 +46,7 @@ extension FabricState {
         var sites: [Site] = []
         while sites.count < count {
             var best: (rank: Rank, node: Standing)?
-            for node in standings.values where node.obstacle == nil && node.freeBytes >= sizeBytes {
+            for node in standings.rows() where node.obstacle == nil && node.freeBytes >= sizeBytes {
                 guard !names.contains(node.node) else { continue }
                 let rank = rank(node, beside: others)
                 if best.map({ rank < $0.rank }) ?? true { best = (rank, node) }
@@ -61,7 +61,7 @@ extension FabricState {
 
     func lackOfSpace(_ sizeBytes: Int64) -> String {
         guard nodeTable.count > 0 else { return "no storage node is registered yet" }
-        let reasons = nodeTable.records().prefix(5).compactMap { node in
+        let reasons = nodeTable.rows().prefix(5).compactMap { node in
             standings[node.name].flatMap { objection(to: $0, sizeBytes, []) }.map { "\(node.name): \($0)" }
         }
         return "no node can take a replica of \(sizeBytes) bytes; \(reasons.joined(separator: "; "))"
@@ -95,7 +95,7 @@ extension FabricState {
         return (0..<count).map { _ in
             let others = names.compactMap { standings[$0] }
             let chosen = place(1, sizeBytes: sizeBytes, beside: names).first?.node
-            let verdicts = standings.values.map { node in
+            let verdicts = standings.rows().map { node in
                 (rank(node, beside: others), objection(to: node, sizeBytes, names), node.domain)
             }
             .sorted { ($0.1 == nil ? 0 : 1, $0.0) < ($1.1 == nil ? 0 : 1, $1.0) }

@@ -1,7 +1,7 @@
 internal import Bytes
 
 /// Something the fabric keeps, as bytes: what `kv.db` holds and what runs into the state's hash.
-protocol Record: Equatable, Sendable {
+protocol Record: Ordered, Equatable where Order == ID {
     static var kind: RecordKind { get }
     /// Unique in its kind, and its order.
     associatedtype ID: Comparable & Sendable
@@ -14,6 +14,8 @@ protocol Record: Equatable, Sendable {
 }
 
 extension Record {
+    var order: ID { id }
+
     /// First a byte for the format, so that a later version can tell what it reads.
     func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 256)

@@ -22,8 +22,8 @@ extension FabricState {
         var ids: [Int64] = []
         var seen = 0
         // While every node has its hands full no place is looked for.
-        let mayReplace = standings.values.contains { $0.isAvailable && hasResyncToSpare($0.node) }
-        for volume in volumeTable.records(from: start) {
+        let mayReplace = standings.rows().contains { $0.isAvailable && hasResyncToSpare($0.node) }
+        for volume in volumeTable.rows(from: start) {
             if seen == count { return (ids, volume.id) }
             seen += 1
             if replanned(volume, Trace(at: now, by: ""), mayReplace: mayReplace) != nil { ids.append(volume.id) }

@@ -1,6 +1,6 @@
 /// How a node stands when replicas are placed. Follows from its record, its domain's and what lies on it, and is kept: each replica
 /// asks about all nodes.
-struct Standing: Equatable, Sendable {
+struct Standing: Equatable, Ordered {
     struct PoolSpace: Equatable, Sendable {
         let name: String
         fileprivate(set) var freeBytes: Int64
@@ -37,6 +37,8 @@ struct Standing: Equatable, Sendable {
             PoolSpace(name: $0.name, freeBytes: $0.capacityBytes - usage.allocatedBytes(in: $0.name))
         }
     }
+
+    var order: String { node }
 
     /// The pool with the most free, the first of several.
     var roomiest: PoolSpace? {

@@ -1,49 +1,27 @@
-/// Records of one kind by ascending id. A value: who holds one sees what it was.
-struct RecordTable<R: Record>: Sendable {
+/// Rows in their order. A value: who holds one sees what it was.
+struct Table<Row: Ordered>: Sendable where Row.Order: Sendable {
     /// Copies of the table share them.
-    private final class Box: Sendable {
-        let record: R
-        init(_ record: R) { self.record = record }
+    private final class Box: Ordered {
+        let row: Row
+        init(_ row: Row) { self.row = row }
+        var order: Row.Order { row.order }
     }
 
-    private var boxes: [Box] = []
+    private var boxes = SortedChunks<Box>()
 
     var count: Int { boxes.count }
-    var first: R? { boxes.first?.record }
-    var last: R? { boxes.last?.record }
+    var last: Row? { boxes.last?.row }
 
-    private func place(of id: R.ID) -> (place: Int, isThere: Bool) {
-        var low = 0
-        var high = boxes.count
-        while low < high {
-            let middle = (low + high) / 2
-            if boxes[middle].record.id < id { low = middle + 1 } else { high = middle }
-        }
-        return (low, low < boxes.count && boxes[low].record.id == id)
-    }
+    subscript(_ order: Row.Order) -> Row? { boxes[order]?.row }
 
-    subscript(_ id: R.ID) -> R? {
-        let (place, isThere) = place(of: id)
-        return isThere ? boxes[place].record : nil
-    }
+    /// Puts it in, or in the place of the one that has the same order.
+    mutating func put(_ row: Row) { boxes.put(Box(row)) }
+    mutating func remove(_ order: Row.Order) { boxes.remove(order) }
 
-    mutating func put(_ record: R) {
-        let (place, isThere) = place(of: record.id)
-        if isThere { boxes[place] = Box(record) } else { boxes.insert(Box(record), at: place) }
-    }
+    /// All from this one on, or from the first.
+    func rows(from order: Row.Order? = nil) -> some Sequence<Row> { boxes.walk(from: order).lazy.map(\.row) }
+    func rows(after order: Row.Order) -> some Sequence<Row> { boxes.walk(after: order).lazy.map(\.row) }
 
-    mutating func remove(_ id: R.ID) {
-        let (place, isThere) = place(of: id)
-        if isThere { boxes.remove(at: place) }
-    }
-
-    /// All from `id` on, or from the first.
-    func records(from id: R.ID? = nil) -> some Sequence<R> {
-        boxes[(id.map { place(of: $0).place } ?? 0)...].lazy.map(\.record)
-    }
-
-    func records(after id: R.ID) -> some Sequence<R> {
-        let (place, isThere) = place(of: id)
-        return boxes[(isThere ? place + 1 : place)...].lazy.map(\.record)
-    }
+    /// How many chunks of it another has not, and how many it has: see `SortedChunks`.
+    func chunks(apartFrom other: Table) -> (apart: Int, all: Int) { boxes.chunks(apartFrom: other.boxes) }
 }

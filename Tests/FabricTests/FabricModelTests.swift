@@ -268,7 +268,7 @@ private struct FabricWorld {
     }
 }
 
-private struct SplitMix {
+struct SplitMix {
     var state: UInt64
 
     mutating func below(_ bound: Int) -> Int {
