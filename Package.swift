@@ -124,6 +124,7 @@ let package = Package(
             ]),
         tests("HTTPServerTests", ["Bytes", "CNGHTTP2", "HTTPServer", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
         tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
+        tests("ServerTests", ["MVCC", "Replication", "Server", "Storage", "Transport", nioPosix, logging]),
         tests("TidyTests", []),
     ]
 )

@@ -47,7 +47,7 @@ package struct APIService: HTTPService {
         switch path {
         case "/version": return version()
         case "/health": return await health.health(request)
-        case "/metrics": return await MetricsText(member: member).respond()
+        case "/metrics": return MetricsText(member: member).respond()
         case OpenAPI.path: return OpenAPI.respond()
         case "/": return index()
         default: return .error(.notFound, code: 5, "there is nothing at \(path); see /")

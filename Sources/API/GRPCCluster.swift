@@ -114,7 +114,7 @@ extension GRPCService {
     }
 
     private func status(_: Etcdserverpb_StatusRequest) async throws(APIError) -> Etcdserverpb_StatusResponse {
-        let sizes = try await member.kv { member throws(ServerError) in try await member.databaseSizes() }
+        let sizes = member.databaseSizes
         let status = member.status
         var answer = Etcdserverpb_StatusResponse()
         answer.header = header()

@@ -184,7 +184,7 @@ struct Gateway: Sendable {
     // MARK: - Maintenance
 
     private func status() async throws(APIError) -> JSONWriter {
-        let sizes = try await member.kv { member throws(ServerError) in try await member.databaseSizes() }
+        let sizes = member.databaseSizes
         let status = member.status
         return answer(header()) { json in
             json.field("version", Version.etcd)

@@ -12,7 +12,7 @@ internal import Server
 struct MetricsText: Sendable {
     let member: RunningMember
 
-    func respond() async -> HTTPResponse {
+    func respond() -> HTTPResponse {
         var text = Text()
         let status = member.status
         let metrics = member.metrics
@@ -62,14 +62,12 @@ struct MetricsText: Sendable {
         text.gauge(
             "etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.",
             Double(member.compactRevision))
-        if let sizes = try? await member.databaseSizes() {
-            text.gauge(
-                "etcd_mvcc_db_total_size_in_bytes", "Total size of the database file in bytes.",
-                Double(sizes.total))
-            text.gauge(
-                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of the database file that are in use.",
-                Double(sizes.inUse))
-        }
+        let sizes = member.databaseSizes
+        text.gauge(
+            "etcd_mvcc_db_total_size_in_bytes", "Total size of the database file in bytes.", Double(sizes.total))
+        text.gauge(
+            "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of the database file that are in use.",
+            Double(sizes.inUse))
         peers(&text, status)
         fabric(&text)
         process(&text)

@@ -106,6 +106,18 @@ struct LiveCounts: Sendable, Equatable {
 
     // MARK: - Counting
 
+    /// No fewer than live within `range`.
+    func atMost(in range: KeyRange) -> Int64 {
+        let first = bucket(of: range.start)
+        let last =
+            switch range.end {
+            case .single: first
+            case .before(let end): max(bucket(of: end), first)
+            case .unbounded: starts.count - 1
+            }
+        return counts[first...last].reduce(0) { $0 + Int64($1) }
+    }
+
     /// The whole buckets within a range.
     struct Cover {
         /// Keys in them.

@@ -80,11 +80,6 @@ package final class StateReader {
         return builder.finish()
     }
 
-    /// Bytes of the file, and of it those in use.
-    package func sizes() throws(SQLiteError) -> (total: Int64, inUse: Int64) {
-        try StateFile.sizes(connection)
-    }
-
     /// Runs `body` on one snapshot of the file.
     func inSnapshot<T, E: Error>(
         _ body: () throws(E) -> T, failure: (SQLiteError) -> E

@@ -31,6 +31,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
     private func measure() {
         guard let sizes = try? writer?.sizes() else { return }
         shell.post(.measured(sizes.inUse))
+        shell.publish(databaseSizes: sizes)
         if sizes.total - sizes.inUse > sizes.inUse / 2 + Self.spareBytesMin {
             shrinkTo = min(shrinkTo ?? .max, sizes.inUse / 4)
         }
@@ -134,6 +135,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
             guard try writer.sizes().total == before.total else { return }
             shrinkTo = nil
             _ = try writer.checkpoint()
+            shell.publish(databaseSizes: try writer.sizes())
         } catch {
             guard error.isFull else { throw StorageError(error, path: shell.directory.statePath) }
             shrinkTo = nil

@@ -104,6 +104,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func publish(_ view: View, pendingBytes: Int)
     /// So many bytes of keys, values and history are stored here.
     func publish(storedBytes: Int64)
+    /// Bytes of `kv.db`, and of what is in use of it.
+    func publish(databaseSizes: (total: Int64, inUse: Int64))
     func publish(_ status: RaftStatus)
     /// Ends the member: what its disk holds is not what it must hold. The next start repairs it.
     func fail(_ error: StorageError)

@@ -40,7 +40,7 @@ extension RunningMember {
         while true {
             core.apply.post(.freeze)
             let written: Result<UInt64, SQLiteError> = await withCheckedContinuation { continuation in
-                core.readers.submit { reader in
+                core.readers.submit(.short) { reader in
                     continuation.resume(
                         returning: reader.flatMap { reader in
                             Result { () throws(SQLiteError) in try reader.meta().appliedIndex }
@@ -99,7 +99,7 @@ package final class BackupStream: Sendable {
         let outcome: Result<(piece: [UInt8], left: Int)?, StorageError> = await withCheckedContinuation {
             continuation in
             // A disk may take its time: not on a thread that serves others.
-            place.core.readers.submit { _ in
+            place.core.readers.submit(.long) { _ in
                 continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
             }
         }

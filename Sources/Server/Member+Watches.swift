@@ -1,4 +1,4 @@
-package import MVCC
+internal import MVCC
 package import Replication
 
 /// Watches, as clients ask for them.
@@ -17,26 +17,9 @@ extension RunningMember {
     /// Runs over all that was ever changed; the same at all members that have applied the same.
     package var stateHash: UInt64 { core.view.hash }
 
-    /// The same over what is not compacted, as of a revision.
-    package func hashKV(at revision: Int64) async throws(ServerError) -> HistoryHash {
-        try await read(serializable: true) { (view, reader) throws(ReadFailure) in try view.hash(at: revision, reader) }
-    }
-
     /// To be called when the client is gone, however that came.
     package func close(_ stream: WatchStream) {
         stream.close()
         core.watches.post(.close(stream))
-    }
-
-    /// What the keys of `changes` were before; nil for those that were not.
-    package func previous(of changes: [KeyValue]) async throws(ServerError) -> [KeyValue?] {
-        try await read(serializable: true, isOwn: true) { (view, reader) throws(ReadFailure) in
-            var found: [KeyValue?] = []
-            for change in changes {
-                let isNew = change.version == 1
-                found.append(isNew ? nil : try view.previous(change.key, before: change.modRevision, reader))
-            }
-            return found
-        }
     }
 }

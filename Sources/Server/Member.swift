@@ -3,7 +3,6 @@ internal import Logging
 package import MVCC
 package import Raft
 package import Replication
-internal import SQLite
 internal import Storage
 internal import Synchronization
 internal import Transport
@@ -35,7 +34,7 @@ package final class RunningMember: Sendable {
     /// If it keeps the log and no state.
     package var isWitness: Bool { core.isWitness }
 
-    private var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
+    var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
     /// If there is a leader, or was within the three election timeouts that streams are given which ask for one.
     package var hasLeaderLately: Bool { core.hasLeaderLately }
@@ -112,130 +111,6 @@ package final class RunningMember: Sendable {
         return try outcome.get()
     }
 
-    // MARK: - Reads
-
-    /// Answers a range: linearizable, unless it says serializable.
-    /// - Parameter budget: what the answer may take in memory.
-    package func range(
-        _ request: RangeRequest, bytesMax: Int = AnswerBudget.bytesMax
-    ) async throws(ServerError) -> (RangeResult, term: Term) {
-        core.metrics.ranges.add()
-        let budget = AnswerBudget(left: bytesMax, shared: core.budget)
-        return try await whileMemoryLacks { () async throws(ServerError) in
-            try await read(serializable: request.serializable) { (view, reader) throws(ReadFailure) in
-                (try view.range(request, reader, budget: budget), view.appliedTerm)
-            }
-        }
-    }
-
-    /// Does a read again, for a while, when there is no memory for its answer.
-    private func whileMemoryLacks<T: Sendable>(
-        _ body: () async throws(ServerError) -> T
-    ) async throws(ServerError) -> T {
-        let limit = monotonicNanoseconds() + Self.memoryNanosecondsMax
-        while true {
-            do throws(ServerError) {
-                return try await body()
-            } catch .refused(.noMemory) {
-                guard monotonicNanoseconds() < limit, !Task.isCancelled else { throw .refused(.noMemory) }
-                try? await Task.sleep(for: .milliseconds(50))
-            }
-        }
-    }
-
-    private static let memoryNanosecondsMax: UInt64 = 3_000_000_000
-
-    /// The revision and term of this member's state; what was acknowledged before is in it unless `serializable`.
-    package func current(serializable: Bool) async throws(ServerError) -> (revision: Int64, term: Term) {
-        try await read(serializable: serializable) { (view, _) throws(ReadFailure) in
-            (view.revision, view.appliedTerm)
-        }
-    }
-
-    /// A part of a large range, from this member's own state.
-    package func portion(
-        of range: KeyRange, at revision: Int64, withValues: Bool
-    ) async throws(ServerError) -> View.Portion {
-        try await read(serializable: true, isOwn: true) { (view, reader) throws(ReadFailure) in
-            try view.portion(of: range, at: revision, withValues: withValues, reader)
-        }
-    }
-
-    /// Answers a txn that only reads; serializable when each of its ranges is.
-    package func readTxn(_ request: TxnRequest) async throws(ServerError) -> (TxnResult, Applied) {
-        let budget = AnswerBudget(shared: core.budget)
-        return try await whileMemoryLacks { () async throws(ServerError) in
-            try await read(serializable: request.isSerializable) { (view, reader) throws(ReadFailure) in
-                let result = try view.txn(request, reader, budget: budget)
-                return (result, Applied(result: .txn(result), revision: view.revision, term: view.appliedTerm))
-            }
-        }
-    }
-
-    /// - Parameter isOwn: it goes on with what was admitted before.
-    func read<T: Sendable>(
-        serializable: Bool, isOwn: Bool = false,
-        _ body: @escaping @Sendable (View, StateReader) throws(ReadFailure) -> T
-    ) async throws(ServerError) -> T {
-        guard !core.isStopping else { throw .stopping }
-        guard !isWitness else { throw .witness }
-        guard !alarms.contains(.corrupt) else { throw .refused(.corrupt) }
-        if serializable, !isOwn { try expectCaughtUp() }
-        let underWay = core.readsUnderWay.wrappingAdd(1, ordering: .relaxed).newValue
-        defer { core.readsUnderWay.wrappingSubtract(1, ordering: .relaxed) }
-        guard underWay <= core.serverSettings.requestsMax || isOwn else { throw .tooManyRequests }
-        let result: Result<T, ServerError> = await withCheckedContinuation { continuation in
-            let job: @Sendable () -> Void = { [core] in
-                core.readers.submit { reader in
-                    continuation.resume(returning: Self.run(body, reader, core))
-                }
-            }
-            if serializable {
-                job()
-            } else {
-                core.consensus.post(
-                    .read(
-                        PendingRead(deadline: deadline) { failure in
-                            if let failure { continuation.resume(returning: .failure(failure)) } else { job() }
-                        }))
-            }
-        }
-        return try result.get()
-    }
-
-    private static func run<T>(
-        _ body: (View, StateReader) throws(ReadFailure) -> T, _ reader: Result<StateReader, SQLiteError>,
-        _ core: MemberCore
-    ) -> Result<T, ServerError> {
-        let view = core.view
-        // A newcomer learns that it is a witness from the snapshot that a read may have waited for.
-        guard !core.isWitness else { return .failure(.witness) }
-        do {
-            return .success(try body(view, try reader.get()))
-        } catch ReadFailure.request(let refusal) {
-            return .failure(.refused(refusal))
-        } catch {
-            core.logger.error("a read failed: \(error)")
-            return .failure(.disk("\(error)"))
-        }
-    }
-
-    /// Returns once this member has applied everything that was committed when it was called.
-    package func confirmCurrent() async throws(ServerError) {
-        _ = try await read(serializable: false) { (view, _) throws(ReadFailure) in view.revision }
-    }
-
-    /// The same, also while an alarm forbids to read keys.
-    package func confirmCurrentDespiteAlarms() async throws(ServerError) {
-        guard !core.isStopping else { throw .stopping }
-        guard !isWitness else { throw .witness }
-        let failure: ServerError? = await withCheckedContinuation { continuation in
-            core.consensus.post(
-                .read(PendingRead(deadline: deadline) { continuation.resume(returning: $0) }))
-        }
-        if let failure { throw failure }
-    }
-
     // MARK: - Membership
 
     package var membership: Membership { core.membership }
@@ -300,19 +175,6 @@ package final class RunningMember: Sendable {
         }
     }
 
-    /// Size of `kv.db` on disk, and of what is in use of it.
-    package func databaseSizes() async throws(ServerError) -> (total: Int64, inUse: Int64) {
-        let sizes: Result<(total: Int64, inUse: Int64), SQLiteError> = await withCheckedContinuation { continuation in
-            core.readers.submit { reader in
-                continuation.resume(
-                    returning: reader.flatMap { reader in
-                        Result { () throws(SQLiteError) in try reader.sizes() }
-                    })
-            }
-        }
-        do throws(SQLiteError) { return try sizes.get() } catch { throw .disk(error.description) }
-    }
-
     // MARK: - End
 
     /// Stops: hands the lead over and writes what is in memory to `kv.db` unless `quickly`. Blocks.
@@ -351,21 +213,6 @@ package final class RunningMember: Sendable {
         var identity = core.identity
         identity.state = .removed
         core.orFail { () throws(StorageError) in try core.directory.write(identity) }
-    }
-}
-
-extension TxnRequest {
-    /// If every range in it may be answered from this member's own state.
-    var isSerializable: Bool {
-        let operations = success + failure
-        return !operations.isEmpty
-            && operations.allSatisfy { operation in
-                switch operation {
-                case .range(let range): range.serializable
-                case .txn(let inner): inner.isSerializable
-                case .put, .deleteRange: false
-                }
-            }
     }
 }
 

@@ -52,6 +52,7 @@ final class MemberCore: Sendable {
         var received = IncomingSnapshots()
         var fullFiles: Set<String> = []
         var pendingBytes = 0
+        var databaseSizes: (total: Int64, inUse: Int64) = (0, 0)
         /// Where a member that just joined finds the others before it has the configuration.
         var hints: [NodeID: [PeerAddress]] = [:]
         var isStopping = false
@@ -178,6 +179,12 @@ final class MemberCore: Sendable {
     }
 
     func publish(storedBytes: Int64) { self.storedBytes.store(storedBytes, ordering: .relaxed) }
+
+    func publish(databaseSizes sizes: (total: Int64, inUse: Int64)) {
+        published.withLock { $0.databaseSizes = sizes }
+    }
+
+    var databaseSizes: (total: Int64, inUse: Int64) { published.withLock { $0.databaseSizes } }
 
     var view: View {
         published.withLock { published in

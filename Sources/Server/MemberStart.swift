@@ -63,6 +63,7 @@ extension RunningMember {
             identity, settings.replication.raft, seed: generator.next(), now: monotonicNanoseconds())
         core.noteMembership(disk.store.meta)
         core.publish(disk.store.view(), pendingBytes: disk.store.pendingBytes)
+        core.publish(databaseSizes: try disk.writer.sizes())
         core.fabricFeed.replace(revision: disk.store.fabric.revision)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }

@@ -65,8 +65,8 @@ package final class PointReader: Sendable {
 
     /// Calls `proceed`, on any thread, once what was acknowledged before is to be seen here.
     package func awaitCurrent(_ proceed: @escaping @Sendable (ServerError?) -> Void) {
-        let deadline = monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds
-        core.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed)))
+        RunningMember.whenCurrent(
+            core, monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds, proceed)
     }
 }
 

@@ -2,7 +2,16 @@ internal import MVCC
 internal import SQLite
 internal import Synchronization
 
-/// Threads that answer reads, each on its own connection to `kv.db`.
+/// What a read has to wait for: others that are soon done, or any.
+enum ReadLength {
+    case short, long
+
+    init(isShort: Bool) {
+        self = isShort ? .short : .long
+    }
+}
+
+/// Threads that answer reads, each on its own connection to `kv.db`. Short reads have threads of their own.
 final class ReaderPool: Sendable {
     typealias Job = @Sendable (Result<StateReader, SQLiteError>) -> Void
 
@@ -36,28 +45,53 @@ final class ReaderPool: Sendable {
         }
     }
 
-    private let path: String
-    private let slots: [Slot]
-    /// Those of threads that are not the pool's.
-    private let others = Mutex<[Slot]>([])
-    private let queue = Mailbox<Job?>()
+    /// Threads for reads of one length.
+    private struct Desk: Sendable {
+        let name: String
+        let slots: [Slot]
+        let queue = Mailbox<Job?>()
 
-    init(path: String, threads: Int) {
-        self.path = path
-        slots = (0..<threads).map { _ in Slot() }
+        init(_ name: String, threads: Int) {
+            self.name = name
+            slots = (0..<threads).map { _ in Slot() }
+        }
     }
 
+    private let path: String
+    private let short: Desk
+    private let long: Desk
+    /// Those of threads that are not the pool's.
+    private let others = Mutex<[Slot]>([])
+
+    /// - Parameter threads: for reads of each length.
+    init(path: String, threads: Int) {
+        self.path = path
+        short = Desk("read", threads: threads)
+        long = Desk("scan", threads: threads)
+    }
+
+    private var desks: [Desk] { [short, long] }
+
     func start() {
-        for (number, slot) in slots.enumerated() {
-            startThread("weft-read-\(number)") { [path, queue] in
-                while let job = queue.takeOne() { slot.read(path: path, job) }
+        for desk in desks {
+            for (number, slot) in desk.slots.enumerated() {
+                startThread("weft-\(desk.name)-\(number)") { [path, queue = desk.queue] in
+                    while let job = queue.takeOne() { slot.read(path: path, job) }
+                }
             }
         }
     }
 
-    func submit(_ job: @escaping Job) { queue.post(job) }
+    func submit(_ length: ReadLength, _ job: @escaping Job) {
+        switch length {
+        case .short: short.queue.post(job)
+        case .long: long.queue.post(job)
+        }
+    }
 
-    func stop() { for _ in slots { queue.post(nil) } }
+    func stop() {
+        for desk in desks { for _ in desk.slots { desk.queue.post(nil) } }
+    }
 
     /// A connection for another thread.
     func makeSlot() -> Slot {
@@ -68,7 +102,7 @@ final class ReaderPool: Sendable {
 
     /// Runs `body` while no connection is open.
     func whileClosed(_ body: () -> Void) {
-        let slots = slots + others.withLock { $0 }
+        let slots = desks.flatMap(\.slots) + others.withLock { $0 }
         func close(_ number: Int) {
             if number == slots.count { body() } else { slots[number].whileClosed { close(number + 1) } }
         }

@@ -38,7 +38,8 @@ package struct ServerSettings: Sendable {
     package var requestsBytesMax = 128 << 20
     /// What requests and answers of all clients may take in memory together.
     package var budget = MemoryBudget(bytesMax: MachineMemory.defaultBudget)
-    package var readerThreads = 3
+    /// For short reads, and as many for those of many keys.
+    package var readerThreads = 2
     /// Watches that ask for it hear this often that nothing happened.
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000
     /// What this build calls itself, for the other members.

@@ -40,7 +40,7 @@ final class WatchLane: Sendable {
             revision: revision, compactRevision: compactRevision,
             progressNanoseconds: core.serverSettings.watchProgressNanoseconds
         ) { read in
-            core.readers.submit { reader in
+            core.readers.submit(.short) { reader in
                 let found = Self.history(read, core, reader)
                 mailbox.post(.history(read, found))
             }

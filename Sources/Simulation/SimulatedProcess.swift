@@ -388,6 +388,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func publish(storedBytes: Int64) {}
+    func publish(databaseSizes: (total: Int64, inUse: Int64)) {}
     func publish(_ status: RaftStatus) {}
     func follow(_ configuration: Configuration, at index: Index, committed: Index) {}
 
