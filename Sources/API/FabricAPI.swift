@@ -28,6 +28,7 @@ struct FabricAPI: Sendable {
             case "events" where parts.count == 1: return try await events(call)
             case "status" where parts.count == 1: return try await FabricStatus(call: call).respond()
             case "durability" where parts.count == 1: return try await FabricStatus(call: call).durability()
+            case "lease-reads" where parts.count == 1: return try await FabricStatus(call: call).leaseReads()
             default: throw APIError(.notFound, "there is nothing at \(request.path); see /openapi.json")
             }
         } catch {

@@ -41,6 +41,8 @@ struct FabricStatus: Sendable {
             json.number(now.margin)
             json.name("commitDomains")
             json.number(member.commitDomains)
+            json.name("leaseReads")
+            json.bool(member.readsByLease)
         }
     }
 
@@ -96,6 +98,24 @@ struct FabricStatus: Sendable {
                 json.array(loss.down) { $0.string($1) }
                 json.name("warnings")
                 json.array(member.layoutWarnings) { $0.string($1) }
+            }
+        }
+    }
+
+    /// `{"on":true}`: the leader answers linearizable reads by its lease, without asking the others.
+    func leaseReads() async throws(APIError) -> HTTPResponse {
+        switch call.request.method {
+        case .GET: try await member.kv { member throws(ServerError) in try await member.confirmCurrent() }
+        case .PUT:
+            let body = try FabricBody(call.request.body, known: ["on"])
+            let isOn = try body.required("on", body.flag("on"))
+            try await member.kv { member throws(ServerError) in try await member.setReadsByLease(isOn) }
+        default: return .methodNotAllowed("GET, PUT")
+        }
+        return call.answer(nil) { json in
+            json.object { json in
+                json.name("on")
+                json.bool(member.readsByLease)
             }
         }
     }

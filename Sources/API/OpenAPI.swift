@@ -109,6 +109,14 @@ enum OpenAPI {
             method: "put", path: "/v1/fabric/durability", summary: "Change that.", request: "Durability",
             response: "Durability"),
         Operation(
+            method: "get", path: "/v1/fabric/lease-reads",
+            summary: "If the leader answers linearizable reads by its lease, without asking the others.",
+            response: "LeaseReads"),
+        Operation(
+            method: "put", path: "/v1/fabric/lease-reads",
+            summary: "Change that; safe only where no machine's clock stands still while it runs on.",
+            request: "LeaseReads", response: "LeaseReads"),
+        Operation(
             method: "get", path: "/v1/clusterdomains",
             summary: "Names of the data domains, as the OpenStorage SDK has it.", response: "ClusterDomains"),
         Operation(
@@ -167,7 +175,8 @@ enum OpenAPI {
             "number:integer at:time by:string reason:string kind:string name:string what:string revision:integer"
         ),
         ("Events", "revision:integer next:integer items:[Event]"), ("Durability", "domains!:integer"),
-        ("Quorum", "holds:boolean margin:integer commitDomains:integer"),
+        ("LeaseReads", "on!:boolean"),
+        ("Quorum", "holds:boolean margin:integer commitDomains:integer leaseReads:boolean"),
         (
             "Member",
             "id:string name:string domain:string role:string heardOf:boolean lagEntries:integer roundTripMicroseconds:integer"

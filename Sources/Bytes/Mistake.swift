@@ -12,7 +12,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     case promotesBehindWitnesses
     // Reads
     case readsWithoutAsking, readsBeforeOwnTermIsCommitted, joinsReadsThatAreAsked
-    case leasesOutliveHandover, countsLeasesFromAnswers, forgetsPromisesAtRestart
+    case leasesOutliveHandover, countsLeasesFromAnswers, forgetsPromisesAtRestart, readsByStoppedClocks
     // Requests
     case doesRequestsTwice, believesLateRefusals, proposesAgainAfterSnapshots, proposesAgainInSameTerm
     // Disk
@@ -53,6 +53,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .leasesOutliveHandover: "a leader that told another to campaign still trusts its lease"
         case .countsLeasesFromAnswers: "a lease runs from when the answer came, not from when the heartbeat left"
         case .forgetsPromisesAtRestart: "after a restart a follower is not bound by what it promised its leader"
+        case .readsByStoppedClocks: "reads are answered by leases where clocks stand still"
         case .doesRequestsTwice: "a request that the network delivers twice is done twice"
         case .believesLateRefusals: "a late refusal of an earlier attempt has a request proposed once more"
         case .proposesAgainAfterSnapshots: "proposes again what a snapshot may hold"

@@ -4,6 +4,8 @@
 package enum FabricVersion {
     /// Release 0.1.0. It knows no versions, so from it to the next release all members stop and start together.
     package static let first: UInt64 = 1
+    /// Configurations say if reads are answered by leases.
+    package static let readsByLease: UInt64 = 2
     /// What this release can be part of.
     package static let supported: ClosedRange<UInt64> = 1...2
 }

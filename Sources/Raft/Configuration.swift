@@ -75,6 +75,7 @@ package indirect enum ConfigurationChange: Equatable, Sendable {
     case setActive(domain: String, Bool)
     /// In so many domains voters with state must have an entry before it is committed.
     case spread(UInt8)
+    case readByLease(Bool)
     case several([ConfigurationChange])
 
     /// `old` goes and `new`, a learner that has caught up, votes in its place.
@@ -94,10 +95,10 @@ package struct Configuration: Equatable, Sendable {
     package let outgoing: [NodeID]
     /// Members that go when that ends.
     package let leaving: [Member]
-    package let policy: CommitPolicy
+    package let policy: Policy
 
     package init(
-        _ members: [Member] = [], leaving: [Member] = [], outgoing: [NodeID] = [], policy: CommitPolicy = CommitPolicy()
+        _ members: [Member] = [], leaving: [Member] = [], outgoing: [NodeID] = [], policy: Policy = Policy()
     ) {
         self.policy = policy
         self.members = members.sorted { $0.id < $1.id }
@@ -190,6 +191,7 @@ package struct Configuration: Equatable, Sendable {
             next[place].domain = domain
         case .setActive(let domain, let isActive): policy.set(domain, isActive)
         case .spread(let domains): policy.domainsMin = domains
+        case .readByLease(let isOn): policy.readsByLease = isOn
         case .several(let changes):
             var current = self
             for change in changes { current = try current.changed(by: change) }
@@ -239,7 +241,7 @@ package struct Configuration: Equatable, Sendable {
         var outgoing: [NodeID] = []
         let count = try reader.varint()
         for _ in 0..<(count & ~Self.policyMark) { outgoing.append(try reader.fixed()) }
-        let policy = count & Self.policyMark == 0 ? CommitPolicy() : try CommitPolicy(from: &reader)
+        let policy = count & Self.policyMark == 0 ? Policy() : try Policy(from: &reader)
         self.init(groups[0], leaving: groups[1], outgoing: outgoing, policy: policy)
     }
 }

@@ -52,10 +52,12 @@ package struct Message: Equatable, Sendable {
         package var electionMilliseconds: UInt32
         /// All members that have state have the log up to here.
         package var stored: Index
+        /// The receiver is to say how long it elects nobody else.
+        package var asksForPromise: Bool
 
         package init(
             commit: Index, commitTerm: Term = 0, round: UInt64, logEpoch: UInt64 = 0, electionMilliseconds: UInt32 = 0,
-            stored: Index = 0
+            stored: Index = 0, asksForPromise: Bool = false
         ) {
             self.commit = commit
             self.commitTerm = commitTerm
@@ -63,6 +65,7 @@ package struct Message: Equatable, Sendable {
             self.logEpoch = logEpoch
             self.electionMilliseconds = electionMilliseconds
             self.stored = stored
+            self.asksForPromise = asksForPromise
         }
     }
 

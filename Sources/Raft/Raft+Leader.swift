@@ -161,7 +161,8 @@ extension Raft {
             let beat = Message.Heartbeat(
                 commit: shared, commitTerm: log.term(at: shared) ?? 0, round: round,
                 logEpoch: peer.progress.logEpoch,
-                electionMilliseconds: electionMilliseconds, stored: stored)
+                electionMilliseconds: electionMilliseconds, stored: stored,
+                asksForPromise: configuration.policy.readsByLease)
             send(.heartbeat(beat), to: peer.id)
         }
     }

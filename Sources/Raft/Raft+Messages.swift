@@ -129,7 +129,8 @@ extension Raft {
             adopt(electionMilliseconds: beat.electionMilliseconds)
             send(
                 .heartbeatReply(
-                    round: beat.round, logEpoch: logEpoch, isRecovering: isRecovering, promise: promise()),
+                    round: beat.round, logEpoch: logEpoch, isRecovering: isRecovering,
+                    promise: beat.asksForPromise ? promise() : 0),
                 to: message.from)
         default: break
         }

@@ -8,7 +8,6 @@ extension Raft {
     /// long, by its own clock; also after a restart, when it does not know whom it heard. Only a leader that hands over may
     /// ask for less. Answers the milliseconds.
     mutating func promise() -> UInt32 {
-        guard settings.usesLeases else { return 0 }
         let isSlow = electionTicks > settings.electionTicks
         let ticks = isSlow ? settings.electionTicks : (settings.electionTicks + 1) / 2
         let milliseconds = min(ticks * settings.tickMilliseconds, Settings.promiseMillisecondsMax)
@@ -37,7 +36,7 @@ extension Raft {
     /// Until when, by its own clock, a leader knows that nobody else is elected: the promises of a quorum, counted from when the
     /// heartbeats they answer were sent. 0 if it knows no such time.
     package var leaseUntil: UInt64 {
-        guard settings.usesLeases, let current = leadership, hasCommittedInTerm else { return 0 }
+        guard configuration.policy.readsByLease, let current = leadership, hasCommittedInTerm else { return 0 }
         guard current.transferTarget == nil && !current.hasGivenUpLeases || makes(.leasesOutliveHandover) else {
             return 0
         }

@@ -27,10 +27,7 @@ package struct Raft: Sendable {
         /// Bytes of entries in memory, for want of being applied, at which a follower takes no more.
         package var unappliedBytesMax = 64 << 20
         package var tickMilliseconds = 100
-        /// If a leader answers reads without asking anybody while no other can have been elected (D 6.4.1). It takes clocks
-        /// that differ by no more than `clockDriftMax`.
-        package var usesLeases = false
-        /// How much faster or slower than real time a clock may run.
+        /// How much faster or slower than real time a clock may run where reads are answered by leases.
         package static let clockDriftMax = 0.05
         /// No promise is longer, so that one of an earlier start, with other settings, is not either.
         package static let promiseMillisecondsMax = 1000
@@ -158,7 +155,7 @@ package struct Raft: Sendable {
             adoptConfigurations(of: tail)
         }
         // Whom it promised what before it stopped is not remembered.
-        if settings.usesLeases || settings.mayHavePromised, !makes(.forgetsPromisesAtRestart) {
+        if settings.mayHavePromised, !makes(.forgetsPromisesAtRestart) {
             promisedUntil = now + UInt64(Settings.promiseMillisecondsMax) * 1_000_000
         }
         resetElectionTimer()

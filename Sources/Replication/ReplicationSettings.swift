@@ -5,8 +5,6 @@ package import Raft
 package struct ReplicationSettings: Sendable {
     package var heartbeatMilliseconds = 100
     package var electionMilliseconds = 1000
-    /// If reads are answered by a leader's lease, without asking the others: see `Raft.Settings.usesLeases`.
-    package var usesLeases = true
     package var snapshotCount: UInt64 = 10_000
     package var catchUpEntries: UInt64 = 5_000
     /// Bytes of log entries that are kept for followers that lag, if that is less than `catchUpEntries`.
@@ -32,7 +30,6 @@ package struct ReplicationSettings: Sendable {
         var settings = Raft.Settings()
         settings.electionTicks = max(2, electionMilliseconds / heartbeatMilliseconds)
         settings.tickMilliseconds = heartbeatMilliseconds
-        settings.usesLeases = usesLeases
         settings.commitNewsNanoseconds = 1_000_000
         settings.mayHavePromised = true
         return settings

@@ -3,10 +3,12 @@ internal import CPlatform
     internal import Glibc
 #endif
 
-/// Nanoseconds of a clock that only runs forward.
-package func monotonicNanoseconds() -> UInt64 {
+/// Nanoseconds of a clock that only runs forward, also while the machine sleeps.
+package func monotonicNanoseconds() -> UInt64 { reading(CLOCK_BOOTTIME) }
+
+private func reading(_ clock: clockid_t) -> UInt64 {
     var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
+    clock_gettime(clock, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
@@ -58,15 +60,19 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
         if mustWake { pthread_cond_signal(arrival) }
     }
 
-    /// Everything that was posted since the last call; waits for something until `deadline`, a monotonic time, and
-    /// for ever without one.
+    /// Everything that was posted since the last call; waits for something until `deadline`, a time of
+    /// `monotonicNanoseconds`, and for ever without one.
     package func take(until deadline: UInt64?) -> [Item] {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
         while items.isEmpty {
             waiting += 1
             if let deadline {
-                var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
+                // Nobody can wait by the clock that runs on while the machine sleeps.
+                let left = deadline - min(monotonicNanoseconds(), deadline)
+                let (end, isTooFar) = reading(CLOCK_MONOTONIC).addingReportingOverflow(left)
+                let last = isTooFar ? UInt64.max : end
+                var time = timespec(tv_sec: Int(last / 1_000_000_000), tv_nsec: Int(last % 1_000_000_000))
                 if pthread_cond_timedwait(arrival, lock, &time) == ETIMEDOUT {
                     waiting = max(waiting - 1, 0)
                     break

@@ -76,7 +76,17 @@ extension RunningMember {
 
     private func hex(_ id: NodeID) -> String { String(id, radix: 16) }
 
-    // MARK: - Commits in several domains
+    // MARK: - Policy
+
+    /// If the leader answers reads by its lease.
+    package var readsByLease: Bool { core.status.configuration.policy.readsByLease }
+
+    package func setReadsByLease(_ isOn: Bool) async throws(ServerError) {
+        guard fabricVersion >= FabricVersion.readsByLease else {
+            throw .refused(.needsVersion(FabricVersion.readsByLease))
+        }
+        _ = try await change(.readByLease(isOn))
+    }
 
     /// In so many domains a write is on disk before it is acknowledged; 1 when no domain is asked for.
     package var commitDomains: Int { max(1, Int(core.status.configuration.policy.domainsMin)) }

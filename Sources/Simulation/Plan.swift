@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Raft
 internal import Replication
 
@@ -26,6 +27,8 @@ package struct Plan: Sendable {
     var hasDomains: Bool
     /// In so many domains an entry is on disk before it is committed.
     var spread: UInt8
+    /// The operator turns reads by lease on and off; never where clocks stand still, which leases do not bear.
+    var readsByLease: Bool
     /// Clients ask for domains, nodes and volumes, too.
     var hasNodes: Bool
     var raft = Raft.Settings()
@@ -73,8 +76,8 @@ package struct Plan: Sendable {
         raft.electionTicks = dice.pick([5, 10, 10, 10])
         hasWitness = voters >= 3 && dice.chance(0.25)
         hasPriorities = dice.chance(0.3)
-        // A clock that stands still is beyond what leases promise to bear.
-        raft.usesLeases = dice.chance(0.7) && !faults.contains(.freeze)
+        readsByLease = dice.chance(0.7) && (!faults.contains(.freeze) || makes(.readsByStoppedClocks))
+        raft.mayHavePromised = readsByLease
         replication.leaseAgingSecondsMin = Int64(dice.pick([1, 60]))
         replication.autoCompaction = dice.pick([.off, .off, .periodic(seconds: 30), .revision(retained: 20)])
         replication.quotaBytes = dice.pick([100_000, 130_000, 2 << 30, 2 << 30])

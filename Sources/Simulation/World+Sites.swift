@@ -33,6 +33,12 @@ extension World {
         change(leader, .setActive(domain: domain, configuration.policy.inactive.contains(domain)))
     }
 
+    /// The operator has reads answered by a lease, or no more.
+    func changeReads(_ leader: SimulatedProcess, _ configuration: Configuration) {
+        guard plan.readsByLease, faultDice.chance(0.1) else { return }
+        change(leader, .readByLease(!configuration.policy.readsByLease))
+    }
+
     /// Something of what storage nodes and their operators ask.
     func chooseFabricWork(_ process: SimulatedProcess) -> Command {
         let node = "n\(clients.dice.below(6))"

@@ -39,6 +39,7 @@ extension World {
         if plan.faults.contains(.compaction), faultDice.chance(0.2) { compact(leader) }
         if faultDice.chance(0.3) { changeMembership(leader, configuration) }
         changeDomains(leader, configuration)
+        changeReads(leader, configuration)
     }
 
     /// Newcomers that are voters are whole again.

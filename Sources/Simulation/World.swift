@@ -94,7 +94,7 @@ package final class World: @unchecked Sendable {
                     peerURLs: ["http://m\(number)"],
                     priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority,
                     domain: plan.hasDomains ? Self.domains[number % Self.domains.count] : "")
-            }, policy: CommitPolicy(domainsMin: plan.spread))
+            }, policy: Policy(domainsMin: plan.spread, readsByLease: plan.readsByLease))
         oracle = Oracle(founding: founding)
         self.dice = dice
         faultDice = Dice(seed: seed, purpose: "faults")

@@ -26,7 +26,7 @@ package enum MessageCodec {
                 9,
                 [
                     beat.commit, beat.commitTerm, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds),
-                    beat.stored,
+                    beat.stored, beat.asksForPromise ? 1 : 0,
                 ], &writer)
         case .heartbeatReply(let round, let logEpoch, let isRecovering, let promise):
             numbers(10, [round, logEpoch, isRecovering ? 1 : 0, UInt64(promise)], &writer)
@@ -76,7 +76,7 @@ package enum MessageCodec {
                 Message.Heartbeat(
                     commit: try number(&reader), commitTerm: try number(&reader), round: try reader.varint(),
                     logEpoch: try number(&reader), electionMilliseconds: try milliseconds(&reader),
-                    stored: try number(&reader)))
+                    stored: try number(&reader), asksForPromise: try flag(&reader)))
         case 10:
             return .heartbeatReply(
                 round: try reader.varint(), logEpoch: try number(&reader), isRecovering: try flag(&reader),
@@ -241,6 +241,9 @@ package enum MessageCodec {
         case .spread(let domains):
             writer.byte(8)
             writer.byte(domains)
+        case .readByLease(let isOn):
+            writer.byte(9)
+            writer.bool(isOn)
         case .several(let changes):
             writer.byte(5)
             writer.varint(UInt64(changes.count))
@@ -266,6 +269,7 @@ package enum MessageCodec {
             let domain = try reader.string()
             return .setActive(domain: domain, try reader.bool())
         case 8: return .spread(try reader.byte())
+        case 9: return .readByLease(try reader.bool())
         case 5 where !isInner:
             var changes: [ConfigurationChange] = []
             for _ in 0..<(try reader.count(itemBytesMin: 9)) { changes.append(try change(&reader, isInner: true)) }

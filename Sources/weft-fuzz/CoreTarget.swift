@@ -32,10 +32,11 @@ enum CoreTarget {
             Member(id: $0, role: $0 == 3 && bytes.count % 2 == 1 ? .witness : .voter, peerURLs: [])
         }
         var settings = Raft.Settings()
-        settings.usesLeases = bytes.count % 3 == 0
+        settings.mayHavePromised = bytes.count % 3 == 0
         var raft = Raft(
             id: 1, settings: settings, hardState: HardState(term: 1, vote: nil, commit: 1),
-            log: Log(baseIndex: 1, baseTerm: 1, runs: [], lastIndex: 1, tail: []), configuration: Configuration(voters),
+            log: Log(baseIndex: 1, baseTerm: 1, runs: [], lastIndex: 1, tail: []),
+            configuration: Configuration(voters, policy: Policy(readsByLease: settings.mayHavePromised)),
             applied: 1, seed: 1)
         var committed: [Entry] = []
         while !tape.isAtEnd {
@@ -103,7 +104,7 @@ enum CoreTarget {
                     commit: tape.number(near: raft.commit), commitTerm: tape.number(near: term),
                     round: tape.number(near: 1), logEpoch: epoch,
                     electionMilliseconds: UInt32(truncatingIfNeeded: tape.number(near: 1000)),
-                    stored: tape.number(near: last)))
+                    stored: tape.number(near: last), asksForPromise: tape.byte() % 2 == 0))
         case 11:
             return .heartbeatReply(
                 round: tape.number(near: 1), logEpoch: epoch, isRecovering: tape.byte() % 2 == 0,

@@ -45,10 +45,7 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Milliseconds without a leader until an election. (default: 1000)")
     var electionTimeout: String?
 
-    @Option(
-        help:
-            "If the leader answers reads by its lease, without asking the others: true or false. Safe while clocks differ by less than 5 %. (default: true)"
-    )
+    @Option(help: .hidden)
     var leaseReads: String?
 
     @Option(help: "Log entries beyond those kept for slow followers at which the log is cut. (default: 10000)")

@@ -131,8 +131,9 @@ struct ServeSettings {
         case "heartbeat-interval": server.replication.heartbeatMilliseconds = try number(value, 1...10_000)
         case "election-timeout": server.replication.electionMilliseconds = try number(value, 2...50_000)
         case "lease-reads":
-            guard let isOn = Bool(value) else { throw Problem(.usage, "\(value) is neither true nor false") }
-            server.replication.usesLeases = isOn
+            throw Problem(
+                .usage,
+                "it is a setting of the whole fabric now, and off: take it out, and see `weft lease-reads --help`")
         case "snapshot-count": server.replication.snapshotCount = UInt64(try number(value, 1...1_000_000_000))
         case "snapshot-catchup-entries":
             server.replication.catchUpEntries = UInt64(try number(value, 1...1_000_000_000))

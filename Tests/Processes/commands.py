@@ -14,6 +14,7 @@ import threading
 import time
 
 from harness import Fabric, Report, b64
+from nodes import API
 
 
 class Command:
@@ -215,9 +216,24 @@ def upkeep(world):
     assert world.run("alarm", "list") == listed
     assert "FAIL no alarm" in world.run("check", status=1)
     assert world.run("alarm", "disarm") == listed and world.run("alarm", "list") == ""
-    for command in ("watch", "lease", "lock", "elect", "txn", "snapshot", "alarm", "defrag", "check"):
+    for command in ("watch", "lease", "lock", "elect", "txn", "snapshot", "alarm", "defrag", "check",
+                    "lease-reads"):
         said = subprocess.run([world.binary, command, "--help"], capture_output=True, text=True).stdout
         assert "xample" in said or "SUBCOMMANDS" in said, said
+
+
+def lease_reads(world):
+    """Off until it is turned on, for all members at once; a member alone cannot be told to."""
+    done = subprocess.run([world.binary, "serve", "--lease-reads", "true"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "weft lease-reads" in done.stderr, done
+    assert world.run("lease-reads").startswith("off: ")
+    for word, is_on in ("on", True), ("off", False):
+        assert world.run("lease-reads", word).startswith(word + ": ")
+        assert json.loads(world.run("lease-reads", "-o", "json")) == {"on": is_on}
+        for member in world.fabric.members:
+            until(f"{member.name} knows", lambda: API([member]).must("GET", "status")["quorum"]["leaseReads"] == is_on)
+        world.put("lease-reads", word)
+        assert word in world.run("get", "lease-reads")
 
 
 class Stream:
@@ -288,6 +304,7 @@ def main():
         report.run("txns in etcdctl's notation", txns, world)
         report.run("alarms, defrag, check, help", upkeep, world)
         report.run("watching with curl", server_sent_events, world)
+        report.run("lease reads, off and on", lease_reads, world)
     report.finish()
 
 

@@ -153,8 +153,8 @@ def stale_term(log_epoch=0):
     return _body(8, log_epoch)
 
 
-def heartbeat(commit, round_number=1, log_epoch=0, election_milliseconds=1000, stored=0):
-    return _body(9, commit, round_number, log_epoch, election_milliseconds, stored)
+def heartbeat(commit, commit_term=0, round_number=1, log_epoch=0, election_milliseconds=1000, stored=0, asks=False):
+    return _body(9, commit, commit_term, round_number, log_epoch, election_milliseconds, stored, int(asks))
 
 
 def heartbeat_reply(round_number=1, log_epoch=0, is_recovering=False, promise=0):
@@ -310,6 +310,16 @@ class Peer:
             if not data:
                 return None
             self.received += data
+
+    def is_closed(self, seconds):
+        """If the other side closes the connection within that time."""
+        self.socket.settimeout(seconds)
+        try:
+            while self.read() is not None:
+                pass
+            return True
+        except TimeoutError:
+            return False
 
     def close(self):
         self.socket.close()

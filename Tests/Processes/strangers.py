@@ -278,13 +278,26 @@ def stored_far_away_costs_no_log(weft):
 # --- C4: terms
 
 
+def every_kind(index, term):
+    return [wire.pre_vote(index, term), wire.pre_vote_reply(True), wire.pre_vote_reply(False),
+            wire.vote(index, term), wire.vote_reply(True), wire.matched(index), wire.conflict(index, 0, 0),
+            wire.stale_term(), wire.heartbeat_reply(), wire.read_index([1]), wire.timeout_now(),
+            wire.heartbeat(index, term), wire.append(index, term, [], index), wire.vote(index, term, True)]
+
+
+def every_kind_is_read(weft):
+    """A frame that no member can read would prove nothing here: for such a one the connection is closed."""
+    with Scene(weft) as scene:
+        index, term = scene.log_end()
+        member = scene.rest[0]
+        for body in every_kind(index, term):
+            assert not scene.say(member, term, body).is_closed(0.3), f"{member.name} does not read {body.hex()}"
+        assert scene.say(member, term, b"\xff").is_closed(5)
+
+
 def far_terms(scene, term):
     """Every kind of message, of this term."""
-    index, known = scene.log_end()
-    bodies = [wire.pre_vote(index, known), wire.pre_vote_reply(True), wire.pre_vote_reply(False),
-              wire.vote(index, known), wire.vote_reply(True), wire.matched(index), wire.conflict(index, 0, 0),
-              wire.stale_term(), wire.heartbeat_reply(), wire.read_index([1]), wire.timeout_now(),
-              wire.heartbeat(index), wire.append(index, known, [], index), wire.vote(index, known, True)]
+    bodies = every_kind(*scene.log_end())
     for member in scene.rest:
         scene.say(member, term, *bodies)
 
@@ -335,7 +348,7 @@ CHECKS = [
     stranger_cannot_end_members_by_saying_forgotten, other_refusals_end_nobody, stranger_cannot_end_a_new_founder,
     no_forged_proposal_traps, no_forged_append_traps, forged_lease_times_outlive_the_leader,
     publish_speaks_for_its_sender_only, heartbeat_with_far_commit_costs_no_log, stored_far_away_costs_no_log,
-    terms_far_away_block_no_election, log_epoch_far_away_shuts_nobody_out, configuration_of_nobody_is_refused,
+    every_kind_is_read, terms_far_away_block_no_election, log_epoch_far_away_shuts_nobody_out, configuration_of_nobody_is_refused,
     *strangers_crowds.CHECKS,
 ]
 

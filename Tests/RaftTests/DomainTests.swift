@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test func aConfigurationWithDomainsComesBackFromItsBytes() throws {
-        var policy = CommitPolicy()
+        var policy = Policy()
         policy.domainsMin = 2
         policy.set("west", false)
         let members = [

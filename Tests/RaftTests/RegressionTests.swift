@@ -58,7 +58,7 @@ import Testing
         var members = [1, 2, 3].map { Member(id: $0, role: .voter, peerURLs: []) }
         let before = Configuration(members)
         members.removeLast()
-        var policy = CommitPolicy()
+        var policy = Policy()
         policy.set("west", false)
         let entries = [Configuration(members), Configuration(members, policy: policy)].enumerated().map {
             let payload = ConfigurationEntry(requestID: 0, configuration: $1).encoded()
@@ -173,11 +173,12 @@ import Testing
 
     private func leasing() -> Network {
         var settings = Raft.Settings()
-        settings.usesLeases = true
-        settings.tickMilliseconds = 100
+        settings.mayHavePromised = true
         var network = Network(voters: [1, 2, 3], settings: settings)
         for id in network.ids { network[id].now = 10_000_000_000 }
         network.elect(1)
+        network.post(.change(requestID: 1, .readByLease(true)), to: 1)
+        network.settle()
         heartbeat(&network)
         return network
     }

@@ -1,21 +1,25 @@
 internal import Bytes
 
-/// What an entry needs beside a majority of the voters before it is committed.
-package struct CommitPolicy: Equatable, Sendable {
+/// What an entry needs beside a majority of the voters before it is committed, and a read before it is answered.
+package struct Policy: Equatable, Sendable {
     /// In so many domains a voter with state must have it on disk; as many of them as are active, if those are fewer. 0 and
     /// 1 ask for nothing.
     package internal(set) var domainsMin: UInt8 = 0
     /// Domains that nothing is asked of, ascending.
     package private(set) var inactive: [String] = []
+    /// A leader answers reads for as long as a quorum has promised to elect nobody else, without asking it each time (D 6.4.1). It
+    /// stands on clocks that never stand still while their machine does not.
+    package internal(set) var readsByLease = false
 
-    package init(domainsMin: UInt8 = 0) {
+    package init(domainsMin: UInt8 = 0, readsByLease: Bool = false) {
         self.domainsMin = domainsMin
+        self.readsByLease = readsByLease
     }
 
-    var isPlain: Bool { domainsMin == 0 && inactive.isEmpty }
+    var isPlain: Bool { self == Policy() }
 
     /// If `other` asks for less than this, for the same members.
-    func isStricter(than other: CommitPolicy) -> Bool {
+    func isStricter(than other: Policy) -> Bool {
         domainsMin > max(other.domainsMin, 1) || domainsMin > 1 && !Set(other.inactive).isSubset(of: inactive)
     }
 
@@ -26,13 +30,18 @@ package struct CommitPolicy: Equatable, Sendable {
 
     func encode(into writer: inout ByteWriter) {
         writer.byte(domainsMin)
-        writer.varint(UInt64(inactive.count))
+        writer.varint(UInt64(inactive.count) | (readsByLease ? Self.leaseMark : 0))
         for domain in inactive { writer.string(domain) }
     }
 
+    /// Used from version 2 of the fabric on.
+    private static var leaseMark: UInt64 { 1 << 40 }
+
     init(from reader: inout ByteReader) throws(DecodingFault) {
         domainsMin = try reader.byte()
-        for _ in 0..<(try reader.count()) { inactive.append(try reader.string()) }
+        let count = try reader.varint()
+        readsByLease = count & Self.leaseMark != 0
+        for _ in 0..<(count & ~Self.leaseMark) { inactive.append(try reader.string()) }
     }
 }
 
@@ -58,7 +67,7 @@ extension Configuration {
         return needed == 0 ? nil : reached[needed - 1]
     }
 
-    /// If it differs in nothing but that commits wait for fewer domains.
+    /// If it differs in nothing but the policy, and commits wait for no more domains.
     func isRelaxed(from other: Configuration) -> Bool {
         policy != other.policy && !policy.isStricter(than: other.policy)
             && Configuration(members, leaving: leaving, outgoing: outgoing, policy: other.policy) == other
