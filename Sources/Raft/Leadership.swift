@@ -20,6 +20,8 @@ struct Leadership: Sendable {
     /// All members but the leader, by ascending id.
     var peers: [Peer] = []
     var transferTarget: NodeID?
+    /// Who was to take the lead, had an election timeout for it, and did not: others are tried first.
+    private(set) var vainHeirs: [NodeID] = []
     var uncommittedBytes = 0
     /// Numbers rounds of heartbeats; never used twice in a leadership.
     var round: UInt64 = 0
@@ -47,6 +49,12 @@ struct Leadership: Sendable {
     init(firstIndex: Index) {
         self.firstIndex = firstIndex
         storedIndex = firstIndex - 1
+    }
+
+    /// The time to take the lead is over.
+    mutating func endTransfer() {
+        if let heir = transferTarget, !vainHeirs.contains(heir) { vainHeirs.append(heir) }
+        transferTarget = nil
     }
 
     /// Numbers another round of heartbeats.

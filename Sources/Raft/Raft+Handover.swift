@@ -44,9 +44,8 @@ extension Raft {
 
     private func heir(because reason: Reason) -> NodeID? {
         let own = configuration[id]?.priority ?? Member.defaultPriority
-        let heirs = (leadership?.peers ?? []).filter { peer in
-            guard let member = configuration[peer.id], member.role == .voter, isActive(peer.progress),
-                peer.progress.match + settings.promotionLagMax >= log.lastIndex
+        let heirs = possibleHeirs.filter { peer in
+            guard let member = configuration[peer.id], peer.progress.match + settings.promotionLagMax >= log.lastIndex
             else { return false }
             switch reason {
             case .isWitness: return true
@@ -56,10 +55,28 @@ extension Raft {
             case .writersAreIn(let domain): return member.domain == domain && member.priority >= own
             }
         }
-        return heirs.max { a, b in
+        return notInVain(heirs).max { a, b in
             let (x, y) = (configuration[a.id]?.priority ?? 0, configuration[b.id]?.priority ?? 0)
             return (x, a.progress.match, b.id) < (y, b.progress.match, a.id)
         }?.id
+    }
+
+    /// Voters with state that are there, and may campaign as far as is known.
+    private var possibleHeirs: [Leadership.Peer] {
+        (leadership?.peers ?? []).filter { peer in
+            configuration[peer.id]?.role == .voter && isActive(peer.progress) && !peer.progress.isRecovering
+        }
+    }
+
+    /// Without those that did not take the lead when they were to, unless there are no others.
+    private func notInVain(_ heirs: [Leadership.Peer]) -> [Leadership.Peer] {
+        let others = heirs.filter { leadership?.vainHeirs.contains($0.id) == false }
+        return others.isEmpty ? heirs : others
+    }
+
+    /// The voter best placed to take the lead: heard of lately, with the longest log.
+    package var transferCandidate: NodeID? {
+        notInVain(possibleHeirs).max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }?.id
     }
 
     // MARK: - What is observed

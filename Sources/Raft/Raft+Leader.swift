@@ -341,12 +341,6 @@ extension Raft {
     /// If this member leads, knows all that is committed, and has a state to act on.
     package var isReadyToServe: Bool { role == .leader && hasCommittedInTerm && !isWitness }
 
-    /// The voter best placed to take the lead: heard of lately, with the longest log.
-    package var transferCandidate: NodeID? {
-        leadership?.peers.filter { configuration[$0.id]?.role == .voter && isActive($0.progress) }
-            .max { ($0.progress.match, $1.id) < ($1.progress.match, $0.id) }?.id
-    }
-
     package var isTransferring: Bool { leadership?.transferTarget != nil }
 
     /// How far each peer's log agrees, if it was heard of lately, and how long it takes to answer; empty unless this member leads.

@@ -130,7 +130,7 @@ extension Raft {
         heartbeatElapsed += 1
         if electionElapsed >= electionTicks {
             electionElapsed = 0
-            leadership?.transferTarget = nil
+            leadership?.endTransfer()
             checkQuorum()
             guard role == .leader else { return }
             adaptElectionTicks()

@@ -169,6 +169,37 @@ import Testing
         #expect(network[3].role == .leader)
     }
 
+    @Test("A member that lost its log does not get the lead, whatever its priority (seed 5004193)")
+    func lostLogGetsNoLead() {
+        var network = elected()
+        network.propose("a", at: 1)
+        network.settle()
+        network.hosts[2]?.disk.entries = []
+        network[2] = recovering(network)
+        for tick in 0..<60 {
+            network.tick(1)
+            if tick == 5 { network.post(.change(requestID: 1, .prioritize(2, 200)), to: 1) }
+            network.settle(without: { message in if case .append = message.body { message.to == 2 } else { false } })
+            #expect(!network[1].isTransferring && network[1].role == .leader)
+        }
+        for _ in 0..<60 { heartbeat(&network) }
+        #expect(!network[2].isRecovering && network[2].role == .leader)
+    }
+
+    @Test("An heir that does not take the lead gives way to another")
+    func heirInVain() {
+        var network = elected()
+        heartbeat(&network)
+        #expect(network[1].transferCandidate == 2)
+        network.post(.transfer(to: 2), to: 1)
+        for _ in 0..<15 {
+            network.settle(without: { $0.body == .timeoutNow })
+            network.tick(1)
+        }
+        network.settle(without: { $0.body == .timeoutNow })
+        #expect(network[1].role == .leader && network[1].transferCandidate == 3)
+    }
+
     // MARK: - Leases
 
     private func leasing() -> Network {
