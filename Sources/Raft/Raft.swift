@@ -196,12 +196,25 @@ package struct Raft: Sendable {
     /// What is to be done now. Call it after each batch of events.
     package mutating func takeReady() -> Ready {
         if role == .leader { flushLeader() }
+        expectSound()
         collectDisk()
         collectApply()
         log.evict(before: applied + 1, costMax: settings.recentBytesMax)
         defer { ready = Ready() }
         ready.sequence = sequence
         return ready
+    }
+
+    /// What only a mistake of this release can break. A member that went on from there could spread it: better none.
+    private func expectSound() {
+        precondition(term >= savedHardState.term, "the term fell from \(savedHardState.term) to \(term)")
+        precondition(applied <= applying, "applied \(applied), but only \(applying) was handed out")
+        precondition(
+            log.durableIndex <= log.lastIndex, "the log ends at \(log.lastIndex), before \(log.durableIndex) on disk")
+        guard installing == nil else { return }
+        precondition(
+            applying <= commit && commit <= log.lastIndex,
+            "handed out \(applying), committed \(commit), the log ends at \(log.lastIndex)")
     }
 
     private mutating func collectDisk() {

@@ -152,7 +152,11 @@ package enum Recovery {
             meta.hash = store.meta.hash
             meta.version = store.meta.version
             try writer.write(Memtable(), meta: meta)
-            _ = try writer.checkpoint()
+            guard try writer.checkpoint() else {
+                throw SQLiteError(
+                    code: SQLiteError.busy, message: "somebody reads it, and it cannot be made whole",
+                    context: directory.statePath)
+            }
             return meta
         }
         try File(directory.statePath, .readWrite).sync()

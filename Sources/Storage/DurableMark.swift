@@ -63,17 +63,19 @@ final class DurableMark {
 
     /// Writes `next` without waiting for the device: it survives the process, and with `sync` a power cut.
     func write(_ next: Value) throws(StorageError) {
-        sequence += 1
-        value = next
+        // A write that fails may have torn its slot: only that one is written again.
+        let nextSequence = sequence + 1
         var writer = ByteWriter()
-        writer.fixed(sequence)
+        writer.fixed(nextSequence)
         writer.fixed(next.lastIndex)
         writer.fixed(next.lastTerm)
         writer.fixed(next.term)
         writer.fixed(next.vote ?? 0)
         writer.fixed(next.logEpoch << 1 | (next.isRecovering ? 1 : 0))
         writer.fixed(CRC32C.of(writer.bytes))
-        try file.write(writer.bytes, at: Int(sequence % 2) * Self.slotBytes)
+        try file.write(writer.bytes, at: Int(nextSequence % 2) * Self.slotBytes)
+        sequence = nextSequence
+        value = next
     }
 
     func sync() throws(StorageError) {

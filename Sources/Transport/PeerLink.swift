@@ -153,7 +153,6 @@ final class PeerLink: @unchecked Sendable {
         if case .stopped = state { return }
         complain(reason)
         state = .idle
-        pendingBytes = 0
         loop.scheduleTask(in: delay) { self.connect() }
         delay = min(delay * 2, .seconds(1))
     }
