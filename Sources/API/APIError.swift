@@ -63,7 +63,10 @@ struct APIError: Error, Equatable, Sendable {
         case .transferTimeout:
             self.init(.unavailable, "etcdserver: request timed out, leader transfer took too long")
         case .badTransferTarget: self.init(.failedPrecondition, "etcdserver: bad leader transferee")
-        case .disk(let reason): self.init(.internal, "weft: this member cannot read its disk: \(reason)")
+        case .disk:
+            self.init(.unavailable, "weft: this member cannot read its disk, and its log says why; ask another member")
+        case .damaged:
+            self.init(.unavailable, "weft: this member found its data damaged and fetches it anew; ask another member")
         }
     }
 

@@ -39,7 +39,7 @@ struct Health: Sendable {
     }
 
     private func localTrouble() -> String? {
-        member.isDiskFull ? "NO SPACE ON DISK" : nil
+        member.isDamaged ? "DAMAGED DATA" : member.isDiskFull ? "NO SPACE ON DISK" : nil
     }
 
     /// An alarm that forbids to read says nothing of whether the others are there.
@@ -58,7 +58,8 @@ struct Health: Sendable {
     private typealias Check = (name: String, trouble: () async -> String?)
 
     private var dataCorruption: String? {
-        member.alarms.contains { $0.kind == .corrupt } ? "alarm activated: CORRUPT" : nil
+        if member.isDamaged { return "this member's data is damaged" }
+        return member.alarms.contains { $0.kind == .corrupt } ? "alarm activated: CORRUPT" : nil
     }
 
     private var catchingUp: String? {

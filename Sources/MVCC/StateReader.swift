@@ -179,8 +179,16 @@ package final class StateReader {
     func forEachRow(
         fromRevision revision: Int64, _ body: (Memtable.Change) -> Bool, atEnd: () -> Void
     ) throws(SQLiteError) {
+        try forEachRow(
+            from: try sequence(ofRevision: revision), { $0.pair.modRevision < revision || body($0) }, atEnd: atEnd)
+    }
+
+    /// The same by sequence number.
+    func forEachRow(
+        from sequence: Int64, _ body: (Memtable.Change) -> Bool, atEnd: () -> Void
+    ) throws(SQLiteError) {
         defer { rowsFrom.reset() }
-        rowsFrom.bind(1, try sequence(ofRevision: revision))
+        rowsFrom.bind(1, sequence)
         while try rowsFrom.step() {
             let pair = KeyValue(
                 key: rowsFrom.blob(6), createRevision: rowsFrom.integer(2), modRevision: rowsFrom.integer(1),
@@ -189,7 +197,18 @@ package final class StateReader {
             guard rowsFrom.integer(5) == Int64(RowSum.of(change)) else {
                 throw StateFile.damage("revision row \(change.sequence) is not what was written", connection.path)
             }
-            if pair.modRevision >= revision, !body(change) { return }
+            if !body(change) { return }
+        }
+        atEnd()
+    }
+
+    /// Calls `body` with the key of every row of the index from `key` on, in order, until it answers false.
+    func forEachIndexRow(from key: [UInt8], _ body: ([UInt8]) -> Bool, atEnd: () -> Void) throws(SQLiteError) {
+        defer { endScan() }
+        endScan()
+        scanUnbounded.bind(1, key)
+        while try scanUnbounded.step() {
+            if !body(try indexRow(scanUnbounded).pair.key) { return }
         }
         atEnd()
     }

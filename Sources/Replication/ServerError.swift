@@ -22,6 +22,8 @@ package enum ServerError: Error, Equatable, Sendable {
     case witness
     /// It may lack what it answered from before it was started, and no leader has said what is committed.
     case catchingUp
-    /// This member's disk cannot be read.
-    case disk(String)
+    /// This member's disk cannot be read; its log says more.
+    case disk
+    /// What this member's disk holds is not what was written.
+    case damaged
 }

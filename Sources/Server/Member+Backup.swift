@@ -30,7 +30,7 @@ extension RunningMember {
             return BackupStream(try File(path, .read), path: path, bytes: bytes, place: place)
         } catch {
             core.logger.error("no backup can be made: \(error)")
-            throw .disk("\(error)")
+            throw .disk
         }
     }
 
@@ -50,7 +50,7 @@ extension RunningMember {
             do throws(SQLiteError) {
                 if try written.get() >= index { return }
             } catch {
-                throw .disk(error.description)
+                throw core.failure(error)
             }
             guard monotonicNanoseconds() < limit, !Task.isCancelled, !core.isStopping else { throw .timeout }
             try? await Task.sleep(for: .milliseconds(20))
@@ -103,7 +103,12 @@ package final class BackupStream: Sendable {
                 continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
             }
         }
-        do throws(StorageError) { return try outcome.get() } catch { throw .disk("\(error)") }
+        do throws(StorageError) {
+            return try outcome.get()
+        } catch {
+            place.core.logger.error("a backup cannot be read: \(error)")
+            throw .disk
+        }
     }
 
     private func read() throws(StorageError) -> (piece: [UInt8], left: Int)? {

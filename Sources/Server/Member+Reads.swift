@@ -128,9 +128,12 @@ extension RunningMember {
                 resume(.success(try body(view, try reader.get())))
             } catch ReadFailure.request(let refusal) {
                 resume(.failure(.refused(refusal)))
+            } catch ReadFailure.disk(let error) {
+                resume(.failure(core.failure(error)))
+            } catch let error as SQLiteError {
+                resume(.failure(core.failure(error)))
             } catch {
-                core.logger.error("a read failed: \(error)")
-                resume(.failure(.disk("\(error)")))
+                preconditionFailure("an error of another kind: \(error)")
             }
         }
     }

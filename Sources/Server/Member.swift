@@ -29,6 +29,8 @@ package final class RunningMember: Sendable {
     /// Versions of a fabric that this release can be part of.
     package var versions: ClosedRange<UInt64> { core.settings.versions }
     package var isDiskFull: Bool { core.isDiskFull }
+    /// It found that what its disk holds is not what was written.
+    package var isDamaged: Bool { core.isDamaged.load(ordering: .relaxed) }
     package var settings: ServerSettings { core.serverSettings }
 
     /// If it keeps the log and no state.
@@ -201,12 +203,7 @@ package final class RunningMember: Sendable {
     }
 
     /// Gives up the lead, if it has it, within an election timeout. Blocks.
-    package func handOver() {
-        core.beginStopping()
-        let retired = Rendezvous<Void>()
-        core.consensus.post(.retire { retired.fulfil(()) })
-        retired.wait()
-    }
+    package func handOver() { core.handOver() }
 
     /// Notes on disk that this member was removed, so that it is not started again as it was.
     package func markRemoved() {

@@ -36,6 +36,10 @@ final class MemberCore: Sendable {
     let leaderSeen = Atomic<UInt64>(monotonicNanoseconds())
     /// If there are streams of watches.
     let isWatched = Atomic<Bool>(false)
+    /// `kv.db` is not what was written.
+    let isDamaged = Atomic<Bool>(false)
+    /// What is to be repaired by starting anew.
+    let repairDue = Mailbox<StorageError>()
     /// Backups under way: each is a copy of everything.
     let backups = Atomic<Int>(0)
     /// Bytes of keys, values and history stored here.
@@ -128,6 +132,7 @@ final class MemberCore: Sendable {
         directory.note(error)
         serverSettings.flushLog()
         if case .unusable = error { _exit(5) }
+        if case .damaged = error { serverSettings.startAnew() }
         _exit(1)
     }
 
@@ -161,6 +166,9 @@ final class MemberCore: Sendable {
         // The view before is released outside of the lock: it may be the last owner of a large memtable.
         let old = published.withLock { published in
             let old = published.view
+            precondition(
+                old.map { $0.appliedIndex <= view.appliedIndex && $0.revision <= view.revision } ?? true,
+                "a state was published that is older than the one before")
             published.view = view
             published.pendingBytes = pendingBytes
             return old
@@ -363,11 +371,12 @@ final class MemberCore: Sendable {
 
     private static let lookNanoseconds: UInt64 = 1_000_000_000
 
-    /// A member whose directory is taken away under it would go on to acknowledge what no start will find again.
+    /// Looks after what the member stands on. One whose directory is taken away under it would go on to acknowledge what no start
+    /// will find again.
     func watchDirectory() {
         startThread("weft-directory") { [self] in
             while !isStopping {
-                pause(nanoseconds: Self.lookNanoseconds)
+                if let damage = repairDue.take(until: now + Self.lookNanoseconds).first { return repair(damage) }
                 if directory.isInPlace { continue }
                 logger.critical("\(directory.path) was removed or replaced while this member runs: it stops")
                 return onEnd(.directoryLost)

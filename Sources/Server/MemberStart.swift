@@ -78,6 +78,7 @@ extension RunningMember {
         startThread("weft-consensus") { lanes.consensus.run(raft) }
         core.readers.start()
         core.watchDirectory()
+        core.scrub()
         return RunningMember(core: core)
     }
 

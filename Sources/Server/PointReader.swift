@@ -41,9 +41,7 @@ package final class PointReader: Sendable {
                 result.map { ($0, view.appliedTerm) }.mapError { failure in
                     switch failure {
                     case .request(let refusal): return .refused(refusal)
-                    case .disk(let error):
-                        core.logger.error("a read failed: \(error)")
-                        return .disk("\(error)")
+                    case .disk(let error): return core.failure(error)
                     }
                 }
             }

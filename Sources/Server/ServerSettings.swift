@@ -44,6 +44,10 @@ package struct ServerSettings: Sendable {
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000
     /// What this build calls itself, for the other members.
     package var release = ""
+    /// Between two walks over all of `kv.db` in search of damage; 0 for none.
+    package var scrubNanoseconds: UInt64 = 3_600_000_000_000
+    /// Takes the place of this process by a new start of it; comes back when that cannot be.
+    package var startAnew: @Sendable () -> Void = {}
     /// Waits a moment until what was logged is written; before the process ends without more ado.
     package var flushLog: @Sendable () -> Void = {}
 

@@ -40,13 +40,15 @@ final class SnapshotLane: Sendable {
                             core.consensus.post(.snapshotEnded(peer, nil))
                         }
                     } catch {
-                        // What is damaged here is repaired at the next start; nobody else shall get it.
-                        if case .damaged = error { core.end(error) }
+                        // Nobody else shall get what is damaged here.
+                        if case .damaged(_, let reason) = error { core.noteDamage(reason) }
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }
                 case .backup(let path, let done):
-                    done(Result { () throws(StorageError) in try Backup.makeImage(of: core.directory, at: path) })
+                    let made = Result { () throws(StorageError) in try Backup.makeImage(of: core.directory, at: path) }
+                    if case .failure(.damaged(_, let reason)) = made { core.noteDamage(reason) }
+                    done(made)
                 case .ended(let peer): core.orFail { () throws(StorageError) in try outgoing.end(for: peer) }
                 case .stop: return
                 }

@@ -83,7 +83,7 @@ final class WatchLane: Sendable {
         case .history(_, .failure(.request(.noMemory))): hub.postponePass()
         case .history(let read, .failure(.request)): hub.take(nil, for: read)
         case .history(_, .failure(.disk(let error))):
-            core.logger.error("a watch cannot read the history: \(error)")
+            _ = core.failure(error)
             hub.failPass()
         case .stop: break
         }

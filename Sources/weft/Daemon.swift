@@ -39,6 +39,7 @@ struct Daemon: Sendable {
         self.settings = settings
         logOutput = LogOutput()
         logger = settings.makeLogger(logOutput)
+        self.settings.server.startAnew = Self.startAnew
         self.settings.server.flushLog = { [logOutput] in logOutput.flush(milliseconds: 500) }
         self.settings.server.release = Version.weft
         // What it writes is nobody else's, whatever the umask was.
@@ -205,6 +206,13 @@ struct Daemon: Sendable {
     }
 
     private static let drainMilliseconds = 1000
+
+    /// Begins again as this process was begun; what systemd or a shell waits for is the same process still. All files are closed
+    /// with it.
+    private static func startAnew() {
+        let arguments = CommandLine.arguments.map { strdup($0) } + [nil]
+        weft_start_anew(arguments)
+    }
 
     /// As many files as the system lets this process have: each client is one. Answers how many.
     private static func raiseFileLimit() -> Int {

@@ -57,6 +57,9 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Milliseconds until changes in memory are written to kv.db. (default: 5000)")
     var checkpointInterval: String?
 
+    @Option(help: "Rest between two walks over all of kv.db in search of damage; 0 is never. (default: 1h)")
+    var scrubInterval: String?
+
     @Option(help: "periodic or revision: what --auto-compaction-retention counts. (default: periodic)")
     var autoCompactionMode: String?
 
@@ -118,7 +121,8 @@ struct ServeFlags: ParsableArguments {
             ("heartbeat-interval", heartbeatInterval), ("election-timeout", electionTimeout),
             ("lease-reads", leaseReads), ("snapshot-count", snapshotCount),
             ("snapshot-catchup-entries", snapshotCatchupEntries),
-            ("checkpoint-interval", checkpointInterval), ("auto-compaction-mode", autoCompactionMode),
+            ("checkpoint-interval", checkpointInterval), ("scrub-interval", scrubInterval),
+            ("auto-compaction-mode", autoCompactionMode),
             ("auto-compaction-retention", autoCompactionRetention), ("quota-backend-bytes", quotaBackendBytes),
             ("watch-progress-notify-interval", watchProgressNotifyInterval), ("max-txn-ops", maxTxnOps),
             ("max-request-bytes", maxRequestBytes), ("cors", cors), ("host-whitelist", hostWhitelist),

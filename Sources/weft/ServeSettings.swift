@@ -85,7 +85,8 @@ struct ServeSettings {
         "name", "domain", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
         "advertise-client-urls", "found", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
         "heartbeat-interval", "election-timeout", "lease-reads", "snapshot-count", "snapshot-catchup-entries",
-        "checkpoint-interval", "auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes",
+        "checkpoint-interval", "scrub-interval", "auto-compaction-mode", "auto-compaction-retention",
+        "quota-backend-bytes",
         "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
         "max-request-bytes", "cors", "host-whitelist", "max-connections-per-address", "memory-budget", "log-level",
         "config-file",
@@ -120,8 +121,8 @@ struct ServeSettings {
         case "advertise-client-urls": server.advertisedClientURLs = try endpoints(value).map(\.description)
         case "initial-cluster": initialCluster = value
         case "found":
-            guard let isOn = Bool(value) else { throw Problem(.usage, "\(value) is neither true nor false") }
-            founds = isOn
+            founds = value == "true"
+            guard founds || value == "false" else { throw Problem(.usage, "\(value) is neither true nor false") }
         case "initial-cluster-state":
             guard value == "new" || value == "existing" else {
                 throw Problem(.usage, "\(value) is neither new nor existing")
@@ -148,11 +149,10 @@ struct ServeSettings {
         case "quota-backend-bytes":
             guard let bytes = Int64(value) else { throw Problem(.usage, "\"\(value)\" is no number of bytes") }
             if bytes != 0 { server.replication.quotaBytes = bytes > 0 ? bytes : .max }
+        case "scrub-interval":
+            server.scrubNanoseconds = try value == "0" ? 0 : time(value, atLeast: 0, "1h")
         case "watch-progress-notify-interval", "experimental-watch-progress-notify-interval":
-            guard let interval = Durations.nanoseconds(value), interval >= 100_000_000 else {
-                throw Problem(.usage, "\"\(value)\" is no time of at least 100ms, such as 10m")
-            }
-            server.watchProgressNanoseconds = interval
+            server.watchProgressNanoseconds = try time(value, atLeast: 100_000_000, "10m")
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
         case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(16 << 20))
         case "cors": callers.origins = Set(Self.list(value))
@@ -180,6 +180,15 @@ struct ServeSettings {
             throw Problem(.usage, "\"\(text)\" is no whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
+    }
+
+    /// Nanoseconds.
+    private func time(_ text: String, atLeast least: UInt64, _ example: String) throws -> UInt64 {
+        guard let time = Durations.nanoseconds(text), time >= least else {
+            let bound = least > 0 ? " of at least \(least / 1_000_000)ms" : ""
+            throw Problem(.usage, "\"\(text)\" is no time\(bound), such as \(example)")
+        }
+        return time
     }
 
     private func endpoints(_ text: String) throws -> [Endpoint] {

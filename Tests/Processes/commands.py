@@ -231,7 +231,7 @@ def lease_reads(world):
         assert world.run("lease-reads", word).startswith(word + ": ")
         assert json.loads(world.run("lease-reads", "-o", "json")) == {"on": is_on}
         for member in world.fabric.members:
-            until(f"{member.name} knows", lambda: API([member]).must("GET", "status")["quorum"]["leaseReads"] == is_on)
+            until(f"{member.name} knows", lambda: API(member).must("GET", "status")["quorum"]["leaseReads"] == is_on)
         world.put("lease-reads", word)
         assert word in world.run("get", "lease-reads")
 

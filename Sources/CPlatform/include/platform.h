@@ -11,3 +11,7 @@ void weft_yield_to_others(void);
 
 /// Makes standard output line-buffered, also when it is no terminal.
 void weft_line_buffer_standard_output(void);
+
+// Begins this program anew in its own process, with these arguments, which end with NULL. What it has open is closed, but for
+// standard input, output and error. Returns only when that cannot be.
+void weft_start_anew(char *const arguments[]);
