@@ -66,8 +66,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
     private func takePut(_ call: UnaryCall) -> Bool {
         guard let request = PutRequest(proto: call.message) else { return false }
         do throws(MVCCError) { try member.limits.check(request) } catch { return fail(call, .refused(error)) }
-        member.metrics.puts.add()
-        return propose(.put(request), call) { result, header in
+        return propose(.put(request), call, counted: member.metrics.puts) { result, header in
             var answer = ProtoWriter(reserving: 48)
             answer.field(1, header)
             if case .put(let previous?) = result { answer.field(2) { $0.fields(of: previous) } }
@@ -80,8 +79,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
             let request = try? TxnRequest(message), !request.isReadOnly
         else { return false }
         do throws(MVCCError) { try member.limits.check(request) } catch { return fail(call, .refused(error)) }
-        member.metrics.txns.add()
-        return proposeAndEncode(.txn(request), call) { result, header, revision in
+        return proposeAndEncode(.txn(request), call, counted: member.metrics.txns) { result, header, revision in
             guard case .txn(let result) = result else { preconditionFailure("a txn without its result") }
             return Etcdserverpb_TxnResponse(result, revision: revision, header)
         }
@@ -91,8 +89,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
         guard let message = try? Etcdserverpb_DeleteRangeRequest(serializedBytes: call.message) else { return false }
         let request = DeleteRangeRequest(message)
         do throws(MVCCError) { try member.limits.check(request) } catch { return fail(call, .refused(error)) }
-        member.metrics.deletes.add()
-        return proposeAndEncode(.deleteRange(request), call) { result, header, _ in
+        return proposeAndEncode(.deleteRange(request), call, counted: member.metrics.deletes) { result, header, _ in
             guard case .deleteRange(let deleted, let previous) = result else {
                 preconditionFailure("a deletion without its result")
             }
@@ -103,7 +100,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
     private func takeLeaseGrant(_ call: UnaryCall) -> Bool {
         guard let message = try? Etcdserverpb_LeaseGrantRequest(serializedBytes: call.message) else { return false }
         return member.grantLease(id: message.id, ttl: message.ttl) { [self] outcome in
-            end(call, outcome) { (lease, applied) in
+            endOnLoop(call, outcome) { [member] (lease, applied) in
                 var answer = ProtoWriter(reserving: 56)
                 answer.field(1, member.protoHeader(revision: applied.revision, term: applied.term))
                 answer.field(2, lease.id)
@@ -114,10 +111,10 @@ final class LoopKV: UnaryService, @unchecked Sendable {
     }
 
     private func proposeAndEncode<Answer: SwiftProtobuf.Message>(
-        _ command: Command, _ call: UnaryCall,
+        _ command: Command, _ call: UnaryCall, counted counter: Counter,
         _ answer: @escaping @Sendable (CommandResult, Etcdserverpb_ResponseHeader, Int64) -> Answer
     ) -> Bool {
-        propose(command, call) { [member] (result, applied) -> [UInt8]? in
+        propose(command, call, counted: counter) { [member] (result, applied) -> [UInt8]? in
             let header = ResponseHeader(
                 clusterID: member.clusterID, memberID: member.id, revision: applied.revision, term: applied.term)
             return try? answer(result, Etcdserverpb_ResponseHeader(header), applied.revision).serializedBytes()
@@ -125,19 +122,31 @@ final class LoopKV: UnaryService, @unchecked Sendable {
     }
 
     private func propose(
-        _ command: Command, _ call: UnaryCall, _ answer: @escaping @Sendable (CommandResult, [UInt8]) -> [UInt8]
+        _ command: Command, _ call: UnaryCall, counted counter: Counter,
+        _ answer: @escaping @Sendable (CommandResult, [UInt8]) -> [UInt8]
     ) -> Bool {
-        propose(command, call) { [member] (result, applied) -> [UInt8]? in
+        propose(command, call, counted: counter) { [member] (result, applied) -> [UInt8]? in
             answer(result, member.protoHeader(revision: applied.revision, term: applied.term))
         }
     }
 
     private func propose(
-        _ command: Command, _ call: UnaryCall, _ answer: @escaping @Sendable (CommandResult, Applied) -> [UInt8]?
+        _ command: Command, _ call: UnaryCall, counted counter: Counter,
+        _ answer: @escaping @Sendable (CommandResult, Applied) -> [UInt8]?
     ) -> Bool {
-        member.propose(command) { [self] outcome in
-            end(call, outcome) { answer($0.result, $0) }
+        let isTaken = member.propose(command) { [self] outcome in
+            endOnLoop(call, outcome) { answer($0.result, $0) }
         }
+        // What is left to a task is counted there.
+        if isTaken { counter.add() }
+        return isTaken
+    }
+
+    /// What comes from a lane of the member shall not hold that up with its encoding.
+    private func endOnLoop<Value: Sendable>(
+        _ call: UnaryCall, _ outcome: Result<Value, ServerError>, _ answer: @escaping @Sendable (Value) -> [UInt8]?
+    ) {
+        call.onLoop { [self] in end(call, outcome, answer) }
     }
 
     private func end<Value>(_ call: UnaryCall, _ outcome: Result<Value, ServerError>, _ answer: (Value) -> [UInt8]?) {
@@ -157,7 +166,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
 
     // MARK: - etcd's gateway
 
-    func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+    func answer(_ request: HTTPRequest, _ reply: @escaping Reply) -> Bool {
         // What headers ask for is the gateway's to see to.
         guard request.method == .POST, !request.headers.contains(name: "grpc-metadata-hasleader") else { return false }
         return switch request.path {
@@ -167,25 +176,26 @@ final class LoopKV: UnaryService, @unchecked Sendable {
         }
     }
 
-    private func takePut(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+    private func takePut(_ request: HTTPRequest, _ reply: @escaping Reply) -> Bool {
         guard let put = try? GatewayObject(body: request.body).putRequest() else { return false }
         do throws(MVCCError) {
             try member.limits.check(put)
         } catch {
-            reply(.error(APIError(error)))
+            reply { .error(APIError(error)) }
             return true
         }
-        member.metrics.puts.add()
-        return member.propose(.put(put)) { [gateway] outcome in
-            reply(.json(outcome) { gateway.answer(to: $0) })
+        let isTaken = member.propose(.put(put)) { [gateway] outcome in
+            reply { .json(outcome) { gateway.answer(to: $0) } }
         }
+        if isTaken { member.metrics.puts.add() }
+        return isTaken
     }
 
-    private func takeRange(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+    private func takeRange(_ request: HTTPRequest, _ reply: @escaping Reply) -> Bool {
         guard let range = try? GatewayObject(body: request.body).rangeRequest(), range.range.end == .single,
             !range.range.start.isEmpty
         else { return false }
-        read(range) { [gateway] outcome in reply(.json(outcome) { gateway.answer(to: $0.0, term: $0.term) }) }
+        read(range) { [gateway] outcome in reply { .json(outcome) { gateway.answer(to: $0.0, term: $0.term) } } }
         return true
     }
 

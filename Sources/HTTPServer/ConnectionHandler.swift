@@ -181,8 +181,8 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         let bound = NIOLoopBound(self, eventLoop: loop)
         if let unary {
             let turn = turn
-            let isTaken = unary.answer(request) { response in
-                turn.post { bound.value.write(response, isHead: false) }
+            let isTaken = unary.answer(request) { make in
+                turn.post { bound.value.write(make(), isHead: false) }
             }
             if isTaken { return }
         }

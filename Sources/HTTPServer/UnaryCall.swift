@@ -16,6 +16,9 @@ package struct UnaryCall: Sendable {
         self.turn = turn
     }
 
+    /// Runs `body` on the call's loop, where answers are encoded; from any thread.
+    package func onLoop(_ body: @escaping @Sendable () -> Void) { turn.post(body) }
+
     /// Answers the call; from any thread, once.
     package func answer(_ message: [UInt8]) {
         turn.post { [stream] in stream.connection.reply(stream, message, .ok) }
@@ -27,14 +30,17 @@ package struct UnaryCall: Sendable {
     }
 }
 
+package typealias Reply = @Sendable (@escaping @Sendable () -> HTTPResponse) -> Void
+
 /// Answers calls and requests on one event loop. What it is given it may answer at once or later, from any thread.
 package protocol UnaryService: AnyObject, Sendable {
     /// If calls of this method may be for it.
     func takes(_ path: String) -> Bool
     /// Takes a call over; false when it is one for a task. On the loop.
     func answer(_ call: UnaryCall) -> Bool
-    /// Takes a request over HTTP/1.1 over, and gives the whole answer to `reply`, once; false when it is one for a task.
-    func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool
+    /// Takes a request over HTTP/1.1 over, and gives `reply`, once, what makes the whole answer on the loop; false when it is one
+    /// for a task.
+    func answer(_ request: HTTPRequest, _ reply: @escaping Reply) -> Bool
 }
 
 /// What the connections of one event loop share: work is gathered while the loop reads, and answers while others give them.

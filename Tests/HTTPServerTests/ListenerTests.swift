@@ -15,11 +15,11 @@ import Logging
 private final class Unary: UnaryService {
     func takes(_ path: String) -> Bool { ["/now", "/later", "/no", "/left"].contains(path) }
 
-    func answer(_ request: HTTPRequest, _ reply: @escaping @Sendable (HTTPResponse) -> Void) -> Bool {
+    func answer(_ request: HTTPRequest, _ reply: @escaping Reply) -> Bool {
         let response = HTTPResponse(status: .ok, body: request.body)
         switch request.path {
-        case "/now": reply(response)
-        case "/later": Thread.detachNewThread { reply(response) }
+        case "/now": reply { response }
+        case "/later": Thread.detachNewThread { reply { response } }
         default: return false
         }
         return true
@@ -28,7 +28,7 @@ private final class Unary: UnaryService {
     func answer(_ call: UnaryCall) -> Bool {
         switch call.path {
         case "/now": call.answer(call.message)
-        case "/later": Thread.detachNewThread { call.answer(call.message) }
+        case "/later": Thread.detachNewThread { call.onLoop { call.answer(call.message) } }
         case "/no": call.fail(GRPCStatus(code: 9, message: "no"))
         default: return false
         }
