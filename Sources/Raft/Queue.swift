@@ -22,6 +22,10 @@ package struct Queue<Element>: RandomAccessCollection {
         storage.append(element)
     }
 
+    package mutating func insert(_ element: Element, at position: Int) {
+        storage.insert(element, at: head + position)
+    }
+
     package mutating func removeFirst(_ count: Int = 1) {
         precondition(count <= self.count, "cannot take \(count) of \(self.count)")
         for place in head..<head + count { storage[place] = nil }

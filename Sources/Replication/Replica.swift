@@ -46,6 +46,7 @@ package struct Replica<Shell: ReplicationShell> {
     package private(set) var raft: Raft
     private var outstanding: [UInt64: Outstanding] = [:]
     private var held: [UInt64] = []
+    /// By deadline.
     private var expiries = Queue<(deadline: UInt64, id: UInt64)>()
     private var newReads: [PendingRead] = []
     private var readBatches: [ReadBatch] = []
@@ -84,7 +85,7 @@ package struct Replica<Shell: ReplicationShell> {
                 for message in messages where isAcceptable(message) { raft.receive(.message(message)) }
             case .propose(let proposal, let deadline):
                 outstanding[proposal.id] = Outstanding(proposal: proposal, term: nil)
-                expiries.append((deadline, proposal.id))
+                noteExpiry(of: proposal.id, at: deadline)
                 newProposals.append(proposal)
             case .change(let requestID, let change, let deadline):
                 changeDeadlines[requestID] = (change, deadline)
@@ -228,6 +229,18 @@ package struct Replica<Shell: ReplicationShell> {
         releaseHolds()
         tickRetirement()
         follow()
+    }
+
+    /// What clients ask waits longer than what the member itself proposes.
+    private mutating func noteExpiry(of id: UInt64, at deadline: UInt64) {
+        var low = 0
+        var high = expiries.count
+        if let last = expiries.last, last.deadline <= deadline { low = high }
+        while low < high {
+            let middle = (low + high) / 2
+            if expiries[middle].deadline <= deadline { low = middle + 1 } else { high = middle }
+        }
+        expiries.insert((deadline, id), at: low)
     }
 
     private mutating func expire(_ now: UInt64) {

@@ -247,12 +247,16 @@ final class MemberCore: Sendable {
     func noteMembership(_ meta: StateMeta) {
         let membership = Membership(
             configuration: meta.members, attributes: meta.attributes)
-        let isNews = published.withLock { published in
-            defer { published.membership = membership }
-            noteLayout(meta.members, &published.indispensable)
+        let indispensable = meta.members.indispensableDomains
+        let (isNews, isLayoutNews) = published.withLock { published in
+            defer {
+                published.membership = membership
+                published.indispensable = indispensable
+            }
             published.isWitness = published.isWitness || meta.members.isWitness(identity.memberID)
-            return published.membership.peers != membership.peers
+            return (published.membership.peers != membership.peers, published.indispensable != indispensable)
         }
+        if isLayoutNews { sayLayout(indispensable) }
         // For a start without a state to find them in.
         if isNews, !membership.entries.isEmpty {
             let others = membership.entries.compactMap { entry in
@@ -267,15 +271,12 @@ final class MemberCore: Sendable {
     }
 
     /// Calls out, when it comes about, that one domain's loss would stop the fabric.
-    private func noteLayout(_ configuration: Configuration, _ known: inout [String]) {
-        let found = configuration.indispensableDomains
-        guard found != known else { return }
-        known = found
-        if found.isEmpty {
+    private func sayLayout(_ indispensable: [String]) {
+        if indispensable.isEmpty {
             logger.info("a quorum of members remains whatever domain is lost")
         } else {
             logger.warning(
-                "without \(found.joined(separator: ", or ")) no quorum of members would remain; see `weft domain preflight`"
+                "without \(indispensable.joined(separator: ", or ")) no quorum of members would remain; see `weft domain preflight`"
             )
         }
     }
