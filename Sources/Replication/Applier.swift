@@ -34,6 +34,8 @@ package final class Applier<Shell: ReplicationShell> {
     private var compactRevision: Int64 = 0
     /// The revision that the newest frozen memtable completes.
     private var frozenRevision: Int64
+    /// It is to end, and says so when it has.
+    private var ended: (@Sendable () -> Void)?
 
     package init(shell: Shell, store: KeyValueStore) {
         self.shell = shell
@@ -53,8 +55,9 @@ package final class Applier<Shell: ReplicationShell> {
         return openStore
     }
 
-    /// Does one piece of work; false when the lane shall end. Then `stop` writes what is left.
+    /// Does one piece of work; false when it has ended.
     package func handle(_ work: ApplyWork) throws(StorageError) -> Bool {
+        if ended != nil { return handleLate(work) }
         switch work {
         case .entries(let entries): try apply(entries)
         case .reads(let reads, let index): proceed(reads, at: index)
@@ -70,8 +73,39 @@ package final class Applier<Shell: ReplicationShell> {
             keepTime(leading: term)
         case .install(let mark, let path): try install(mark, path: path)
         case .leave: shell.leave()
-        case .stop: return false
+        case .stop(let flush, let done):
+            for (_, read) in waitingReads { read.proceed(.stopping) }
+            waitingReads = []
+            ended = done
+            return !end(flush)
         }
+        return true
+    }
+
+    // MARK: - End
+
+    /// Applies nothing more. What writes the rest may be in the same batch as the order to end: leaving it there was a stop that
+    /// never ended.
+    private func handleLate(_ work: ApplyWork) -> Bool {
+        switch work {
+        case .written:
+            noteWritten()
+            return !end(true)
+        case .reads(let reads, _): for read in reads { read.proceed(.stopping) }
+        case .stop(_, let done): done()
+        case .entries, .freeze, .measured, .tick, .install, .leave: break
+        }
+        return true
+    }
+
+    /// Ends, once everything is in the file if that is wanted. Answers if it has.
+    private func end(_ flush: Bool) -> Bool {
+        if flush, store.isFreezing { return false }
+        if flush, store.meta.appliedIndex > frozenIndex {
+            freeze()
+            return false
+        }
+        ended?()
         return true
     }
 
@@ -227,11 +261,6 @@ package final class Applier<Shell: ReplicationShell> {
         }
     }
 
-    package func failReads() {
-        for (_, read) in waitingReads { read.proceed(.stopping) }
-        waitingReads = []
-    }
-
     private func releaseReads() {
         guard !waitingReads.isEmpty else { return }
         let applied = store.meta.appliedIndex
@@ -306,14 +335,6 @@ package final class Applier<Shell: ReplicationShell> {
         publish()
         shell.noteWritten(through: frozenRevision)
         freezeIfDue()
-    }
-
-    /// If something is not in the file yet; sets it on its way.
-    package func mustFlush() -> Bool {
-        if store.isFreezing { return true }
-        guard store.meta.appliedIndex > frozenIndex else { return false }
-        freeze()
-        return true
     }
 
     // MARK: - Snapshots

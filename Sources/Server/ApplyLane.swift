@@ -15,27 +15,19 @@ final class ApplyLane: Sendable {
         let applier = Applier(shell: core, store: handover.take())
         core.orFail { () throws(StorageError) in
             while true {
-                for work in mailbox.take(until: nil) where try !applier.handle(work) {
-                    guard case .stop(let flush, let done) = work else { continue }
-                    if flush { try self.flush(applier) }
-                    applier.failReads()
-                    done()
-                    return
+                let batch = mailbox.take(until: nil)
+                for (place, work) in batch.enumerated() where try !applier.handle(work) {
+                    return end(batch[(place + 1)...])
                 }
             }
         }
     }
 
-    /// Has the checkpoint lane write all there is, applying nothing more.
-    private func flush(_ applier: Applier<MemberCore>) throws(StorageError) {
-        while applier.mustFlush() {
-            for work in mailbox.take(until: nil) {
-                switch work {
-                case .written: _ = try applier.handle(work)
-                case .reads(let reads, _): for read in reads { read.proceed(.stopping) }
-                case .entries, .freeze, .measured, .tick, .install, .leave, .stop: break
-                }
-            }
+    /// Whoever came too late hears so.
+    private func end(_ rest: ArraySlice<ApplyWork>) {
+        mailbox.close()
+        for case .reads(let reads, _) in rest + mailbox.take(until: nil) {
+            for read in reads { read.proceed(.stopping) }
         }
     }
 }

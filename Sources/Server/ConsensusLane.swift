@@ -16,7 +16,7 @@ final class ConsensusLane: Sendable {
         replica.dispatch()
         while true {
             let work = core.consensus.take(until: min(nextTick, replica.raft.newsDue ?? .max))
-            guard replica.handle(work) else { return }
+            guard replica.handle(work) else { return end() }
             let now = monotonicNanoseconds()
             if now >= nextTick {
                 replica.tick(now)
@@ -25,5 +25,11 @@ final class ConsensusLane: Sendable {
             }
             replica.dispatch()
         }
+    }
+
+    /// Whoever came too late hears so.
+    private func end() {
+        core.consensus.close()
+        for case .read(let read) in core.consensus.take(until: nil) { read.proceed(.stopping) }
     }
 }

@@ -31,6 +31,7 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     private var first = 0
     /// Threads that wait for something and were not woken yet.
     private var waiting = 0
+    private var isClosed = false
 
     package init() {
         lock = .allocate(capacity: 1)
@@ -51,13 +52,29 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     }
 
     /// - Parameter wakes: whether the owner is to look at once; else it may come along with what is posted next.
-    package func post(_ item: Item, wakes: Bool = true) {
+    /// - Returns: false when it is closed, and nobody will ever look.
+    @discardableResult
+    package func post(_ item: Item, wakes: Bool = true) -> Bool {
         pthread_mutex_lock(lock)
+        guard !isClosed else {
+            pthread_mutex_unlock(lock)
+            return false
+        }
         items.append(item)
         let mustWake = waiting > 0 && (wakes || items.count >= Self.quietMax)
         if mustWake { waiting -= 1 }
         pthread_mutex_unlock(lock)
         if mustWake { pthread_cond_signal(arrival) }
+        return true
+    }
+
+    /// Nothing is posted any more; what was is still to be taken.
+    package func close() {
+        pthread_mutex_lock(lock)
+        isClosed = true
+        waiting = 0
+        pthread_mutex_unlock(lock)
+        pthread_cond_broadcast(arrival)
     }
 
     /// Everything that was posted since the last call; waits for something until `deadline`, a time of
@@ -65,7 +82,7 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
     package func take(until deadline: UInt64?) -> [Item] {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
-        while items.isEmpty {
+        while items.isEmpty, !isClosed {
             waiting += 1
             if let deadline {
                 // Nobody can wait by the clock that runs on while the machine sleeps.
@@ -88,11 +105,13 @@ package final class Mailbox<Item: Sendable>: @unchecked Sendable {
 }
 
 extension Mailbox {
-    /// The next item; waits for it. For mailboxes that several threads take from, each an item at a time.
-    package func takeOne() -> Item {
+    /// The next item; waits for it. Nil when it is closed, and all was taken. For mailboxes that several threads take from, each
+    /// an item at a time.
+    package func takeOne() -> Item? {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
         while first == items.count {
+            guard !isClosed else { return nil }
             waiting += 1
             pthread_cond_wait(arrival, lock)
         }

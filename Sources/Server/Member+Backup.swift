@@ -39,19 +39,10 @@ extension RunningMember {
         let limit = monotonicNanoseconds() + Self.patienceNanoseconds
         while true {
             core.apply.post(.freeze)
-            let written: Result<UInt64, SQLiteError> = await withCheckedContinuation { continuation in
-                core.readers.submit(.short) { reader in
-                    continuation.resume(
-                        returning: reader.flatMap { reader in
-                            Result { () throws(SQLiteError) in try reader.meta().appliedIndex }
-                        })
-                }
+            let written = try await run(.short) { (_, reader) throws(ReadFailure) in
+                do throws(SQLiteError) { return try reader.meta().appliedIndex } catch { throw .disk(error) }
             }
-            do throws(SQLiteError) {
-                if try written.get() >= index { return }
-            } catch {
-                throw core.failure(error)
-            }
+            if written >= index { return }
             guard monotonicNanoseconds() < limit, !Task.isCancelled, !core.isStopping else { throw .timeout }
             try? await Task.sleep(for: .milliseconds(20))
         }
@@ -99,9 +90,10 @@ package final class BackupStream: Sendable {
         let outcome: Result<(piece: [UInt8], left: Int)?, StorageError> = await withCheckedContinuation {
             continuation in
             // A disk may take its time: not on a thread that serves others.
-            place.core.readers.submit(.long) { _ in
+            let isTaken = place.core.readers.submit(.long) { _ in
                 continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
             }
+            if !isTaken { continuation.resume(returning: .failure(.unusable("this member has ended"))) }
         }
         do throws(StorageError) {
             return try outcome.get()

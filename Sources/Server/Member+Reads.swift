@@ -80,7 +80,7 @@ extension RunningMember {
 
     // MARK: - Threads
 
-    private typealias Body<T> = @Sendable (View, StateReader) throws(ReadFailure) -> T
+    typealias Body<T> = @Sendable (View, StateReader) throws(ReadFailure) -> T
 
     private func read<T: Sendable>(
         _ length: ReadLength, serializable: Bool, _ body: @escaping Body<T>
@@ -103,7 +103,7 @@ extension RunningMember {
         return try await run(length, body)
     }
 
-    private func run<T: Sendable>(_ length: ReadLength, _ body: @escaping Body<T>) async throws(ServerError) -> T {
+    func run<T: Sendable>(_ length: ReadLength, _ body: @escaping Body<T>) async throws(ServerError) -> T {
         try await answer { [core] resume in Self.run(length, body, core, resume) }
     }
 
@@ -120,7 +120,7 @@ extension RunningMember {
         _ length: ReadLength, _ body: @escaping Body<T>, _ core: MemberCore,
         _ resume: @escaping @Sendable (Result<T, ServerError>) -> Void
     ) {
-        core.readers.submit(length) { reader in
+        let isTaken = core.readers.submit(length) { reader in
             let view = core.view
             // A newcomer learns that it is a witness from the snapshot that a read may have waited for.
             guard !core.isWitness else { return resume(.failure(.witness)) }
@@ -136,6 +136,7 @@ extension RunningMember {
                 preconditionFailure("an error of another kind: \(error)")
             }
         }
+        if !isTaken { resume(.failure(.stopping)) }
     }
 
     // MARK: - Being current
@@ -151,7 +152,7 @@ extension RunningMember {
     static func whenCurrent(
         _ core: MemberCore, _ deadline: UInt64, _ proceed: @escaping @Sendable (ServerError?) -> Void
     ) {
-        core.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed)))
+        if !core.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed))) { proceed(.stopping) }
     }
 
     /// Returns once this member has applied everything that was committed when it was called.

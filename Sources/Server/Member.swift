@@ -1,3 +1,6 @@
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 internal import Bytes
 internal import Logging
 package import MVCC
@@ -188,18 +191,29 @@ package final class RunningMember: Sendable {
         core.watches.post(.stop)
         core.fabricFeed.close()
         core.snapshots.post(.stop)
-        core.transfers.mailbox.post(nil)
+        core.transfers.mailbox.close()
         let applied = Rendezvous<Void>()
-        core.apply.post(.stop(flush: !quickly) { applied.fulfil(()) })
-        applied.wait()
+        let isRunning = core.apply.post(.stop(flush: !quickly) { applied.fulfil(()) })
+        if isRunning { waitForEnd(of: applied) }
         let closed = Rendezvous<Void>()
         core.checkpoints.post(.stop(closed))
-        closed.wait()
+        waitForEnd(of: closed)
         let logged = Rendezvous<Void>()
         core.logs.post(.stop { logged.fulfil(()) })
-        logged.wait()
+        waitForEnd(of: logged)
         core.readers.stop()
         core.requests.failAll(.stopping)
+    }
+
+    private static var stopNanosecondsMax: UInt64 { 60_000_000_000 }
+
+    /// A disk that does not answer holds up no end: what was acknowledged is in the log.
+    private func waitForEnd(of lane: Rendezvous<Void>) {
+        guard lane.wait(until: monotonicNanoseconds() + Self.stopNanosecondsMax) == nil else { return }
+        core.logger.error(
+            "the disk does not answer: this member ends without writing what it has in memory; its log has it")
+        core.serverSettings.flushLog()
+        _exit(0)
     }
 
     /// Gives up the lead, if it has it, within an election timeout. Blocks.

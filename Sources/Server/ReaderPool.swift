@@ -49,7 +49,7 @@ final class ReaderPool: Sendable {
     private struct Desk: Sendable {
         let name: String
         let slots: [Slot]
-        let queue = Mailbox<Job?>()
+        let queue = Mailbox<Job>()
 
         init(_ name: String, threads: Int) {
             self.name = name
@@ -82,15 +82,17 @@ final class ReaderPool: Sendable {
         }
     }
 
-    func submit(_ length: ReadLength, _ job: @escaping Job) {
+    /// - Returns: false when the pool has stopped, and the job is never done.
+    func submit(_ length: ReadLength, _ job: @escaping Job) -> Bool {
         switch length {
         case .short: short.queue.post(job)
         case .long: long.queue.post(job)
         }
     }
 
+    /// What was submitted before is done.
     func stop() {
-        for desk in desks { for _ in desk.slots { desk.queue.post(nil) } }
+        for desk in desks { desk.queue.close() }
     }
 
     /// A connection for another thread.

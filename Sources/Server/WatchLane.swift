@@ -40,7 +40,8 @@ final class WatchLane: Sendable {
             revision: revision, compactRevision: compactRevision,
             progressNanoseconds: core.serverSettings.watchProgressNanoseconds
         ) { read in
-            core.readers.submit(.short) { reader in
+            // If the readers have stopped, so does this.
+            _ = core.readers.submit(.short) { reader in
                 let found = Self.history(read, core, reader)
                 mailbox.post(.history(read, found))
             }

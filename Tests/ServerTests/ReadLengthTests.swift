@@ -13,12 +13,13 @@ import Testing
         let scans = member.core.serverSettings.readerThreads
         let (begun, mayEnd) = (Mailbox<Void>(), Mailbox<Void>())
         for _ in 0..<3 * scans {
-            member.core.readers.submit(.long) { _ in
+            let isTaken = member.core.readers.submit(.long) { _ in
                 begun.post(())
-                mayEnd.takeOne()
+                _ = mayEnd.takeOne()
             }
+            #expect(isTaken)
         }
-        for _ in 0..<scans { begun.takeOne() }
+        for _ in 0..<scans { _ = begun.takeOne() }
         var one = RangeRequest(range: KeyRange(start: Array("k".utf8), end: .single))
         #expect(try await member.range(one).0.count == 1)
         one.range = KeyRange(prefix: Array("k".utf8))

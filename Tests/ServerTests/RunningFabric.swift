@@ -25,8 +25,8 @@ final class RunningFabric: Sendable {
     }
 
     /// Blocks until it has stopped.
-    func stop() {
-        member.stop(quickly: true)
+    func stop(quickly: Bool = true) {
+        member.stop(quickly: quickly)
         // Its lanes close their files when all is said and done, and SQLite removes some of them then.
         while (try? FileManager.default.removeItem(atPath: path)) == nil, FileManager.default.fileExists(atPath: path) {
         }
