@@ -62,8 +62,12 @@ struct SortedChunks<Element: Ordered>: Sendable {
         guard place.chunk < chunks.count else { return chunks.append([element]) }
         let size = chunks[place.chunk].count
         if size < Self.chunkMax { return chunks[place.chunk].insert(element, at: place.offset) }
-        // What comes in order fills its chunks.
-        if place.offset == size { return chunks.insert([element], at: place.chunk + 1) }
+        // What comes in order fills its chunks, from either end.
+        if place.offset == size {
+            let next = place.chunk + 1
+            if next < chunks.count, chunks[next].count < Self.chunkMax { return chunks[next].insert(element, at: 0) }
+            return chunks.insert([element], at: next)
+        }
         let half = size / 2
         let upper = Array(chunks[place.chunk][half...])
         chunks[place.chunk].removeSubrange(half...)

@@ -182,6 +182,9 @@ struct LiveChanges: Sendable {
         since = chunks.removeFirst().changes.last?.revision ?? since
     }
 
+    /// If counts as of `revision` are known from those of now.
+    func reaches(_ revision: Int64) -> Bool { revision >= since }
+
     /// How many keys within `cover` came to live, less those that ceased to, after `revision`; nil when that is too long ago.
     func difference(in cover: LiveCounts.Cover, after revision: Int64) -> Int64? {
         guard revision >= since else { return nil }

@@ -31,6 +31,9 @@ package struct Tables: Sendable {
         liveChanges.note(key, difference, revision: revision)
     }
 
+    /// If what lived at `revision` is about what lives now.
+    func isRecent(_ revision: Int64) -> Bool { liveChanges.reaches(revision) }
+
     /// Cuts buckets of keys that have got too full.
     mutating func cutBuckets(revision: Int64, _ reader: StateReader) throws(SQLiteError) {
         while let range = counts.overfull() {

@@ -6,8 +6,9 @@ extension View {
     /// what lived once is not.
     package func isShort(_ request: RangeRequest) -> Bool {
         if request.range.end == .single { return true }
+        guard request.revision <= 0 || tables.isRecent(request.revision) else { return false }
         if tables.counts.atMost(in: request.range) <= Self.keysOfShortReads { return true }
-        if request.countOnly { return request.revision <= 0 && !request.isFiltered }
+        if request.countOnly { return !request.isFiltered }
         return (1...Self.keysOfShortReads).contains(request.limit) && request.isInKeyOrder && !request.isFiltered
     }
 
