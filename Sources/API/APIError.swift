@@ -66,7 +66,9 @@ struct APIError: Error, Equatable, Sendable {
         case .disk:
             self.init(.unavailable, "weft: this member cannot read its disk, and its log says why; ask another member")
         case .damaged:
-            self.init(.unavailable, "weft: this member found its data damaged and fetches it anew; ask another member")
+            self.init(
+                .unavailable,
+                "weft: this member found what was asked for damaged, and its log says more; ask another member")
         }
     }
 

@@ -14,7 +14,7 @@ struct Health: Sendable {
     func health(_ request: HTTPRequest) async -> HTTPResponse {
         let isLocal = request.queryFields.contains { $0.name == "serializable" && $0.value == Array("true".utf8) }
         let excluded = Self.excluded(request)
-        var reason = alarm(except: excluded) ?? localTrouble()
+        var reason = alarm(except: excluded) ?? localTrouble() ?? (member.isDamaged ? "DAMAGED DATA" : nil)
         if reason == nil, !isLocal { reason = await trouble() }
         var json = JSONWriter()
         json.object { json in
@@ -39,7 +39,7 @@ struct Health: Sendable {
     }
 
     private func localTrouble() -> String? {
-        member.isDamaged ? "DAMAGED DATA" : member.isDiskFull ? "NO SPACE ON DISK" : nil
+        member.isDiskFull ? "NO SPACE ON DISK" : nil
     }
 
     /// An alarm that forbids to read says nothing of whether the others are there.

@@ -32,19 +32,43 @@ void weft_line_buffer_standard_output(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
-void weft_start_anew(char *const arguments[]) {
-    // Libraries leave sockets open across exec, and a listener that nobody knows of would keep its address.
+static const char *const startedAnew = "WEFT_STARTED_ANEW";
+
+static void for_each_open(void (*act)(int)) {
     DIR *open_now = opendir("/proc/self/fd");
     if (!open_now) return;
     struct dirent *entry;
     while ((entry = readdir(open_now)) != NULL) {
         int descriptor = atoi(entry->d_name);
-        if (descriptor > STDERR_FILENO) fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+        if (descriptor > STDERR_FILENO && descriptor != dirfd(open_now)) act(descriptor);
     }
     closedir(open_now);
-    // What a signal's reader had blocked is not the next start's.
+}
+
+static void close_on_exec(int descriptor) {
+    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+}
+
+static void close_now(int descriptor) {
+    close(descriptor);
+}
+
+void weft_start_anew(char *const arguments[]) {
+    // Libraries leave sockets open across exec, and a listener that nobody knows of would keep its address.
+    for_each_open(close_on_exec);
+    setenv(startedAnew, "1", 1);
+    // What a reader of signals ignored and blocked is not the next start's.
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
     execv("/proc/self/exe", arguments);
+}
+
+void weft_finish_start_anew(void) {
+    if (!getenv(startedAnew)) return;
+    unsetenv(startedAnew);
+    for_each_open(close_now);
+    weft_name_thread("weft");
 }

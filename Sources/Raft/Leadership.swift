@@ -22,6 +22,8 @@ struct Leadership: Sendable {
     var transferTarget: NodeID?
     /// Who was to take the lead, had an election timeout for it, and did not: others are tried first.
     private(set) var vainHeirs: [NodeID] = []
+    /// A damaged member that may be away until it has everything back: one at a time.
+    var spared: NodeID?
     var uncommittedBytes = 0
     /// Numbers rounds of heartbeats; never used twice in a leadership.
     var round: UInt64 = 0

@@ -24,7 +24,7 @@ package struct Message: Equatable, Sendable {
         case appendReply(AppendOutcome, logEpoch: UInt64)
         case heartbeat(Heartbeat)
         /// `promise`: for so many milliseconds after the heartbeat, even across a restart, the sender elects nobody.
-        case heartbeatReply(round: UInt64, logEpoch: UInt64, isRecovering: Bool, promise: UInt32)
+        case heartbeatReply(round: UInt64, logEpoch: UInt64, health: Health, promise: UInt32)
         /// "Campaign now" (D 3.10).
         case timeoutNow
         /// A follower's requests for the leader. A leader of another term refuses, which is what makes it safe to ask again.
@@ -35,6 +35,15 @@ package struct Message: Equatable, Sendable {
         case changeRefused(requestID: UInt64, ChangeRefusal)
         case readIndex([UInt64])
         case readIndexReply([UInt64], index: Index)
+    }
+
+    /// How it stands with what a member has on disk.
+    package enum Health: UInt8, Sendable {
+        case whole = 0
+        /// It lost its log, and cannot vote before it has everything back.
+        case recovering = 1
+        /// It found its state damaged, and is to be repaired.
+        case damaged = 2
     }
 
     /// An AppendEntries without entries.
@@ -54,10 +63,12 @@ package struct Message: Equatable, Sendable {
         package var stored: Index
         /// The receiver is to say how long it elects nobody else.
         package var asksForPromise: Bool
+        /// The receiver, which is damaged, can be spared until it has everything back.
+        package var sparesReceiver: Bool
 
         package init(
             commit: Index, commitTerm: Term = 0, round: UInt64, logEpoch: UInt64 = 0, electionMilliseconds: UInt32 = 0,
-            stored: Index = 0, asksForPromise: Bool = false
+            stored: Index = 0, asksForPromise: Bool = false, sparesReceiver: Bool = false
         ) {
             self.commit = commit
             self.commitTerm = commitTerm
@@ -66,6 +77,7 @@ package struct Message: Equatable, Sendable {
             self.electionMilliseconds = electionMilliseconds
             self.stored = stored
             self.asksForPromise = asksForPromise
+            self.sparesReceiver = sparesReceiver
         }
     }
 

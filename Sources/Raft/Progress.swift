@@ -28,8 +28,8 @@ struct Progress: Sendable {
     private(set) var logEpoch: UInt64 = 0
     /// The round of heartbeats in which that was heard first.
     private var epochRound: UInt64 = 0
-    /// It cannot vote now.
-    var isRecovering = false
+    /// Nil before it answered a heartbeat.
+    var health: Message.Health?
     /// The first index that was heard of: a log that began with a snapshot does not begin after it.
     var firstMatch: Index = 0
     var roundTrip = RoundTrip()

@@ -9,6 +9,8 @@ extension Raft {
     /// What speaks for another leader, the most pressing first.
     private enum Reason: Equatable {
         case isWitness
+        /// Its state is damaged: it cannot be repaired while it leads.
+        case isDamaged
         /// The others have had on disk for an election timeout what this member has not.
         case isSlow
         case hasLessPriority
@@ -22,7 +24,7 @@ extension Raft {
         guard let current = leadership, current.transferTarget == nil else { return }
         // What a witness leads may need a state to be sent before anything is committed, and it has none.
         guard isWitness || hasCommittedInTerm && !configuration.isJoint else { return }
-        let isPressing = isWitness || isSlow
+        let isPressing = isWitness || isSlow || isDamaged && possibleHeirs.contains { !isInVain($0) }
         if current.ticksToHandover > 0, !isPressing {
             leadership?.ticksToHandover = current.ticksToHandover - 1
             return
@@ -38,6 +40,7 @@ extension Raft {
 
     private var reasons: [Reason] {
         if isWitness { return [.isWitness] }
+        if isDamaged { return [.isDamaged] }
         let domain = leadership?.writersDomain.map { [Reason.writersAreIn($0)] } ?? []
         return (isSlow ? [.isSlow] : []) + [.hasLessPriority] + domain
     }
@@ -48,7 +51,7 @@ extension Raft {
             guard let member = configuration[peer.id], peer.progress.match + settings.promotionLagMax >= log.lastIndex
             else { return false }
             switch reason {
-            case .isWitness: return true
+            case .isWitness, .isDamaged: return true
             // Whoever is no better would give the lead back at once.
             case .isSlow: return peer.progress.match > log.durableIndex
             case .hasLessPriority: return member.priority > own
@@ -61,16 +64,20 @@ extension Raft {
         }?.id
     }
 
-    /// Voters with state that are there, and may campaign as far as is known.
+    /// Voters with state that are there, whole, and so may campaign. Whoever has not said yet how it stands is taken for whole by a
+    /// witness only: the lead would go to and fro between two of whom one is damaged.
     private var possibleHeirs: [Leadership.Peer] {
         (leadership?.peers ?? []).filter { peer in
-            configuration[peer.id]?.role == .voter && isActive(peer.progress) && !peer.progress.isRecovering
+            guard configuration[peer.id]?.role == .voter, isActive(peer.progress) else { return false }
+            return peer.progress.health == .whole || peer.progress.health == nil && isWitness
         }
     }
 
+    private func isInVain(_ heir: Leadership.Peer) -> Bool { leadership?.vainHeirs.contains(heir.id) == true }
+
     /// Without those that did not take the lead when they were to, unless there are no others.
     private func notInVain(_ heirs: [Leadership.Peer]) -> [Leadership.Peer] {
-        let others = heirs.filter { leadership?.vainHeirs.contains($0.id) == false }
+        let others = heirs.filter { !isInVain($0) }
         return others.isEmpty ? heirs : others
     }
 

@@ -152,6 +152,7 @@ extension Raft {
 
     mutating func broadcastHeartbeat() {
         leadership?.beginRound(at: now)
+        chooseWhomToSpare()
         guard let round = leadership?.round else { return }
         let stored = storedEverywhere
         if let told = leadership?.storedIndex, stored > told { leadership?.storedIndex = stored }
@@ -162,7 +163,8 @@ extension Raft {
                 commit: shared, commitTerm: log.term(at: shared) ?? 0, round: round,
                 logEpoch: peer.progress.logEpoch,
                 electionMilliseconds: electionMilliseconds, stored: stored,
-                asksForPromise: configuration.policy.readsByLease)
+                asksForPromise: configuration.policy.readsByLease,
+                sparesReceiver: peer.id == leadership?.spared && canSpare(peer.id))
             send(.heartbeat(beat), to: peer.id)
         }
     }
@@ -201,16 +203,16 @@ extension Raft {
     }
 
     mutating func handleHeartbeatReply(
-        round: UInt64, from sender: NodeID, _ epoch: UInt64, _ isRecovering: Bool, promise: UInt32
+        round: UInt64, from sender: NodeID, _ epoch: UInt64, _ health: Message.Health, promise: UInt32
     ) {
         guard role == .leader, let place = leadership?.place(of: sender), let sent = leadership?.round,
             round <= sent || makes(.confirmsAnyRound),
             leadership?.peers[place].progress.note(logEpoch: epoch, at: sent, answered: round) == true
         else { return }
         leadership?.peers[place].progress.silentTicks = 0
-        leadership?.peers[place].progress.isRecovering = isRecovering
+        leadership?.peers[place].progress.health = health
         // What tells it that it is whole again may have been lost.
-        if isRecovering { leadership?.peers[place].progress.commitSent = 0 }
+        if health == .recovering { leadership?.peers[place].progress.commitSent = 0 }
         if let sendTime = leadership?.sendTime(of: round), now >= sendTime {
             leadership?.peers[place].progress.roundTrip.note(now - sendTime)
             let bound = (makes(.countsLeasesFromAnswers) ? now : sendTime) + leaseNanoseconds(ofPromise: promise)

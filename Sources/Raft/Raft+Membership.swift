@@ -52,7 +52,7 @@ extension Raft {
         guard next.voters != configuration.voters else { return }
         let answers = next.isQuorum { voter in
             voter == id
-                || leadership?.progress(of: voter).map { isActive($0) && !$0.isRecovering } == true
+                || leadership?.progress(of: voter).map { isActive($0) && $0.health != .recovering } == true
         }
         guard answers else { throw .unhealthy }
     }

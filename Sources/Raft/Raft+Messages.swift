@@ -81,8 +81,8 @@ extension Raft {
             }
         case .append, .heartbeat, .timeoutNow: dispatchFromLeader(message)
         case .appendReply(let outcome, let epoch): handleAppendReply(outcome, from: message.from, epoch)
-        case .heartbeatReply(let round, let epoch, let isRecovering, let promise):
-            handleHeartbeatReply(round: round, from: message.from, epoch, isRecovering, promise: promise)
+        case .heartbeatReply(let round, let epoch, let health, let promise):
+            handleHeartbeatReply(round: round, from: message.from, epoch, health, promise: promise)
         case .propose(let proposals, let stamp):
             guard isFirst(stamp, of: message) else { return }
             if role == .leader && message.term == term {
@@ -127,9 +127,10 @@ extension Raft {
                 storedIndex = max(storedIndex, min(beat.stored, commit))
             }
             adopt(electionMilliseconds: beat.electionMilliseconds)
+            wasSpared = beat.sparesReceiver
             send(
                 .heartbeatReply(
-                    round: beat.round, logEpoch: logEpoch, isRecovering: isRecovering,
+                    round: beat.round, logEpoch: logEpoch, health: health,
                     promise: beat.asksForPromise ? promise() : 0),
                 to: message.from)
         default: break

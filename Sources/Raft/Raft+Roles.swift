@@ -12,6 +12,7 @@ extension Raft {
         stepDown()
         role = .follower
         leader = newLeader
+        wasSpared = false
         if newLeader != nil { isNeeded = false }
         resetElectionTimer()
     }

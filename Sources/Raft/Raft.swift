@@ -73,6 +73,11 @@ package struct Raft: Sendable {
     /// It lost entries that it had acknowledged. Until it has everything that may have been committed with its help, it
     /// votes for nobody: see DESIGN.md.
     package internal(set) var isRecovering: Bool
+    /// What is applied here is damaged, as the shell found.
+    package internal(set) var isDamaged = false
+    /// If the leader said so with its last heartbeat.
+    var wasSpared = false
+    var health: Message.Health { isRecovering ? .recovering : isDamaged ? .damaged : .whole }
     /// Once this is durable it is as good as before.
     var recoveredAt: Index?
     /// All members that have state have the log up to here, as the leader said last.
@@ -186,6 +191,7 @@ package struct Raft: Sendable {
         case .transfer(let target): transfer(to: target)
         case .campaign: if role != .leader, !isBoundByPromise { campaign(transfer: false) }
         case .compact(let index): compact(to: index)
+        case .damaged: isDamaged = true
         }
     }
 

@@ -118,4 +118,6 @@ package enum Event: Sendable {
     case campaign
     /// The log up to this index is no longer needed.
     case compact(to: Index)
+    /// What is applied here was found to be damaged.
+    case damaged
 }

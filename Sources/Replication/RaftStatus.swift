@@ -22,12 +22,14 @@ package struct RaftStatus: Sendable {
     package var configuration = Configuration()
     /// Empty unless this member leads.
     package var peers: [Peer] = []
+    /// It is damaged, and may go to be repaired.
+    package var isSpared = false
 
     package init() {}
 
     init(
         term: Term, leader: NodeID?, role: Raft.Role, commit: Index, lastIndex: Index, firstIndex: Index,
-        applied: Index, pending: Int, configuration: Configuration, peers: [Peer]
+        applied: Index, pending: Int, configuration: Configuration, peers: [Peer], isSpared: Bool
     ) {
         self.term = term
         self.leader = leader
@@ -39,5 +41,6 @@ package struct RaftStatus: Sendable {
         self.pending = pending
         self.configuration = configuration
         self.peers = peers
+        self.isSpared = isSpared
     }
 }

@@ -60,7 +60,7 @@ package struct Replica<Shell: ReplicationShell> {
     private var knownConfiguration: Configuration?
     private var lastLeader: NodeID?
     private var lastTerm: Term = 0
-    private var retirement: (done: @Sendable () -> Void, ticksLeft: Int)?
+    private var retirement: (done: [@Sendable () -> Void], ticksLeft: Int)?
     private var changeDeadlines: [UInt64: (change: ConfigurationChange, deadline: UInt64)] = [:]
 
     package init(shell: Shell, raft: Raft) {
@@ -77,7 +77,7 @@ package struct Replica<Shell: ReplicationShell> {
     /// Takes in what was posted; false when the lane shall end.
     package mutating func handle(_ work: [ConsensusWork]) -> Bool {
         raft.now = shell.now
-        for item in work {
+        for (place, item) in work.enumerated() {
             switch item {
             case .raft(let event): raft.receive(event)
             case .messages(let messages):
@@ -105,6 +105,7 @@ package struct Replica<Shell: ReplicationShell> {
             case .retire(let done): retire(done)
             case .stop:
                 failAll()
+                for case .read(let read) in work[(place + 1)...] { read.proceed(.stopping) }
                 return false
             }
         }
@@ -314,7 +315,7 @@ package struct Replica<Shell: ReplicationShell> {
                     RaftStatus.Peer(
                         id: $0.id, match: $0.match, isActive: $0.isActive,
                         roundTripNanoseconds: $0.roundTripNanoseconds)
-                }))
+                }, isSpared: raft.isSpared))
     }
 
     private mutating func pass(on ready: Ready) {
@@ -438,7 +439,7 @@ package struct Replica<Shell: ReplicationShell> {
     private mutating func retire(_ done: @escaping @Sendable () -> Void) {
         leaveLead()
         if raft.role == .leader, raft.isTransferring {
-            retirement = (done, raft.settings.electionTicks)
+            retirement = ((retirement?.done ?? []) + [done], raft.settings.electionTicks)
         } else {
             done()
         }
@@ -448,7 +449,7 @@ package struct Replica<Shell: ReplicationShell> {
         guard var current = retirement else { return }
         current.ticksLeft -= 1
         if raft.role != .leader && raft.leader != nil || current.ticksLeft <= 0 {
-            current.done()
+            for done in current.done { done() }
             retirement = nil
         } else {
             retirement = current

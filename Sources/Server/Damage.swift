@@ -20,52 +20,36 @@ extension MemberCore {
         return .damaged
     }
 
-    /// Whoever finds that `kv.db` is not what was written says so here. If others have everything, the member gives up the lead, sees
-    /// that the fabric goes on without it, and starts anew, which sets the file aside and fetches what was in it. One that has
-    /// nobody to get it back from answers what it can, and is not ready.
+    /// Whoever finds that `kv.db` is not what was written says so here. The member tells its leader, or gives up the lead; it answers
+    /// what is whole, and is not ready. When the leader says that the others can do without it, which it says to one member at a time,
+    /// it starts anew: that sets the file aside and fetches what was in it. Where nobody else has the data that never comes.
     func noteDamage(_ reason: String) {
         guard !isDamaged.exchange(true, ordering: .relaxed) else { return }
-        let error = StorageError.damaged(path: directory.statePath, reason: reason)
-        guard hasOthers else {
-            return logger.critical(
-                """
-                \(directory.statePath) is damaged: \(reason). There is no other member to get it back from: save what can be read \
-                (`weft snapshot save`, `weft get --prefix ""`), and restore the last backup (`weft snapshot restore`)
-                """)
-        }
         logger.critical(
-            "\(directory.statePath) is damaged: \(reason). This member starts anew and fetches it from the others")
-        directory.note(error)
-        // By a thread that runs like those of a start: the new one inherits what this process gives its lesser ones.
-        repairDue.post(error)
+            """
+            \(directory.statePath) is damaged: \(reason). This member answers what is whole, and fetches everything from the others \
+            as soon as they can do without it. Where no other member has the data, do not restart it: read what can be read, key by \
+            key or prefix by prefix (`weft get --prefix`), then restore the last backup (`weft snapshot restore`)
+            """)
+        repairDue.post(StorageError.damaged(path: directory.statePath, reason: reason))
+        consensus.post(.raft(.damaged))
     }
 
-    private var hasOthers: Bool { membership.entries.contains { $0.member.id != identity.memberID } }
+    /// The same of an error of other files, too: that a copy is damaged says nothing of what was copied.
+    func noteDamage(_ error: StorageError) {
+        if case .damaged(let path, let reason) = error, path == directory.statePath { noteDamage(reason) }
+    }
 
+    /// By a thread that runs like those of a start: the new one inherits what this process gives its lesser ones. Returns when this
+    /// member stops.
     func repair(_ error: StorageError) {
-        handOver()
-        while !isServedByOthers() {
-            pause(nanoseconds: Self.lookNanoseconds)
-            handOver()
+        while !isStopping {
+            if status.isSpared {
+                beginStopping()
+                end(error)
+            }
+            pause(nanoseconds: Self.lookNanoseconds / 10)
         }
-        end(error)
-    }
-
-    /// If another member leads, and a majority says so.
-    private func isServedByOthers() -> Bool {
-        let answer = Rendezvous<ServerError?>()
-        let limit = now + serverSettings.requestTimeoutNanoseconds
-        consensus.post(.read(PendingRead(deadline: limit) { answer.fulfil($0) }))
-        guard let failure = answer.wait(until: limit + Self.lookNanoseconds), failure == nil else { return false }
-        return status.leader.map { $0 != identity.memberID } ?? false
-    }
-
-    /// Gives up the lead, if it has it, within an election timeout. Blocks.
-    func handOver() {
-        beginStopping()
-        let retired = Rendezvous<Void>()
-        consensus.post(.retire { retired.fulfil(()) })
-        retired.wait()
     }
 
     // MARK: - Looking for it
@@ -76,8 +60,8 @@ extension MemberCore {
     func scrub() {
         let pauseBetween = serverSettings.scrubNanoseconds
         guard pauseBetween > 0 else { return }
+        let slot = readers.makeSlot()
         startThread("weft-scrub", isInBackground: true) { [self] in
-            let slot = readers.makeSlot()
             var place: ScrubPlace?
             while !isStopping {
                 let next = slot.read(path: directory.statePath) { reader in

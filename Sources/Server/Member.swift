@@ -217,7 +217,12 @@ package final class RunningMember: Sendable {
     }
 
     /// Gives up the lead, if it has it, within an election timeout. Blocks.
-    package func handOver() { core.handOver() }
+    package func handOver() {
+        core.beginStopping()
+        let retired = Rendezvous<Void>()
+        core.consensus.post(.retire { retired.fulfil(()) })
+        waitForEnd(of: retired)
+    }
 
     /// Notes on disk that this member was removed, so that it is not started again as it was.
     package func markRemoved() {

@@ -254,14 +254,15 @@ final class MemberCore: Sendable {
                 published.indispensable = indispensable
             }
             published.isWitness = published.isWitness || meta.members.isWitness(identity.memberID)
-            return (published.membership.peers != membership.peers, published.indispensable != indispensable)
+            let before = published.membership.entries.map(\.member)
+            return (before != membership.entries.map(\.member), published.indispensable != indispensable)
         }
         if isLayoutNews { sayLayout(indispensable) }
         // For a start without a state to find them in.
         if isNews, !membership.entries.isEmpty {
-            let others = membership.entries.compactMap { entry in
-                entry.member.id == identity.memberID ? nil : entry.member.peerURLs.map { (entry.member.id, $0) }
-            }.flatMap(\.self)
+            let others = membership.entries.map(\.member).filter { $0.id != identity.memberID }.flatMap { member in
+                member.peerURLs.map { PeerHint(id: member.id, url: $0, hasState: member.role == .voter) }
+            }
             orFail { () throws(StorageError) in try directory.writeHints(others) }
         }
         transport.directory.setVersion(meta.version)
@@ -377,7 +378,9 @@ final class MemberCore: Sendable {
     func watchDirectory() {
         startThread("weft-directory") { [self] in
             while !isStopping {
-                if let damage = repairDue.take(until: now + Self.lookNanoseconds).first { return repair(damage) }
+                if let damage = repairDue.take(until: now + Self.lookNanoseconds).first {
+                    startThread("weft-repair") { self.repair(damage) }
+                }
                 if directory.isInPlace { continue }
                 logger.critical("\(directory.path) was removed or replaced while this member runs: it stops")
                 return onEnd(.directoryLost)

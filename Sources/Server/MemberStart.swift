@@ -33,7 +33,7 @@ extension RunningMember {
         let identity = try self.identity(settings, directory, ticket)
         let founding = isFresh && ticket == nil ? foundingConfiguration(settings) : nil
         let founders = foundingConfiguration(settings).members.filter { $0.id != identity.memberID }
-        let mayRepair = try !(directory.hints()?.isEmpty ?? founders.isEmpty)
+        let mayRepair = try directory.hints()?.contains(where: \.hasState) ?? !founders.isEmpty
         let disk = try MemberDisk(
             directory, identity: identity, founding: founding, mayRepair: mayRepair,
             versions: settings.replication.versions,
@@ -50,11 +50,12 @@ extension RunningMember {
             logs: lanes.logs, apply: lanes.apply, checkpoints: lanes.checkpoints, snapshots: lanes.snapshots,
             watches: lanes.watches, transport: transport)
         if let ticket {
-            try directory.writeHints(ticket.peers.flatMap { peer in peer.peerURLs.map { (peer.id, $0) } })
+            try directory.writeHints(
+                ticket.peers.flatMap { peer in peer.peerURLs.map { PeerHint(id: peer.id, url: $0) } })
         }
-        let known = founders.flatMap { founder in founder.peerURLs.map { (id: founder.id, url: $0) } }
-        for (id, url) in try known + (directory.hints() ?? []) {
-            if let address = PeerAddress(url: url) { core.addHint(id, address) }
+        let known = founders.flatMap { founder in founder.peerURLs.map { PeerHint(id: founder.id, url: $0) } }
+        for hint in try known + (directory.hints() ?? []) {
+            if let address = PeerAddress(url: hint.url) { core.addHint(hint.id, address) }
         }
         if disk.isEmptyFounder { transport.directory.setUnconfirmed() }
         try transport.open()

@@ -3,6 +3,7 @@ internal import MVCC
 internal import Raft
 internal import Replication
 internal import Storage
+internal import Synchronization
 internal import Transport
 
 /// The thread that makes images of the state for members that are too far behind. An image is shared by all that need
@@ -30,9 +31,13 @@ final class SnapshotLane: Sendable {
                 switch work {
                 case .send(let peer):
                     do throws(StorageError) {
-                        let image = try outgoing.begin(
-                            for: peer, in: core.status.configuration, of: core.directory,
-                            appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
+                        // Nobody else shall get what is damaged here.
+                        let image =
+                            core.isDamaged.load(ordering: .relaxed)
+                            ? nil
+                            : try outgoing.begin(
+                                for: peer, in: core.status.configuration, of: core.directory,
+                                appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
                         if let image {
                             send(image.header, image.path, to: peer)
                         } else {
@@ -40,14 +45,13 @@ final class SnapshotLane: Sendable {
                             core.consensus.post(.snapshotEnded(peer, nil))
                         }
                     } catch {
-                        // Nobody else shall get what is damaged here.
-                        if case .damaged(_, let reason) = error { core.noteDamage(reason) }
+                        core.noteDamage(error)
                         core.logger.error("no snapshot can be made for member \(hex(peer)): \(error)")
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }
                 case .backup(let path, let done):
                     let made = Result { () throws(StorageError) in try Backup.makeImage(of: core.directory, at: path) }
-                    if case .failure(.damaged(_, let reason)) = made { core.noteDamage(reason) }
+                    if case .failure(let error) = made { core.noteDamage(error) }
                     done(made)
                 case .ended(let peer): core.orFail { () throws(StorageError) in try outgoing.end(for: peer) }
                 case .stop: return

@@ -15,11 +15,11 @@ extension World {
             beat.commit = 1 << 40
             beat.stored = 1 << 40
             lie.body = .heartbeat(beat)
-        case .heartbeatReply(let round, let epoch, let isRecovering, let promise):
+        case .heartbeatReply(let round, let epoch, let health, let promise):
             lie.body =
                 network.dice.chance(0.5)
-                ? .heartbeatReply(round: .max, logEpoch: epoch, isRecovering: isRecovering, promise: promise)
-                : .heartbeatReply(round: round, logEpoch: epoch + 7, isRecovering: isRecovering, promise: promise)
+                ? .heartbeatReply(round: .max, logEpoch: epoch, health: health, promise: promise)
+                : .heartbeatReply(round: round, logEpoch: epoch + 7, health: health, promise: promise)
         case .appendReply(let outcome, let epoch):
             lie.body =
                 network.dice.chance(0.5)

@@ -175,19 +175,19 @@ package final class DataDirectory: Sendable {
     private var damagePath: String { path + "/damaged" }
 
     /// Where a newcomer finds the members before it has the configuration; kept for a join that is interrupted.
-    package func writeHints(_ hints: [(id: NodeID, url: String)]) throws(StorageError) {
-        let text = hints.map { "\(String($0.id, radix: 16)) \($0.url)\n" }.joined()
+    package func writeHints(_ hints: [PeerHint]) throws(StorageError) {
+        let text = hints.map { "\(String($0.id, radix: 16)) \($0.url)\($0.hasState ? "" : " -")\n" }.joined()
         try File.replace(path + "/peers", with: Array(text.utf8))
     }
 
     /// The other members as this one last knew them; nil when it never wrote any down.
-    package func hints() throws(StorageError) -> [(id: NodeID, url: String)]? {
+    package func hints() throws(StorageError) -> [PeerHint]? {
         guard File.exists(path + "/peers") else { return nil }
         let text = String(decoding: try File(path + "/peers", .read).read(at: 0, count: 1 << 16), as: UTF8.self)
         return text.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: " ")
-            guard parts.count == 2, let id = NodeID(parts[0], radix: 16) else { return nil }
-            return (id, String(parts[1]))
+            guard parts.count >= 2, let id = NodeID(parts[0], radix: 16) else { return nil }
+            return PeerHint(id: id, url: String(parts[1]), hasState: parts.count == 2)
         }
     }
 
@@ -248,5 +248,19 @@ package final class DataDirectory: Sendable {
             """
         let bytes = Array(text.utf8)
         return bytes + Array("crc \(String(CRC32C.of(bytes), radix: 16))\n".utf8)
+    }
+}
+
+/// Where another member was reached when it was last heard of.
+package struct PeerHint: Sendable {
+    package var id: NodeID
+    package var url: String
+    /// It can lead and send its state: what is lost here can come from there.
+    package var hasState: Bool
+
+    package init(id: NodeID, url: String, hasState: Bool = true) {
+        self.id = id
+        self.url = url
+        self.hasState = hasState
     }
 }

@@ -26,10 +26,10 @@ package enum MessageCodec {
                 9,
                 [
                     beat.commit, beat.commitTerm, beat.round, beat.logEpoch, UInt64(beat.electionMilliseconds),
-                    beat.stored, beat.asksForPromise ? 1 : 0,
+                    beat.stored, (beat.asksForPromise ? 1 : 0) | (beat.sparesReceiver ? 2 : 0),
                 ], &writer)
-        case .heartbeatReply(let round, let logEpoch, let isRecovering, let promise):
-            numbers(10, [round, logEpoch, isRecovering ? 1 : 0, UInt64(promise)], &writer)
+        case .heartbeatReply(let round, let logEpoch, let health, let promise):
+            numbers(10, [round, logEpoch, UInt64(health.rawValue), UInt64(promise)], &writer)
         case .timeoutNow: numbers(11, [], &writer)
         case .propose(let proposals, let stamp):
             self.stamp(12, stamp, &writer)
@@ -72,14 +72,18 @@ package enum MessageCodec {
         case 5: return try append(&reader)
         case 6...8, 18: return try appendReply(kind, &reader)
         case 9:
-            return .heartbeat(
-                Message.Heartbeat(
-                    commit: try number(&reader), commitTerm: try number(&reader), round: try reader.varint(),
-                    logEpoch: try number(&reader), electionMilliseconds: try milliseconds(&reader),
-                    stored: try number(&reader), asksForPromise: try flag(&reader)))
+            var beat = Message.Heartbeat(
+                commit: try number(&reader), commitTerm: try number(&reader), round: try reader.varint(),
+                logEpoch: try number(&reader), electionMilliseconds: try milliseconds(&reader),
+                stored: try number(&reader))
+            let flags = try reader.varint()
+            guard flags < 4 else { throw .invalid("heartbeat flags") }
+            beat.asksForPromise = flags & 1 != 0
+            beat.sparesReceiver = flags & 2 != 0
+            return .heartbeat(beat)
         case 10:
             return .heartbeatReply(
-                round: try reader.varint(), logEpoch: try number(&reader), isRecovering: try flag(&reader),
+                round: try reader.varint(), logEpoch: try number(&reader), health: try health(&reader),
                 promise: try milliseconds(&reader))
         case 11: return .timeoutNow
         case 12:
@@ -133,6 +137,13 @@ package enum MessageCodec {
     }
 
     // MARK: - Parts
+
+    private static func health(_ reader: inout ByteReader) throws(DecodingFault) -> Message.Health {
+        guard let raw = UInt8(exactly: try reader.varint()), let health = Message.Health(rawValue: raw) else {
+            throw .invalid("health")
+        }
+        return health
+    }
 
     private static func milliseconds(_ reader: inout ByteReader) throws(DecodingFault) -> UInt32 {
         guard let value = UInt32(exactly: try reader.varint()) else { throw .invalid("milliseconds") }

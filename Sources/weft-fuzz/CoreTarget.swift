@@ -104,10 +104,12 @@ enum CoreTarget {
                     commit: tape.number(near: raft.commit), commitTerm: tape.number(near: term),
                     round: tape.number(near: 1), logEpoch: epoch,
                     electionMilliseconds: UInt32(truncatingIfNeeded: tape.number(near: 1000)),
-                    stored: tape.number(near: last), asksForPromise: tape.byte() % 2 == 0))
+                    stored: tape.number(near: last), asksForPromise: tape.byte() % 2 == 0,
+                    sparesReceiver: tape.byte() % 2 == 0))
         case 11:
             return .heartbeatReply(
-                round: tape.number(near: 1), logEpoch: epoch, isRecovering: tape.byte() % 2 == 0,
+                round: tape.number(near: 1), logEpoch: epoch,
+                health: Message.Health(rawValue: tape.byte() % 3) ?? .whole,
                 promise: UInt32(truncatingIfNeeded: tape.number(near: 500)))
         case 12: return .timeoutNow
         case 13:

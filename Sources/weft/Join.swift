@@ -70,8 +70,13 @@ struct Join: AsyncParsableCommand {
             if let identity {
                 print("going on with the member in \(directory.path)")
                 try settings.adopt(try directory.settings())
-                try await joining.adaptAddresses(&settings)
-                try await joining.checkSameFabric(identity)
+                do {
+                    try await joining.adaptAddresses(&settings)
+                    try await joining.checkSameFabric(identity)
+                } catch let problem as Problem where problem.kind == .unavailable {
+                    // It has taken part already, and knows the others.
+                    Console.error("warning: \(problem.text)")
+                }
                 try await joining.run(settings, directory, ticket: nil)
             } else {
                 try await joining.adaptAddresses(&settings)

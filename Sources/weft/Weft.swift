@@ -33,6 +33,8 @@ struct Weft: AsyncParsableCommand {
         ])
 
     static func main() async {
+        // After a start in the same process: see `weft_start_anew`.
+        weft_finish_start_anew()
         // Line by line, also into a pipe: what is printed is seen when it happens.
         weft_line_buffer_standard_output()
         signal(SIGPIPE, SIG_IGN)

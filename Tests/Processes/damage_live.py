@@ -103,6 +103,8 @@ def found_alone(weft):
             return status == 503 and b"damaged" in text
 
         attempt(30, is_unready, "it is not ready")
+        # Nobody shall kill it for that: what is whole is answered.
+        assert member.connection().request("GET", "/livez")[0] == 200
         status, text, _ = member.connection().request("GET", "/health")
         assert status == 503 and json.loads(text)["health"] == "false", text
         assert read(member, "k/0007", serializable=False)["count"] == "1"
@@ -114,7 +116,25 @@ def found_alone(weft):
         assert not set_aside(member) and "weft snapshot restore" in member.log()
 
 
-CHECKS = [found_by_nobody_who_asks, found_by_a_reader, found_alone]
+def found_where_it_is_needed(weft):
+    """One of two stays and answers: without it nothing could be written. With a third there it is repaired."""
+    with Fabric(weft, 2, FAST + ["--scrub-interval", "1s"]) as fabric:
+        leader = fabric.leader()
+        fill(leader)
+        other = next(member for member in fabric.members if member is not leader)
+        attempt(30, lambda: read(other, f"k/{KEYS - 1:04}").get("kvs"), "the other one has everything")
+        harm(other, 123)
+        attempt(30, lambda: "is damaged" in other.log(), "it is found")
+        time.sleep(2)
+        assert not set_aside(other) and read(other, "k/0007", serializable=False)["count"] == "1"
+        pid = other.process.pid
+        new = fabric.add("m9")
+        new.join(leader)
+        new.wait_healthy(60)
+        heals(fabric, other, pid)
+
+
+CHECKS = [found_by_nobody_who_asks, found_by_a_reader, found_alone, found_where_it_is_needed]
 
 
 def main():

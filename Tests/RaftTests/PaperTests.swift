@@ -355,7 +355,7 @@ import Testing
         network.post(.readIndex([2]), to: 1)
         network.wire = []
         let late = Message(
-            from: 2, to: 1, term: 2, body: .heartbeatReply(round: 1, logEpoch: 0, isRecovering: false, promise: 0))
+            from: 2, to: 1, term: 2, body: .heartbeatReply(round: 1, logEpoch: 0, health: .whole, promise: 0))
         network.post(.message(late), to: 1)
         #expect(network.hosts[1]?.readStates.map(\.id) == [1])
     }

@@ -200,6 +200,42 @@ import Testing
         #expect(network[1].role == .leader && network[1].transferCandidate == 3)
     }
 
+    @Test(
+        "Of damaged members one at a time may go to be repaired, and none where the rest is no majority of whole ones")
+    func damagedLeaveInTurn() {
+        var network = Network(voters: [1, 2, 3, 4, 5])
+        network.elect(1)
+        for id: NodeID in [2, 3] { network.post(.damaged, to: id) }
+        for _ in 0..<5 { heartbeat(&network) }
+        #expect([2, 3].filter { network[$0].isSpared } == [2])
+        // Another one is not enough for a majority of those that are whole.
+        network.post(.damaged, to: 4)
+        for _ in 0..<5 { heartbeat(&network) }
+        #expect(network.ids.filter { network[$0].isSpared } == [])
+    }
+
+    @Test("A damaged leader hands over to one that is whole, whatever its own priority, and then may go")
+    func damagedLeaderHandsOver() {
+        var network = elected()
+        network.post(.change(requestID: 1, .prioritize(1, 200)), to: 1)
+        network.settle()
+        for id: NodeID in [1, 2] { network.post(.damaged, to: id) }
+        func goOn() {
+            for _ in 0..<100 {
+                for id in network.ids { network.tick(id) }
+                network.settle()
+            }
+        }
+        goOn()
+        #expect(network[3].role == .leader)
+        #expect(!network[1].isSpared && !network[2].isSpared, "only one of three is whole")
+        var whole = network[2]
+        whole.isDamaged = false
+        network[2] = whole
+        goOn()
+        #expect(network[3].role == .leader && network[1].isSpared)
+    }
+
     // MARK: - Leases
 
     private func leasing() -> Network {
@@ -461,7 +497,7 @@ import Testing
         let index = network[1].log.lastIndex
         let term = network[1].term
         // The leader hears of the new log, then of what the old one had.
-        let news = Message.Body.heartbeatReply(round: 0, logEpoch: 1, isRecovering: true, promise: 0)
+        let news = Message.Body.heartbeatReply(round: 0, logEpoch: 1, health: .recovering, promise: 0)
         network.post(.message(Message(from: 2, to: 1, term: term, body: news)), to: 1)
         let late = Message.Body.appendReply(.matched(index), logEpoch: 0)
         network.post(.message(Message(from: 2, to: 1, term: term, body: late)), to: 1)
@@ -509,7 +545,7 @@ import Testing
             network.cut = [[1, 3]]
             heartbeat(&network)
             network[1].now += 20_000_000_000
-            let late = Message.Body.heartbeatReply(round: UInt64(round), logEpoch: 0, isRecovering: false, promise: 0)
+            let late = Message.Body.heartbeatReply(round: UInt64(round), logEpoch: 0, health: .whole, promise: 0)
             network.post(.message(Message(from: 3, to: 1, term: network[1].term, body: late)), to: 1)
         }
         #expect(network[1].role == .leader && network[1].electionTicks == network.settings.electionTicks)

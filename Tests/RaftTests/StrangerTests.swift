@@ -340,7 +340,7 @@ import Testing
             .message(
                 Message(
                     from: 3, to: 1, term: network[1].term,
-                    body: .heartbeatReply(round: 1, logEpoch: .max, isRecovering: false, promise: 0))), to: 1)
+                    body: .heartbeatReply(round: 1, logEpoch: .max, health: .whole, promise: 0))), to: 1)
         for _ in 0..<3 {
             network.tick(1)
             network.settle()
@@ -357,7 +357,7 @@ import Testing
         network.cutOff([1])
         network.post(.readIndex([5]), to: 1)
         for id in [2, 3] as [NodeID] {
-            let reply = Message.Body.heartbeatReply(round: .max, logEpoch: 0, isRecovering: false, promise: 0)
+            let reply = Message.Body.heartbeatReply(round: .max, logEpoch: 0, health: .whole, promise: 0)
             network.post(.message(Message(from: id, to: 1, term: network[1].term, body: reply)), to: 1)
         }
         #expect(network.hosts[1]?.readStates.isEmpty == true)

@@ -23,7 +23,7 @@ import Testing
             .heartbeat(
                 Message.Heartbeat(
                     commit: 300, commitTerm: 4, round: 70_000, logEpoch: 5, electionMilliseconds: .max, stored: 7)),
-            .heartbeatReply(round: .max, logEpoch: 6, isRecovering: true, promise: 900), .timeoutNow,
+            .heartbeatReply(round: .max, logEpoch: 6, health: .recovering, promise: 900), .timeoutNow,
             .propose([Proposal(id: 4, kind: .command, payload: [9])], Stamp(start: 3, number: 8)),
             .proposeRefused([1, 2], Stamp(start: .max, number: 9)),
             .change(

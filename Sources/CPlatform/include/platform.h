@@ -15,3 +15,6 @@ void weft_line_buffer_standard_output(void);
 // Begins this program anew in its own process, with these arguments, which end with NULL. What it has open is closed, but for
 // standard input, output and error. Returns only when that cannot be.
 void weft_start_anew(char *const arguments[]);
+
+// The other half of that, in the new start, before anything is opened: what was opened during the first half is closed.
+void weft_finish_start_anew(void);
