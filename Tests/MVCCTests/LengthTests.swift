@@ -20,4 +20,27 @@ import Testing
         // An end before its start holds nothing, and hurts nobody.
         #expect(counts.atMost(in: KeyRange(start: keys[900], end: .before(keys[3]))) <= 8)
     }
+
+    @Test func scansAreLong() throws {
+        let folder = try TemporaryFolder()
+        let rig = try Rig(path: folder.path + "/kv.db")
+        for number in 0..<1200 { _ = try rig.apply(.put(PutRequest(key: Array("k\(number)".utf8), value: []))) }
+        let view = rig.store.view()
+        let all = RangeRequest(range: KeyRange(prefix: [107]))
+        func isShort(_ change: (inout RangeRequest) -> Void) -> Bool {
+            var request = all
+            change(&request)
+            return view.isShort(request)
+        }
+        #expect(!isShort { _ in })
+        #expect(isShort { $0.limit = 500 })
+        #expect(!isShort { $0.limit = 1100 })
+        #expect(!isShort { ($0.limit, $0.minModRevision) = (500, 3) })
+        #expect(!isShort { ($0.limit, $0.sortOrder, $0.sortTarget) = (500, .descend, .mod) })
+        #expect(isShort { $0.countOnly = true })
+        #expect(isShort { $0.range = KeyRange(start: [107, 55], end: .single) })
+        #expect(!view.isShort(TxnRequest(compares: [], success: [.range(all)], failure: [])))
+        let compare = Compare(range: all.range, relation: .greater, operand: .version(0))
+        #expect(!view.isShort(TxnRequest(compares: [compare], success: [], failure: [])))
+    }
 }
