@@ -142,7 +142,7 @@ final class LoopKV: UnaryService, @unchecked Sendable {
         return isTaken
     }
 
-    /// What comes from a lane of the member shall not hold that up with its encoding.
+    /// A lane of the member gives this, and waits for no encoding.
     private func endOnLoop<Value: Sendable>(
         _ call: UnaryCall, _ outcome: Result<Value, ServerError>, _ answer: @escaping @Sendable (Value) -> [UInt8]?
     ) {

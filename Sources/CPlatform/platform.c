@@ -3,7 +3,6 @@
 #include "platform.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,28 +33,7 @@ void weft_line_buffer_standard_output(void) {
 
 static const char *const startedAnew = "WEFT_STARTED_ANEW";
 
-static void for_each_open(void (*act)(int)) {
-    DIR *open_now = opendir("/proc/self/fd");
-    if (!open_now) return;
-    struct dirent *entry;
-    while ((entry = readdir(open_now)) != NULL) {
-        int descriptor = atoi(entry->d_name);
-        if (descriptor > STDERR_FILENO && descriptor != dirfd(open_now)) act(descriptor);
-    }
-    closedir(open_now);
-}
-
-static void close_on_exec(int descriptor) {
-    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-}
-
-static void close_now(int descriptor) {
-    close(descriptor);
-}
-
 void weft_start_anew(char *const arguments[]) {
-    // Libraries leave sockets open across exec, and a listener that nobody knows of would keep its address.
-    for_each_open(close_on_exec);
     setenv(startedAnew, "1", 1);
     // What a reader of signals ignored and blocked is not the next start's.
     signal(SIGTERM, SIG_DFL);
@@ -69,6 +47,14 @@ void weft_start_anew(char *const arguments[]) {
 void weft_finish_start_anew(void) {
     if (!getenv(startedAnew)) return;
     unsetenv(startedAnew);
-    for_each_open(close_now);
     weft_name_thread("weft");
+    // Libraries leave sockets open across exec, and a listener that nobody knows of would keep its address.
+    DIR *open_now = opendir("/proc/self/fd");
+    if (!open_now) return;
+    struct dirent *entry;
+    while ((entry = readdir(open_now)) != NULL) {
+        int descriptor = atoi(entry->d_name);
+        if (descriptor > STDERR_FILENO && descriptor != dirfd(open_now)) close(descriptor);
+    }
+    closedir(open_now);
 }

@@ -2,7 +2,7 @@
 extension View {
     private static let keysOfShortReads: Int64 = 1000
 
-    /// If it comes to a thousand keys at most: those that take longer shall not hold it up. What lives is known without looking,
+    /// If it comes to a thousand keys at most: it waits for none that take longer. What lives is known without looking,
     /// what lived once is not.
     package func isShort(_ request: RangeRequest) -> Bool {
         if request.range.end == .single { return true }

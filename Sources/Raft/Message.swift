@@ -42,7 +42,7 @@ package struct Message: Equatable, Sendable {
         case whole = 0
         /// It lost its log, and cannot vote before it has everything back.
         case recovering = 1
-        /// It found its state damaged, and is to be repaired.
+        /// It found its state damaged, and waits for its repair.
         case damaged = 2
     }
 

@@ -18,7 +18,7 @@ extension Raft {
     }
 
     /// If without this member those that are whole, and have all that is committed, are a quorum. This one leads them, and has the
-    /// state that is to be fetched.
+    /// state that it fetches.
     func canSpare(_ id: NodeID) -> Bool {
         guard !isWitness, !isDamaged, hasCommittedInTerm, let current = leadership else { return false }
         func isWhole(_ voter: NodeID) -> Bool {

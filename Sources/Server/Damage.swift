@@ -4,7 +4,6 @@ internal import Raft
 internal import Replication
 internal import SQLite
 internal import Storage
-internal import Synchronization
 
 /// What a member does about damage that it finds while it runs.
 extension MemberCore {
@@ -24,14 +23,14 @@ extension MemberCore {
     /// what is whole, and is not ready. When the leader says that the others can do without it, which it says to one member at a time,
     /// it starts anew: that sets the file aside and fetches what was in it. Where nobody else has the data that never comes.
     func noteDamage(_ reason: String) {
-        guard !isDamaged.exchange(true, ordering: .relaxed) else { return }
+        let error = StorageError.damaged(path: directory.statePath, reason: reason)
+        guard noteFirst(error) else { return }
         logger.critical(
             """
             \(directory.statePath) is damaged: \(reason). This member answers what is whole, and fetches everything from the others \
             as soon as they can do without it. Where no other member has the data, do not restart it: read what can be read, key by \
             key or prefix by prefix (`weft get --prefix`), then restore the last backup (`weft snapshot restore`)
             """)
-        repairDue.post(StorageError.damaged(path: directory.statePath, reason: reason))
         consensus.post(.raft(.damaged))
     }
 
@@ -40,16 +39,12 @@ extension MemberCore {
         if case .damaged(let path, let reason) = error, path == directory.statePath { noteDamage(reason) }
     }
 
-    /// By a thread that runs like those of a start: the new one inherits what this process gives its lesser ones. Returns when this
-    /// member stops.
-    func repair(_ error: StorageError) {
-        while !isStopping {
-            if status.isSpared {
-                beginStopping()
-                end(error)
-            }
-            pause(nanoseconds: Self.lookNanoseconds / 10)
-        }
+    /// Starts anew if there is damage to repair, and the others can do without this member. On a thread that runs like those of a
+    /// start, which inherits that.
+    func repairIfSpared() {
+        guard let damage, status.isSpared else { return }
+        beginStopping()
+        end(damage)
     }
 
     // MARK: - Looking for it

@@ -33,7 +33,7 @@ package final class RunningMember: Sendable {
     package var versions: ClosedRange<UInt64> { core.settings.versions }
     package var isDiskFull: Bool { core.isDiskFull }
     /// It found that what its disk holds is not what was written.
-    package var isDamaged: Bool { core.isDamaged.load(ordering: .relaxed) }
+    package var isDamaged: Bool { core.isDamaged }
     package var settings: ServerSettings { core.serverSettings }
 
     /// If it keeps the log and no state.

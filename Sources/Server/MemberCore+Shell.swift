@@ -26,7 +26,7 @@ extension MemberCore: ReplicationShell {
 
     func awaitSpace(for file: String) {
         noteDiskFull(true, what: file)
-        if isStopping, !isDamaged.load(ordering: .relaxed) {
+        if isStopping, !isDamaged {
             // A lane that cannot go on for want of space does not hold up the end: what was acknowledged is on disk.
             serverSettings.flushLog()
             _exit(0)

@@ -36,10 +36,6 @@ final class MemberCore: Sendable {
     let leaderSeen = Atomic<UInt64>(monotonicNanoseconds())
     /// If there are streams of watches.
     let isWatched = Atomic<Bool>(false)
-    /// `kv.db` is not what was written.
-    let isDamaged = Atomic<Bool>(false)
-    /// What is to be repaired by starting anew.
-    let repairDue = Mailbox<StorageError>()
     /// Backups under way: each is a copy of everything.
     let backups = Atomic<Int>(0)
     /// Bytes of keys, values and history stored here.
@@ -55,6 +51,7 @@ final class MemberCore: Sendable {
         var status = RaftStatus()
         var received = IncomingSnapshots()
         var fullFiles: Set<String> = []
+        var damage: StorageError?
         var pendingBytes = 0
         var databaseSizes: (total: Int64, inUse: Int64) = (0, 0)
         /// Where a member that just joined finds the others before it has the configuration.
@@ -155,6 +152,18 @@ final class MemberCore: Sendable {
         }
         consensus.post(.diskFull(change))
     }
+
+    /// Keeps what was found first; answers if this is that.
+    func noteFirst(_ damage: StorageError) -> Bool {
+        published.withLock { published in
+            defer { published.damage = published.damage ?? damage }
+            return published.damage == nil
+        }
+    }
+
+    /// How `kv.db` was found not to be what was written.
+    var damage: StorageError? { published.withLock { $0.damage } }
+    var isDamaged: Bool { damage != nil }
 
     var isDiskFull: Bool { published.withLock { !$0.fullFiles.isEmpty } }
 
@@ -378,9 +387,8 @@ final class MemberCore: Sendable {
     func watchDirectory() {
         startThread("weft-directory") { [self] in
             while !isStopping {
-                if let damage = repairDue.take(until: now + Self.lookNanoseconds).first {
-                    startThread("weft-repair") { self.repair(damage) }
-                }
+                pause(nanoseconds: Self.lookNanoseconds)
+                repairIfSpared()
                 if directory.isInPlace { continue }
                 logger.critical("\(directory.path) was removed or replaced while this member runs: it stops")
                 return onEnd(.directoryLost)

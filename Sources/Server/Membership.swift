@@ -20,9 +20,6 @@ package struct Membership: Sendable {
 
     package init() {}
 
-    /// Where the members are reached.
-    var peers: [NodeID: [String]] { Dictionary(entries.map { ($0.member.id, $0.member.peerURLs) }) { $1 } }
-
     init(configuration: Configuration, attributes: [(id: UInt64, attributes: MemberAttributes)]) {
         entries = configuration.members.map { member in
             let own = attributes.first { $0.id == member.id }?.attributes

@@ -3,7 +3,6 @@ internal import MVCC
 internal import Raft
 internal import Replication
 internal import Storage
-internal import Synchronization
 internal import Transport
 
 /// The thread that makes images of the state for members that are too far behind. An image is shared by all that need
@@ -31,9 +30,9 @@ final class SnapshotLane: Sendable {
                 switch work {
                 case .send(let peer):
                     do throws(StorageError) {
-                        // Nobody else shall get what is damaged here.
+                        // What is damaged here goes to nobody else.
                         let image =
-                            core.isDamaged.load(ordering: .relaxed)
+                            core.isDamaged
                             ? nil
                             : try outgoing.begin(
                                 for: peer, in: core.status.configuration, of: core.directory,

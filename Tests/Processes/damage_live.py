@@ -4,13 +4,12 @@ gets everything back from them, in the same process; a member alone says what is
 
     damage_live.py WEFT [--only NAME]
 """
-import argparse
 import json
 import os
 import time
 
 from damage import flip_within
-from harness import Fabric, Refused, Report, Unanswered, attempt, b64
+from harness import Fabric, Refused, Unanswered, attempt, b64, run_checks
 from peer_scene import agree
 
 KEYS = 300
@@ -103,7 +102,7 @@ def found_alone(weft):
             return status == 503 and b"damaged" in text
 
         attempt(30, is_unready, "it is not ready")
-        # Nobody shall kill it for that: what is whole is answered.
+        # A probe must not kill it for that: it answers what is whole.
         assert member.connection().request("GET", "/livez")[0] == 200
         status, text, _ = member.connection().request("GET", "/health")
         assert status == 503 and json.loads(text)["health"] == "false", text
@@ -137,17 +136,5 @@ def found_where_it_is_needed(weft):
 CHECKS = [found_by_nobody_who_asks, found_by_a_reader, found_alone, found_where_it_is_needed]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("weft")
-    parser.add_argument("--only")
-    options = parser.parse_args()
-    report = Report()
-    for check in CHECKS:
-        if options.only in (None, check.__name__):
-            report.run(check.__name__.replace("_", " "), check, os.path.abspath(options.weft))
-    report.finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_checks(CHECKS)

@@ -1,4 +1,5 @@
 """Runs real weft daemons on loopback for the tests beside this file. Standard library only."""
+import argparse
 import atexit
 import base64
 import functools
@@ -279,6 +280,19 @@ class Fabric:
     def follower(self):
         leader = self.leader()
         return next(m for m in self.members if m is not leader and m.process)
+
+
+def run_checks(checks):
+    """The main program of a suite of functions that each take the path of weft; `--only NAME` runs one of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("weft")
+    parser.add_argument("--only")
+    options = parser.parse_args()
+    report = Report()
+    for check in checks:
+        if options.only in (None, check.__name__):
+            report.run(check.__name__.replace("_", " "), check, os.path.abspath(options.weft))
+    report.finish()
 
 
 class Report:

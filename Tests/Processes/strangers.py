@@ -3,7 +3,6 @@ mislead the members.
 
     strangers.py WEFT [--only NAME]
 """
-import argparse
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import time
 import peer_hostile as hostile
 import peer_wire as wire
 import strangers_crowds
-from harness import Fabric, Report, Unanswered, as_service, reachable
+from harness import Fabric, Unanswered, as_service, reachable, run_checks
 from peer_scene import Scene, agree, alive, has, set_aside, takes_writes, until
 
 FAR = 2**40
@@ -353,17 +352,5 @@ CHECKS = [
 ]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("weft")
-    parser.add_argument("--only")
-    options = parser.parse_args()
-    report = Report()
-    for check in CHECKS:
-        if options.only in (None, check.__name__):
-            report.run(check.__name__.replace("_", " "), check, options.weft)
-    report.finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_checks(CHECKS)

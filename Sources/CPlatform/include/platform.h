@@ -12,9 +12,9 @@ void weft_yield_to_others(void);
 /// Makes standard output line-buffered, also when it is no terminal.
 void weft_line_buffer_standard_output(void);
 
-// Begins this program anew in its own process, with these arguments, which end with NULL. What it has open is closed, but for
-// standard input, output and error. Returns only when that cannot be.
+// Begins this program anew in its own process, with these arguments, which end with NULL. Returns only when that cannot be.
 void weft_start_anew(char *const arguments[]);
 
-// The other half of that, in the new start, before anything is opened: what was opened during the first half is closed.
+// The other half of that, before anything is opened in the new start: closes what the old one had open, but for standard input,
+// output and error.
 void weft_finish_start_anew(void);
