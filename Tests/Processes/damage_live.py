@@ -38,7 +38,8 @@ def read(member, key, serializable=True):
 
 
 def set_aside(member):
-    return [name for name in os.listdir(member.data) if ".damaged" in name]
+    """By what it said: the file goes away once the others have sent everything, which may take less than a look at it."""
+    return "It is set aside" in member.log()[member.log_start:]
 
 
 def heals(fabric, member, pid):
