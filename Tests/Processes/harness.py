@@ -16,7 +16,8 @@ import time
 
 
 _ports = random.Random()
-_taken = set()
+# One a port, bound to its name: no other test of this machine takes the port before this one ends.
+_taken = []
 
 
 def free_port():
@@ -26,16 +27,17 @@ def free_port():
         first_outgoing = int(file.read().split()[0])
     while True:
         port = _ports.randrange(10_000, max(first_outgoing, 20_000))
-        if port in _taken:
-            continue
-        _taken.add(port)
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                claim.bind(f"\0weft-test-port-{port}")
                 s.bind(("127.0.0.1", port))
-                return port
             except OSError:
+                claim.close()
                 continue
+        _taken.append(claim)
+        return port
 
 
 # The daemon never runs as root, not even under tests that do: they need it for networks, mounts and the like. This is nobody.
