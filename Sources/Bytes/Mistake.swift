@@ -21,6 +21,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     case goesOnAfterFailedSync
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
+    case opensWhatLiesThere
     // Lies
     case believesAnyEpoch, confirmsAnyRound, takesAnyConfiguration, commitsWhatLiarsSay
 
@@ -75,6 +76,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .confirmsAnyRound: "a round of heartbeats that was never sent confirms reads"
         case .takesAnyConfiguration: "takes up a configuration that cannot follow the one before it"
         case .commitsWhatLiarsSay: "commits its whole log when a heartbeat speaks of more than that"
+        case .opensWhatLiesThere: "a reader opens the file that a snapshot just put in place of its own"
         case .sendsDamagedImages: "sends and takes images without looking at their rows"
         }
     }

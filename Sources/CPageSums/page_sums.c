@@ -192,9 +192,8 @@ int page_sums_forget(const char *path) {
     char *full;
     int code = full_path(path, &full);
     if (code != SQLITE_OK) return code;
-    struct sums_table *table = sums_find(full, strlen(full));
-    if (table != NULL) sums_release(table);
-    code = table != NULL ? SQLITE_BUSY : sidecar_remove(full);
+    code = sidecar_remove(full);
+    if (code == SQLITE_OK) sums_detach(full);
     free(full);
     return code;
 }

@@ -114,6 +114,8 @@ int sums_acquire(const char *path, struct sums_table **table);
 /// The table of the first `length` bytes of `path` if there is one, with one more reference; otherwise NULL.
 struct sums_table *sums_find(const char *path, size_t length);
 void sums_release(struct sums_table *table);
+/// Keeps the table of a full path, if there is one, for those who have a reference only: the path is another file's.
+void sums_detach(const char *path);
 
 /// Takes `size` for the page size if none is known and it can be one. For the holder of the mutex.
 bool sums_adopt_page_size(_Atomic uint32_t *known, int64_t size);

@@ -140,15 +140,27 @@ struct sums_table *sums_find(const char *path, size_t length) {
     return table;
 }
 
+/// Takes a table out of the list, if it is there.
+static void unlist(const struct sums_table *table) {
+    struct sums_table **link = &list;
+    while (*link != NULL && *link != table) link = &(*link)->next;
+    if (*link != NULL) *link = table->next;
+}
+
 void sums_release(struct sums_table *table) {
     pthread_mutex_lock(&list_mutex);
     bool is_last = --table->references == 0;
     if (is_last) {
-        struct sums_table **link = &list;
-        while (*link != table) link = &(*link)->next;
-        *link = table->next;
+        unlist(table);
         free_table(table);
     }
+    pthread_mutex_unlock(&list_mutex);
+}
+
+void sums_detach(const char *path) {
+    pthread_mutex_lock(&list_mutex);
+    struct sums_table *table = find_locked(path, strlen(path));
+    if (table != NULL) unlist(table);
     pthread_mutex_unlock(&list_mutex);
 }
 

@@ -14,7 +14,7 @@ extension View {
     ) throws(ReadFailure) -> (changes: [KeyValue], through: Int64) {
         try reader.inSnapshot { () throws(ReadFailure) in
             // The mark is of what this process removed; another state that took the place of its own may lack more.
-            guard from >= max(pruneMark.value, compactRevision) else { throw .request(.compacted) }
+            guard from >= max(marks.pruned, compactRevision) else { throw .request(.compacted) }
             do throws(SQLiteError) {
                 return try reader.changes(from: from, through: through, bytesMax: bytesMax)
             } catch {
@@ -30,7 +30,7 @@ extension View {
         -> KeyValue?
     {
         try reader.inSnapshot { () throws(ReadFailure) in
-            guard revision - 1 >= max(pruneMark.value, compactRevision) else { return nil }
+            guard revision - 1 >= max(marks.pruned, compactRevision) else { return nil }
             do throws(SQLiteError) {
                 return try tables.latest(key, notAfter: revision - 1, reader)
             } catch {

@@ -28,16 +28,18 @@ package final class KeyValueStore {
     private var leaseChanges = LeaseChanges()
     private var leaseEvents: [LeaseEvent] = []
     private var changes: [KeyValue] = []
-    private let pruneMark: PruneMark
+    private let marks: FileMarks
+    private let generation: UInt64
 
-    package convenience init(reader: StateReader, pruneMark: PruneMark) throws(SQLiteError) {
-        try self.init(reader: reader, pruneMark: pruneMark, bucketMax: LiveCounts.bucketMax)
+    package convenience init(reader: StateReader, marks: FileMarks) throws(SQLiteError) {
+        try self.init(reader: reader, marks: marks, bucketMax: LiveCounts.bucketMax)
     }
 
     /// - Parameter bucketMax: see `LiveCounts`.
-    init(reader: StateReader, pruneMark: PruneMark, bucketMax: Int32) throws(SQLiteError) {
+    init(reader: StateReader, marks: FileMarks, bucketMax: Int32) throws(SQLiteError) {
         self.reader = reader
-        self.pruneMark = pruneMark
+        self.marks = marks
+        generation = marks.generation
         let meta = try reader.meta()
         self.meta = meta
         leases = try reader.leases()
@@ -49,7 +51,8 @@ package final class KeyValueStore {
     /// The state now, for readers.
     package func view() -> View {
         View(
-            tables: tables, pruneMark: pruneMark, revision: meta.revision, compactRevision: meta.compactRevision,
+            tables: tables, marks: marks, generation: generation, revision: meta.revision,
+            compactRevision: meta.compactRevision,
             appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, alarms: meta.alarms,
             version: meta.version,
             leases: leases, fabric: fabric)

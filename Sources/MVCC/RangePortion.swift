@@ -24,7 +24,7 @@ extension View {
         guard revision >= compactRevision else { throw .request(.compacted) }
         return try reader.inSnapshot { () throws(ReadFailure) in
             // Opened before the mark is read, as in `range`.
-            guard revision >= pruneMark.value else { throw .request(.compacted) }
+            guard revision >= marks.pruned else { throw .request(.compacted) }
             do throws(SQLiteError) {
                 return try collect(range, revision, withValues, reader)
             } catch {

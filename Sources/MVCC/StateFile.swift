@@ -116,6 +116,12 @@ package func standAlone(_ path: String) throws(SQLiteError) {
     try connection.setPragma("journal_mode", "DELETE")
 }
 
+/// Makes an image that was inspected ready to take the place of `kv.db`: with the checksums of its pages beside it.
+package func prepareImage(at path: String) throws(SQLiteError) {
+    let writer = try StateWriter(path: path, initial: nil, isChecked: true)
+    guard try writer.checkpoint(emptying: true) else { throw .busy("somebody else reads it", path) }
+}
+
 /// The state inside an image that a peer sent, checked before it replaces anything.
 package func inspectImage(at path: String) throws(SQLiteError) -> StateMeta {
     let connection = try Connection(path: path, access: .readOnly)

@@ -9,6 +9,8 @@ package final class StateReader {
     }
 
     let connection: Connection
+    /// Which file it is to; nil where only one can be.
+    let use: FileMarks.Use?
     private var pointValue: Statement
     private var pointIndex: Statement
     private var valueBySequence: Statement
@@ -29,7 +31,12 @@ package final class StateReader {
     private static let stepsMax = 12
 
     /// - Parameter cacheBytes: pages kept in memory.
-    package init(path: String, cacheBytes: Int) throws(SQLiteError) {
+    package convenience init(path: String, cacheBytes: Int) throws(SQLiteError) {
+        try self.init(path: path, cacheBytes: cacheBytes, use: nil)
+    }
+
+    init(path: String, cacheBytes: Int, use: FileMarks.Use?) throws(SQLiteError) {
+        self.use = use
         connection = try Connection(path: path, access: .readOnly, withPageSums: true)
         try connection.execute("PRAGMA mmap_size=0")
         try connection.setPragma("cache_size", "-\(cacheBytes / 1024)")

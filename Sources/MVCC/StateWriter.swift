@@ -34,7 +34,8 @@ package final class StateWriter {
     }
 
     /// Opens `kv.db`, or makes an empty one with `initial` as its meta row.
-    package init(path: String, initial: StateMeta?) throws(SQLiteError) {
+    /// - Parameter isChecked: if all that the file holds was just looked at.
+    package init(path: String, initial: StateMeta?, isChecked: Bool = false) throws(SQLiteError) {
         connection = try Connection(path: path, access: .readWrite, withPageSums: true)
         if initial != nil { try Self.layOut(connection) }
         try connection.setPragma("journal_mode", "WAL")
@@ -61,7 +62,7 @@ package final class StateWriter {
         deleteCount = try connection.prepare("DELETE FROM live_count WHERE start=?")
         putRecord = try connection.prepare("INSERT OR REPLACE INTO fabric(kind,key,body,sum) VALUES(?,?,?,?)")
         deleteRecord = try connection.prepare("DELETE FROM fabric WHERE kind=? AND key=?")
-        try Self.makeWhole(connection, isNew: initial != nil)
+        try Self.makeWhole(connection, isNew: initial != nil, isChecked: isChecked)
         scan = try connection.prepare(
             "SELECT key,main,seq,version FROM key_index WHERE (key,main)>(?,?) ORDER BY key,main LIMIT ?")
     }
@@ -100,19 +101,20 @@ package final class StateWriter {
     }
 
     /// What an earlier run left in the write-ahead log goes into the file before more comes; then every page is looked at.
-    private static func makeWhole(_ connection: borrowing Connection, isNew: Bool) throws(SQLiteError) {
+    private static func makeWhole(_ connection: borrowing Connection, isNew: Bool, isChecked: Bool) throws(SQLiteError)
+    {
         let path = connection.path
         guard try connection.checkpoint(emptying: true) else {
-            throw SQLiteError(code: 5, message: "somebody else reads it", context: path)
+            throw .busy("somebody else reads it", path)
         }
         switch PageSums.state(path) {
         case .new:
-            // A file without sums was just made, or is an image that was just put in place.
-            if !isNew { try StateFile.checkRows(connection) }
+            // It was just made, or is an image.
+            if !isNew, !isChecked { try StateFile.checkRows(connection) }
             try PageSums.build(path)
         case .loaded:
             try PageSums.save(path)
-            try PageSums.verify(path)
+            if !isChecked { try PageSums.verify(path) }
         case .damaged: throw StateFile.damage("the checksums of its pages are damaged", path)
         }
         if !isNew { try beginLogAnew(connection) }
@@ -201,8 +203,9 @@ package final class StateWriter {
     }
 
     /// Moves all that was committed into the file and syncs it; false when a reader holds some of it back.
-    package func checkpoint() throws(SQLiteError) -> Bool {
-        guard try connection.checkpoint() else { return false }
+    /// - Parameter emptying: leaves nothing in the write-ahead log, either, for which it waits for readers.
+    package func checkpoint(emptying: Bool = false) throws(SQLiteError) -> Bool {
+        guard try connection.checkpoint(emptying: emptying) else { return false }
         try PageSums.save(connection.path)
         return true
     }

@@ -1,22 +1,12 @@
 package import Fabric
 package import SQLite
-internal import Synchronization
-
-/// How far compaction may have removed rows from the file; raised before the first of them goes.
-package final class PruneMark: Sendable {
-    private let revision = Atomic<Int64>(0)
-
-    package init() {}
-
-    package func raise(to revision: Int64) { self.revision.store(revision, ordering: .sequentiallyConsistent) }
-
-    var value: Int64 { revision.load(ordering: .sequentiallyConsistent) }
-}
 
 /// The state at one applied index, for readers of other threads.
 package struct View: Sendable {
     let tables: Tables
-    let pruneMark: PruneMark
+    let marks: FileMarks
+    /// Of the file that has what is not in memory: see `FileMarks`.
+    let generation: UInt64
     package let revision: Int64
     package let compactRevision: Int64
     package let appliedIndex: UInt64
@@ -38,7 +28,7 @@ package struct View: Sendable {
         let readRevision = try readRevision(request)
         return try reader.inSnapshot { () throws(ReadFailure) in
             // Opened before the mark is read: if rows this needs are gone from the snapshot, the mark says so.
-            guard readRevision >= pruneMark.value else { throw .request(.compacted) }
+            guard readRevision >= marks.pruned else { throw .request(.compacted) }
             var budget = budget
             var result: RangeResult
             do throws(SQLiteError) {
@@ -81,7 +71,7 @@ package struct View: Sendable {
             let reader = try reader.get()
             let marked = try reader.inSnapshot { () throws(SQLiteError) in
                 // Opened before the mark is read, as in `range`.
-                let mark = pruneMark.value
+                let mark = marks.pruned
                 for (place, readRevision) in missing {
                     let key = requests[place].range.start
                     results[place] = .success(
@@ -118,13 +108,13 @@ package struct View: Sendable {
     ) throws(ReadFailure) -> TxnResult {
         precondition(request.isReadOnly, "a view cannot write")
         return try reader.inSnapshot { () throws(ReadFailure) in
-            guard revision >= pruneMark.value else { throw .request(.compacted) }
+            guard revision >= marks.pruned else { throw .request(.compacted) }
             var budget = budget
             let txnReader = TxnReader(tables: tables, revision: revision, reader: reader)
             let answer = Result { () throws(ReadFailure) in
                 try txnReader.run(request, &budget) { (range) throws(ReadFailure) in
                     let readRevision = try readRevision(range)
-                    guard readRevision >= pruneMark.value else { throw .request(.compacted) }
+                    guard readRevision >= marks.pruned else { throw .request(.compacted) }
                     return readRevision
                 }
             }

@@ -12,8 +12,7 @@ package final class Applier<Shell: ReplicationShell> {
     /// How long something that the member itself proposes is tried.
     private static var patienceNanoseconds: UInt64 { 2_000_000_000 }
     private let shell: Shell
-    /// Nil while the file is being replaced.
-    private var openStore: KeyValueStore?
+    private var store: KeyValueStore
     private var waitingReads: [(index: Index, read: PendingRead)] = []
     private var frozenAt: UInt64
     private var hasBegun = false
@@ -39,7 +38,7 @@ package final class Applier<Shell: ReplicationShell> {
 
     package init(shell: Shell, store: KeyValueStore) {
         self.shell = shell
-        openStore = store
+        self.store = store
         frozenAt = shell.now
         frozenIndex = store.meta.appliedIndex
         frozenRevision = store.meta.revision
@@ -48,11 +47,6 @@ package final class Applier<Shell: ReplicationShell> {
         lessor = Lessor(store.leases, now: shell.now, settings: shell.settings)
         compactor = AutoCompactor(shell.settings.autoCompaction, now: shell.now)
         quota = QuotaKeeper(memberID: shell.identity.memberID, quotaBytes: shell.settings.quotaBytes)
-    }
-
-    private var store: KeyValueStore {
-        guard let openStore else { preconditionFailure("kv.db is closed") }
-        return openStore
     }
 
     /// Does one piece of work; false when it has ended.
@@ -340,9 +334,7 @@ package final class Applier<Shell: ReplicationShell> {
     // MARK: - Snapshots
 
     private func install(_ mark: SnapshotMark, path: String) throws(StorageError) {
-        openStore = nil
-        let store = try shell.replaceState(by: path)
-        openStore = store
+        store = try shell.replaceState(by: path)
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
         frozenIndex = mark.index
@@ -357,7 +349,6 @@ package final class Applier<Shell: ReplicationShell> {
         shell.noteReplaced(
             revision: store.meta.revision, compactRevision: store.meta.compactRevision,
             fabricRevision: store.fabric.revision)
-        shell.finishReplacement()
         shell.post(LogWork.reset(mark))
         releaseReads()
     }

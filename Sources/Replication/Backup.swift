@@ -17,8 +17,10 @@ package enum Backup {
     }
 
     /// Makes the image of `directory` for a backup at `path`, still without its digest; answers its length.
-    package static func makeImage(of directory: DataDirectory, at path: String) throws(StorageError) -> Int {
-        try SnapshotImage.copyState(of: directory, to: path)
+    package static func makeImage(
+        of directory: DataDirectory, _ marks: FileMarks, at path: String
+    ) throws(StorageError) -> Int {
+        try SnapshotImage.copyState(of: directory, marks, to: path)
         try storage(path) { () throws(SQLiteError) in try standAlone(path) }
         return try File(path, .read).size()
     }

@@ -13,17 +13,17 @@ package final class Checkpointer<Shell: ReplicationShell> {
     private static var spareBytesMin: Int64 { 16 << 20 }
 
     private let shell: Shell
-    private let pruneMark: PruneMark
+    private let marks: FileMarks
     /// Nil while the file is being replaced.
     private var writer: StateWriter?
     private var pruneTo: Int64 = 0
     /// Free pages are given back until no more bytes than this are free.
     private var shrinkTo: Int64?
 
-    package init(shell: Shell, writer: StateWriter, pruneMark: PruneMark) {
+    package init(shell: Shell, writer: StateWriter, marks: FileMarks) {
         self.shell = shell
         self.writer = writer
-        self.pruneMark = pruneMark
+        self.marks = marks
         measure()
     }
 
@@ -109,8 +109,8 @@ package final class Checkpointer<Shell: ReplicationShell> {
         }
         guard revision > pruned else { return }
         pruneTo = revision
-        // Before the first row goes: see PruneMark.
-        pruneMark.raise(to: pruneTo)
+        // Before the first row goes: see `FileMarks`.
+        marks.raisePruned(to: pruneTo)
     }
 
     private func prune() throws(StorageError) {
@@ -144,22 +144,24 @@ package final class Checkpointer<Shell: ReplicationShell> {
 
     // MARK: - Replacing the state
 
-    /// Puts the image at `path` in the place of `kv.db`. At every moment the directory holds either the old state whole or
-    /// the new one: the old file is closed with its write-ahead log emptied before the image takes its name.
+    /// Puts the image at `path`, which `SnapshotImage.receive` made ready, in the place of `kv.db`. At every moment the directory
+    /// holds either the old state whole or the new one: the write-ahead log is emptied before the image takes the old file's name.
+    /// Whoever has the old file open goes on to read it.
     package func replaceState(by path: String) throws(StorageError) {
         pruneTo = 0
         shrinkTo = nil
         let statePath = shell.directory.statePath
         try empty()
         writer = nil
-        for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
-        try File.syncDirectory(of: statePath)
-        while try !storage(statePath, { () throws(SQLiteError) in try PageSums.forget(statePath) }) {
-            shell.awaitReaders()
-        }
-        try File.rename(path, to: statePath)
-        writer = try storage(opening: statePath) { () throws(SQLiteError) in
-            try StateWriter(path: statePath, initial: nil)
+        writer = try marks.replacing(wait: shell.awaitReaders) { () throws(StorageError) in
+            for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
+            try File.syncDirectory(of: statePath)
+            try storage(statePath) { () throws(SQLiteError) in try PageSums.forget(statePath) }
+            try File.rename(path, to: statePath)
+            try File.rename(path + PageSums.suffix, to: statePath + PageSums.suffix)
+            return try storage(opening: statePath) { () throws(SQLiteError) in
+                try StateWriter(path: statePath, initial: nil, isChecked: true)
+            }
         }
         measure()
     }
@@ -170,7 +172,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
         let writer = openWriter()
         var isWhole = false
         while !isWhole {
-            try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint() }
+            try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint(emptying: true) }
             if !isWhole { shell.awaitReaders() }
         }
     }

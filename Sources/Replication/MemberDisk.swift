@@ -17,7 +17,7 @@ package struct MemberDisk {
     package let log: LogStore
     package let writer: StateWriter
     package let store: KeyValueStore
-    package let pruneMark: PruneMark
+    package let marks: FileMarks
     /// A damaged file was set aside and begun anew.
     package private(set) var wasRepaired = false
 
@@ -32,8 +32,8 @@ package struct MemberDisk {
     ) throws(StorageError) {
         let isNew = try directory.identity() == nil
         if isNew { try directory.beginFirstStart() }
-        let opening = Opening(directory: directory, clusterID: identity.clusterID, pruneMark: PruneMark())
-        pruneMark = opening.pruneMark
+        let opening = Opening(directory: directory, clusterID: identity.clusterID, marks: FileMarks())
+        marks = opening.marks
         if isNew {
             var initial = StateMeta(clusterID: identity.clusterID)
             if let founding {
@@ -97,8 +97,8 @@ package struct MemberDisk {
     }
 
     /// The state in `kv.db` at `path`.
-    package static func openStore(_ path: String, _ pruneMark: PruneMark) throws(SQLiteError) -> KeyValueStore {
-        try KeyValueStore(reader: StateReader(path: path, cacheBytes: 32 << 20), pruneMark: pruneMark)
+    package static func openStore(_ path: String, _ marks: FileMarks) throws(SQLiteError) -> KeyValueStore {
+        try KeyValueStore(reader: marks.reader(path, cacheBytes: 32 << 20), marks: marks)
     }
 
     /// If a founder of several has never written anything: it is new, or its disk was lost.
@@ -132,21 +132,21 @@ package struct MemberDisk {
 private final class Opening {
     let directory: DataDirectory
     let clusterID: UInt64
-    let pruneMark: PruneMark
+    let marks: FileMarks
     /// The state was lost and begun anew.
     private(set) var wasReplaced = false
 
-    init(directory: DataDirectory, clusterID: UInt64, pruneMark: PruneMark) {
+    init(directory: DataDirectory, clusterID: UInt64, marks: FileMarks) {
         self.directory = directory
         self.clusterID = clusterID
-        self.pruneMark = pruneMark
+        self.marks = marks
     }
 
     func state(initial: StateMeta?) throws(StorageError) -> (StateWriter, KeyValueStore) {
         let path = directory.statePath
         guard initial != nil || File.exists(path) else { throw .damaged(path: path, reason: "it is missing") }
         let (writer, store) = try storage(opening: path) { () throws(SQLiteError) in
-            (try StateWriter(path: path, initial: initial), try MemberDisk.openStore(path, pruneMark))
+            (try StateWriter(path: path, initial: initial), try MemberDisk.openStore(path, marks))
         }
         guard store.meta.clusterID == clusterID else {
             throw .unusable("\(path) belongs to fabric \(String(store.meta.clusterID, radix: 16)), not to this one")

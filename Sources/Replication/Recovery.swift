@@ -114,7 +114,7 @@ package enum Recovery {
             let disk = try MemberDisk(
                 source, identity: findings.identity, founding: nil, mayRepair: false, logger: logger)
             entries = try tail(of: disk, in: source).entries
-            try SnapshotImage.copyState(of: source, to: target.statePath)
+            try SnapshotImage.copyState(of: source, disk.marks, to: target.statePath)
         }
         let trace = Trace(at: at, by: by, reason: "recovered from \(findings.identity.name)")
         let plan = Backup.Plan(identity: identity, founding: founding, revisionBump: revisionBump, compacts: true)
@@ -132,7 +132,7 @@ package enum Recovery {
     ) throws(StorageError) -> StateMeta {
         let meta = try storage(opening: directory.statePath) { () throws(SQLiteError) in
             let writer = try StateWriter(path: directory.statePath, initial: nil)
-            let store = try MemberDisk.openStore(directory.statePath, PruneMark())
+            let store = try MemberDisk.openStore(directory.statePath, FileMarks())
             for entry in entries where !makes(.recoversWithoutLog) { try apply(entry, to: store) }
             let newest = store.fabric.events(after: (store.fabric.lastEvent ?? 1) - 1).first { _ in true }
             try store.recover(
@@ -153,9 +153,7 @@ package enum Recovery {
             meta.version = store.meta.version
             try writer.write(Memtable(), meta: meta)
             guard try writer.checkpoint() else {
-                throw SQLiteError(
-                    code: SQLiteError.busy, message: "somebody reads it, and it cannot be made whole",
-                    context: directory.statePath)
+                throw .busy("somebody reads it, and it cannot be made whole", directory.statePath)
             }
             return meta
         }

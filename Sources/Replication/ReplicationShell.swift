@@ -85,10 +85,8 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func sendSnapshot(to peer: NodeID)
     /// The image of `mark`, which was received; nil when it is not here.
     func takeReceivedSnapshot(_ mark: SnapshotMark) -> String?
-    /// Has the image at `path` take the place of `kv.db` and answers the state in it. No reader gets a connection until
-    /// `finishReplacement`, or it would read the new file by the old state.
+    /// Has the image at `path` take the place of `kv.db` and answers the state in it. Until that is published the old file answers.
     func replaceState(by path: String) throws(StorageError) -> KeyValueStore
-    func finishReplacement()
     /// Waits a while because there is no space for `file`; to be called again until there is some.
     func awaitSpace(for file: String)
     func noteSpace(for file: String)

@@ -1,4 +1,4 @@
-internal import MVCC
+package import MVCC
 package import Raft
 internal import SQLite
 package import Storage
@@ -10,11 +10,14 @@ package struct SnapshotImage: Sendable {
 
     /// Copies what the file holds now.
     /// - Parameters:
+    ///   - marks: of the file.
     ///   - appliedIndex: names the file; the image may be of a later index.
     ///   - isForWitness: without the keys.
-    package init(of directory: DataDirectory, appliedIndex: Index, isForWitness: Bool) throws(StorageError) {
+    package init(
+        of directory: DataDirectory, _ marks: FileMarks, appliedIndex: Index, isForWitness: Bool
+    ) throws(StorageError) {
         path = SnapshotStore(directory: directory.snapshotPath).outgoingPath(appliedIndex, isBare: isForWitness)
-        let meta = try Self.copyState(of: directory, to: path, isForWitness: isForWitness)
+        let meta = try Self.copyState(of: directory, marks, to: path, isForWitness: isForWitness)
         let size = try SnapshotStore.measure(path)
         let mark = SnapshotMark(index: meta.appliedIndex, term: meta.appliedTerm, configuration: meta.members)
         header = SnapshotStore.Header(mark: mark, bytes: size.bytes, checksum: size.checksum)
@@ -23,11 +26,11 @@ package struct SnapshotImage: Sendable {
     /// Copies what the file holds now, and checks the copy.
     @discardableResult
     static func copyState(
-        of directory: DataDirectory, to target: String, isForWitness: Bool = false
+        of directory: DataDirectory, _ marks: FileMarks, to target: String, isForWitness: Bool = false
     ) throws(StorageError) -> StateMeta {
         try Self.remove(target)
         let reader = try storage(directory.statePath) { () throws(SQLiteError) in
-            let reader = try StateReader(path: directory.statePath, cacheBytes: 1 << 20)
+            let reader = try marks.reader(directory.statePath, cacheBytes: 1 << 20)
             if isForWitness {
                 try StateWriter.writeBare(try reader.meta(), to: target)
             } else {
@@ -49,16 +52,19 @@ package struct SnapshotImage: Sendable {
         try Self.remove(path)
     }
 
-    private static func remove(_ path: String) throws(StorageError) {
-        for suffix in ["", "-wal", "-shm"] { try File.remove(path + suffix) }
+    /// Removes the image at `path`, and what lies beside it.
+    package static func remove(_ path: String) throws(StorageError) {
+        for suffix in DataDirectory.stateSuffixes + ["-shm"] { try File.remove(path + suffix) }
     }
 
-    /// Checks that a received image is the snapshot `mark` of fabric `clusterID`.
-    package static func verify(_ path: String, is mark: SnapshotMark, of clusterID: UInt64) throws(StorageError) {
+    /// Checks that the image at `path`, which was received, is the snapshot `mark` of fabric `clusterID`, and makes it ready to be
+    /// put in place of `kv.db`.
+    package static func receive(_ path: String, is mark: SnapshotMark, of clusterID: UInt64) throws(StorageError) {
         let meta = try storage(path) { () throws(SQLiteError) in try inspectImage(at: path) }
         guard meta.clusterID == clusterID, meta.appliedIndex == mark.index, meta.appliedTerm == mark.term else {
             throw .damaged(path: path, reason: "it is not the snapshot that was announced")
         }
+        try storage(path) { () throws(SQLiteError) in try prepareImage(at: path) }
     }
 }
 
@@ -79,8 +85,8 @@ package struct OutgoingSnapshots {
     /// says any more if it is a witness. Nil, too, while the file does not tell yet that `peer` is one: it would take the lack
     /// of keys for the state.
     package mutating func begin(
-        for peer: NodeID, in configuration: Configuration, of directory: DataDirectory, appliedIndex: Index,
-        firstIndex: Index
+        for peer: NodeID, in configuration: Configuration, of directory: DataDirectory, _ marks: FileMarks,
+        appliedIndex: Index, firstIndex: Index
     ) throws(StorageError) -> SnapshotImage? {
         guard configuration.everybody.contains(where: { $0.id == peer }) else { return nil }
         let isWitness = configuration.isWitness(peer)
@@ -94,7 +100,7 @@ package struct OutgoingSnapshots {
         if let current = shelf.image {
             image = current
         } else {
-            image = try SnapshotImage(of: directory, appliedIndex: appliedIndex, isForWitness: isWitness)
+            image = try SnapshotImage(of: directory, marks, appliedIndex: appliedIndex, isForWitness: isWitness)
         }
         guard image.header.mark.configuration.isWitness(peer) == isWitness else {
             if shelf.image == nil { try image.remove() }

@@ -5,6 +5,8 @@ internal import CSQLite
 /// a flipped bit, a misdirected or a lost write, is an error that `SQLiteError.isCorruption` tells.
 package enum PageSums {
     static let vfsName = "page-sums"
+    /// The sums of a file lie beside it, under its name with this.
+    package static let suffix = "-sums"
 
     static func register() {
         _ = registered
@@ -49,12 +51,9 @@ package enum PageSums {
         try check(code, path)
     }
 
-    /// Removes the sums before another file takes the path. False while a connection to it is open.
-    package static func forget(_ path: String) throws(SQLiteError) -> Bool {
-        let code = page_sums_forget(path)
-        if code == SQLITE_BUSY { return false }
-        try check(code, path)
-        return true
+    /// Removes the sums before another file takes the path. Connections to the file there is may go on to read it.
+    package static func forget(_ path: String) throws(SQLiteError) {
+        try check(page_sums_forget(path), path)
     }
 
     private static func check(_ code: Int32, _ path: String) throws(SQLiteError) {

@@ -25,8 +25,12 @@ package struct SQLiteError: Error, CustomStringConvertible, Sendable {
     /// columns and constraints are data, too.
     package var isMisfit: Bool { [SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH].contains(code & 0xff) }
     package var isFull: Bool { code & 0xff == SQLITE_FULL }
-    package var isBusy: Bool { code & 0xff == Self.busy }
-    package static var busy: Int32 { SQLITE_BUSY }
+    package var isBusy: Bool { code & 0xff == SQLITE_BUSY }
+
+    /// Something has to wait for others.
+    package static func busy(_ message: String, _ context: String) -> SQLiteError {
+        SQLiteError(code: SQLITE_BUSY, message: message, context: context)
+    }
 
     package var description: String { "SQLite error \(code): \(message) (\(context))" }
 }

@@ -9,8 +9,8 @@ final class CheckpointLane: Sendable {
         case write(KeyValueStore.Frozen)
         /// Says when all that was compacted is removed and free pages are given back, or it is so late; it goes on then.
         case defragment(until: UInt64, @Sendable () -> Void)
-        /// Says when the new file is open, and keeps readers away until it hears that the new state is published.
-        case replaceState(by: String, opened: Rendezvous<Void>, published: Rendezvous<Void>)
+        /// Says when the new file is open.
+        case replaceState(by: String, opened: Rendezvous<Void>)
         case stop(Rendezvous<Void>)
     }
 
@@ -22,7 +22,7 @@ final class CheckpointLane: Sendable {
     }
 
     func run(_ handover: Handover<StateWriter>) {
-        let checkpointer = Checkpointer(shell: core, writer: handover.take(), pruneMark: core.pruneMark)
+        let checkpointer = Checkpointer(shell: core, writer: handover.take(), marks: core.marks)
         var waiting: [(limit: UInt64, done: @Sendable () -> Void)] = []
         core.orFail { () throws(StorageError) in
             while true {
@@ -37,12 +37,9 @@ final class CheckpointLane: Sendable {
                         checkpointer.defragment()
                         waiting.append((limit, done))
                     case .write(let frozen): try checkpointer.write(frozen)
-                    case .replaceState(let path, let opened, let published):
-                        core.readers.whileClosed {
-                            core.orFail { () throws(StorageError) in try checkpointer.replaceState(by: path) }
-                            opened.fulfil(())
-                            published.wait()
-                        }
+                    case .replaceState(let path, let opened):
+                        try checkpointer.replaceState(by: path)
+                        opened.fulfil(())
                     case .stop(let done):
                         for other in waiting { other.done() }
                         done.fulfil(())

@@ -11,6 +11,8 @@ extension MemberCore {
 
     /// What to answer where `kv.db` could not be read.
     func failure(_ error: SQLiteError) -> ServerError {
+        // The newest state is already another one.
+        if error.isBusy { return .catchingUp }
         guard error.isCorruption else {
             logger.error("a read failed: \(error)")
             return .disk
@@ -59,7 +61,7 @@ extension MemberCore {
         startThread("weft-scrub", isInBackground: true) { [self] in
             var place: ScrubPlace?
             while !isStopping {
-                let next = slot.read(path: directory.statePath) { reader in
+                let next = slot.read({ view }) { _, reader in
                     Result { () throws(SQLiteError) in try reader.get().scrub(from: place ?? .start) }
                 }
                 switch next {

@@ -90,7 +90,7 @@ package final class BackupStream: Sendable {
         let outcome: Result<(piece: [UInt8], left: Int)?, StorageError> = await withCheckedContinuation {
             continuation in
             // A disk may take its time: not on a thread that serves others.
-            let isTaken = place.core.readers.submit(.long) { _ in
+            let isTaken = place.core.readers.submit(.long) { _, _ in
                 continuation.resume(returning: Result { () throws(StorageError) in try self.read() })
             }
             if !isTaken { continuation.resume(returning: .failure(.unusable("this member has ended"))) }

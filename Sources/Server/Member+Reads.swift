@@ -120,8 +120,7 @@ extension RunningMember {
         _ length: ReadLength, _ body: @escaping Body<T>, _ core: MemberCore,
         _ resume: @escaping @Sendable (Result<T, ServerError>) -> Void
     ) {
-        let isTaken = core.readers.submit(length) { reader in
-            let view = core.view
+        let isTaken = core.readers.submit(length) { view, reader in
             // A newcomer learns that it is a witness from the snapshot that a read may have waited for.
             guard !core.isWitness else { return resume(.failure(.witness)) }
             do {

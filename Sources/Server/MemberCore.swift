@@ -21,7 +21,7 @@ final class MemberCore: Sendable {
     let consensus = Mailbox<ConsensusWork>()
     let requests: RequestTable
     let readers: ReaderPool
-    let pruneMark: PruneMark
+    let marks: FileMarks
     let snapshotStore: SnapshotStore
     let served: ServedMark
     /// If nothing that is answered from here can be older than what was answered before this start.
@@ -59,8 +59,6 @@ final class MemberCore: Sendable {
         var isStopping = false
         /// How often each peer said, since it last talked to this member, that it was removed or has forgotten what it promised.
         var turnedAway: [NodeID: (refusal: PeerRefusal, times: Int)] = [:]
-        /// Told when a replaced state is published.
-        var replacement: Rendezvous<Void>?
     }
     private let published = Mutex(Published())
     private let lanes = Mutex<Lanes?>(nil)
@@ -77,7 +75,7 @@ final class MemberCore: Sendable {
     }
 
     init(
-        settings: ServerSettings, identity: Identity, directory: DataDirectory, pruneMark: PruneMark, isFresh: Bool,
+        settings: ServerSettings, identity: Identity, directory: DataDirectory, marks: FileMarks, isFresh: Bool,
         logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) throws(StorageError) {
         served = try ServedMark(path: directory.servedPath, boot: MachineBoot.id)
@@ -86,11 +84,11 @@ final class MemberCore: Sendable {
         budget = settings.budget
         self.identity = identity
         self.directory = directory
-        self.pruneMark = pruneMark
+        self.marks = marks
         self.logger = logger
         self.onEnd = onEnd
         snapshotStore = SnapshotStore(directory: directory.snapshotPath)
-        readers = ReaderPool(path: directory.statePath, threads: settings.readerThreads)
+        readers = ReaderPool(path: directory.statePath, marks: marks, threads: settings.readerThreads)
         var generator = SystemRandomNumberGenerator()
         requests = RequestTable(
             firstID: generator.next(), countMax: settings.requestsMax, bytesMax: settings.requestsBytesMax)
@@ -353,7 +351,7 @@ final class MemberCore: Sendable {
 
     func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
         let (found, stale) = published.withLock { $0.received.take(mark) }
-        for path in stale { try? File.remove(path) }
+        for path in stale { try? SnapshotImage.remove(path) }
         return found
     }
 
@@ -361,21 +359,13 @@ final class MemberCore: Sendable {
 
     func replaceState(by path: String) throws(StorageError) -> KeyValueStore {
         let opened = Rendezvous<Void>()
-        let replacement = Rendezvous<Void>()
-        published.withLock { $0.replacement = replacement }
-        checkpoints.post(.replaceState(by: path, opened: opened, published: replacement))
+        let old = try File(directory.statePath, .readWrite)
+        checkpoints.post(.replaceState(by: path, opened: opened))
         opened.wait()
+        readers.retire(old)
         return try storage(directory.statePath) { () throws(SQLiteError) in
-            try MemberDisk.openStore(directory.statePath, pruneMark)
+            try MemberDisk.openStore(directory.statePath, marks)
         }
-    }
-
-    func finishReplacement() {
-        let replacement = published.withLock { published in
-            defer { published.replacement = nil }
-            return published.replacement
-        }
-        replacement?.fulfil(())
     }
 
     // MARK: - End
@@ -388,6 +378,7 @@ final class MemberCore: Sendable {
         startThread("weft-directory") { [self] in
             while !isStopping {
                 pause(nanoseconds: Self.lookNanoseconds)
+                readers.closeOld()
                 repairIfSpared()
                 if directory.isInPlace { continue }
                 logger.critical("\(directory.path) was removed or replaced while this member runs: it stops")

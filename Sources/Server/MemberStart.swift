@@ -39,7 +39,7 @@ extension RunningMember {
             versions: settings.replication.versions,
             logger: logger)
         let core = try MemberCore(
-            settings: settings, identity: identity, directory: directory, pruneMark: disk.pruneMark, isFresh: isFresh,
+            settings: settings, identity: identity, directory: directory, marks: disk.marks, isFresh: isFresh,
             logger: logger, onEnd: onEnd)
         let transport = makeTransport(core, port, group, logger, onSnapshotProgress)
         let lanes = (
@@ -77,7 +77,7 @@ extension RunningMember {
         startThread("weft-snapshot", isInBackground: true) { lanes.snapshots.run() }
         startThread("weft-transfer", isInBackground: true) { core.transfers.run() }
         startThread("weft-consensus") { lanes.consensus.run(raft) }
-        core.readers.start()
+        core.readers.start { core.view }
         core.watchDirectory()
         core.scrub()
         return RunningMember(core: core)
@@ -158,7 +158,7 @@ extension RunningMember {
             turnedAway: { [core] in core.noteTurnedAway(by: $0, $1) }, welcomed: { [core] in core.noteWelcome(by: $0) },
             snapshotProgress: onSnapshotProgress,
             snapshotReceived: { [core] mark, path, sender in
-                try SnapshotImage.verify(path, is: mark, of: core.identity.clusterID)
+                try SnapshotImage.receive(path, is: mark, of: core.identity.clusterID)
                 core.addReceivedSnapshot(mark, path: path)
                 core.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
             })

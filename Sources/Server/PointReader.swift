@@ -10,11 +10,12 @@ internal import Synchronization
 /// by one thread at a time.
 package final class PointReader: Sendable {
     private let core: MemberCore
-    private let slot: ReaderPool.Slot
+    private let slot: ReaderSlot
 
     init(core: MemberCore) {
         self.core = core
         slot = core.readers.makeSlot()
+        slot.open { core.view }
     }
 
     /// Answers each of `requests`, which are of single keys, from the state of this member.
@@ -22,18 +23,17 @@ package final class PointReader: Sendable {
         core.metrics.ranges.add(UInt64(requests.count))
         // The gate first: once it says that the state has caught up, so has what is read after it.
         let gate = core.gate
-        let view = core.view
         let refusal: ServerError? =
             gate.isStopping
             ? .stopping
             : gate.isWitness ? .witness : gate.alarms.contains(.corrupt) ? .refused(.corrupt) : nil
         if let refusal { return requests.map { _ in .failure(refusal) } }
-        if gate.hasCaughtUp || !requests.contains(where: \.serializable) { return read(requests, view) }
-        return requests.map { $0.serializable ? .failure(.catchingUp) : read([$0], view)[0] }
+        if gate.hasCaughtUp || !requests.contains(where: \.serializable) { return read(requests) }
+        return requests.map { $0.serializable ? .failure(.catchingUp) : read([$0])[0] }
     }
 
-    private func read(_ requests: [RangeRequest], _ view: View) -> [Result<(RangeResult, term: UInt64), ServerError>] {
-        slot.read(path: core.directory.statePath) { reader in
+    private func read(_ requests: [RangeRequest]) -> [Result<(RangeResult, term: UInt64), ServerError>] {
+        slot.read({ core.view }) { view, reader in
             // In portions: what is read is in memory before it is known how much it is.
             stride(from: 0, to: requests.count, by: Self.portion).flatMap { start in
                 view.points(Array(requests[start..<min(start + Self.portion, requests.count)]), reader).map(held)

@@ -1,5 +1,6 @@
 internal import MVCC
 internal import SQLite
+internal import Storage
 internal import Synchronization
 
 /// What a read has to wait for: others that are soon done, or any.
@@ -13,70 +14,42 @@ enum ReadLength {
 
 /// Threads that answer reads, each on its own connection to `kv.db`. Short reads have threads of their own.
 final class ReaderPool: Sendable {
-    typealias Job = @Sendable (Result<StateReader, SQLiteError>) -> Void
-
-    /// One thread's connection; held while a job runs.
-    final class Slot: Sendable {
-        private struct Box: @unchecked Sendable {
-            // Only ever used under the slot's lock.
-            var reader: StateReader?
-        }
-        private let box = Mutex(Box())
-
-        /// Runs `body` with the connection, or with the reason why there is none.
-        func read<T: Sendable>(path: String, _ body: (Result<StateReader, SQLiteError>) -> T) -> T {
-            box.withLock { box in
-                do throws(SQLiteError) {
-                    if let reader = box.reader { return body(.success(reader)) }
-                    let reader = try StateReader(path: path, cacheBytes: 4 << 20)
-                    box.reader = reader
-                    return body(.success(reader))
-                } catch {
-                    return body(.failure(error))
-                }
-            }
-        }
-
-        func whileClosed(_ body: () -> Void) {
-            box.withLock { box in
-                box.reader = nil
-                body()
-            }
-        }
-    }
+    /// Gets the newest state, and a connection to its file or the reason why there is none.
+    typealias Job = @Sendable (View, Result<StateReader, SQLiteError>) -> Void
 
     /// Threads for reads of one length.
     private struct Desk: Sendable {
         let name: String
-        let slots: [Slot]
         let queue = Mailbox<Job>()
-
-        init(_ name: String, threads: Int) {
-            self.name = name
-            slots = (0..<threads).map { _ in Slot() }
-        }
     }
 
+    private static let cacheBytes = 4 << 20
     private let path: String
-    private let short: Desk
-    private let long: Desk
-    /// Those of threads that are not the pool's.
-    private let others = Mutex<[Slot]>([])
+    private let marks: FileMarks
+    /// For reads of each length.
+    private let threads: Int
+    private let short = Desk(name: "read")
+    private let long = Desk(name: "scan")
+    private let slots = Mutex<[ReaderSlot]>([])
+    private let retired = Mutex<[RetiredFile]>([])
 
     /// - Parameter threads: for reads of each length.
-    init(path: String, threads: Int) {
+    init(path: String, marks: FileMarks, threads: Int) {
         self.path = path
-        short = Desk("read", threads: threads)
-        long = Desk("scan", threads: threads)
+        self.marks = marks
+        self.threads = threads
     }
 
     private var desks: [Desk] { [short, long] }
 
-    func start() {
+    /// - Parameter newest: the state as it is now.
+    func start(newest: @escaping @Sendable () -> View) {
         for desk in desks {
-            for (number, slot) in desk.slots.enumerated() {
-                startThread("weft-\(desk.name)-\(number)") { [path, queue = desk.queue] in
-                    while let job = queue.takeOne() { slot.read(path: path, job) }
+            for number in 0..<threads {
+                let slot = makeSlot()
+                startThread("weft-\(desk.name)-\(number)") { [queue = desk.queue] in
+                    slot.open(newest)
+                    while let job = queue.takeOne() { slot.read(newest, job) }
                 }
             }
         }
@@ -95,19 +68,48 @@ final class ReaderPool: Sendable {
         for desk in desks { desk.queue.close() }
     }
 
-    /// A connection for another thread.
-    func makeSlot() -> Slot {
-        let slot = Slot()
-        others.withLock { $0.append(slot) }
+    /// A connection for another thread, for as long as the member runs.
+    func makeSlot() -> ReaderSlot {
+        let slot = ReaderSlot(path: path, marks: marks, cacheBytes: Self.cacheBytes)
+        slots.withLock { $0.append(slot) }
         return slot
     }
 
-    /// Runs `body` while no connection is open.
-    func whileClosed(_ body: () -> Void) {
-        let slots = desks.flatMap(\.slots) + others.withLock { $0 }
-        func close(_ number: Int) {
-            if number == slots.count { body() } else { slots[number].whileClosed { close(number + 1) } }
+    /// Keeps a file that is no longer `kv.db` until nobody reads it.
+    func retire(_ file: consuming File) {
+        let file = RetiredFile(file)
+        retired.withLock { $0.append(file) }
+    }
+
+    /// Lets go of files that are no longer `kv.db`; now and then, on a thread that nobody waits for.
+    func closeOld() {
+        for slot in slots.withLock({ $0 }) { slot.closeOld() }
+        guard !marks.isOldOpen else { return }
+        let unread = retired.withLock { files in
+            defer { files = [] }
+            return files
         }
-        close(0)
+        for file in unread { file.dissolve() }
+    }
+}
+
+/// A file without a name. A large one goes in steps: at once, that holds up whoever syncs or locks a file meanwhile.
+private final class RetiredFile: Sendable {
+    private static let stepBytes = 4 << 20
+    private static let pauseNanoseconds: UInt64 = 2_000_000
+    private let file: File
+
+    init(_ file: consuming File) {
+        self.file = file
+    }
+
+    func dissolve() {
+        // What fails here is left to the kernel.
+        var size = (try? file.size()) ?? 0
+        while size > 0 {
+            size = max(size - Self.stepBytes, 0)
+            guard (try? file.truncate(to: size)) != nil else { return }
+            pause(nanoseconds: Self.pauseNanoseconds)
+        }
     }
 }

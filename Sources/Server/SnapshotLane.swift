@@ -35,7 +35,7 @@ final class SnapshotLane: Sendable {
                             core.isDamaged
                             ? nil
                             : try outgoing.begin(
-                                for: peer, in: core.status.configuration, of: core.directory,
+                                for: peer, in: core.status.configuration, of: core.directory, core.marks,
                                 appliedIndex: core.view.appliedIndex, firstIndex: core.status.firstIndex)
                         if let image {
                             send(image.header, image.path, to: peer)
@@ -49,7 +49,9 @@ final class SnapshotLane: Sendable {
                         core.consensus.post(.snapshotEnded(peer, nil))
                     }
                 case .backup(let path, let done):
-                    let made = Result { () throws(StorageError) in try Backup.makeImage(of: core.directory, at: path) }
+                    let made = Result { () throws(StorageError) in
+                        try Backup.makeImage(of: core.directory, core.marks, at: path)
+                    }
                     if case .failure(let error) = made { core.noteDamage(error) }
                     done(made)
                 case .ended(let peer): core.orFail { () throws(StorageError) in try outgoing.end(for: peer) }

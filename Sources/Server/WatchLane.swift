@@ -41,8 +41,8 @@ final class WatchLane: Sendable {
             progressNanoseconds: core.serverSettings.watchProgressNanoseconds
         ) { read in
             // If the readers have stopped, so does this.
-            _ = core.readers.submit(.short) { reader in
-                let found = Self.history(read, core, reader)
+            _ = core.readers.submit(.short) { view, reader in
+                let found = Self.history(read, core, view, reader)
                 mailbox.post(.history(read, found))
             }
         }
@@ -91,7 +91,7 @@ final class WatchLane: Sendable {
     }
 
     private static func history(
-        _ read: HistoryRead, _ core: MemberCore, _ reader: Result<StateReader, SQLiteError>
+        _ read: HistoryRead, _ core: MemberCore, _ view: View, _ reader: Result<StateReader, SQLiteError>
     ) -> Result<Found, ReadFailure> {
         let budget = core.budget
         let bytesMax = min(HistoryRead.bytesMax, budget.bytesMax / 4)
@@ -100,7 +100,7 @@ final class WatchLane: Sendable {
         do throws(SQLiteError) {
             let reader = try reader.get()
             return Result { () throws(ReadFailure) in
-                let found = try core.view.history(
+                let found = try view.history(
                     from: read.from, through: read.through, bytesMax: bytesMax, reader)
                 let bytes = found.changes.reduce(0) { $0 + $1.key.count + $1.value.count }
                 budget.note(bytes)

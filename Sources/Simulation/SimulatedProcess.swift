@@ -24,9 +24,10 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var applier: Applier<SimulatedProcess>?
     private var checkpointer: Checkpointer<SimulatedProcess>?
     private var store: LogStore?
-    private var reader: StateReader?
+    private var slots: [ReaderSlot]
+    private var nextSlot = 0
     private var hub: WatchHub?
-    private let pruneMark: PruneMark
+    let marks: FileMarks
 
     private var consensusMail: [ConsensusWork] = []
     private var logMail: [LogWork] = []
@@ -69,7 +70,10 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         let disk = try MemberDisk(
             directory, identity: identity, founding: isFresh ? founding : nil, mayRepair: world.mayRepair,
             logger: logger)
-        pruneMark = disk.pruneMark
+        marks = disk.marks
+        slots = (0..<3).map { [directory] _ in
+            ReaderSlot(path: directory.statePath, marks: disk.marks, cacheBytes: 64 << 10)
+        }
         wasRepaired = disk.wasRepaired
         let raft = try disk.raft(
             identity, world.plan.raft, seed: world.dice.next(), now: world.clockReading(of: machine))
@@ -77,7 +81,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         store = disk.log
         logWriter = LogWriter(shell: self, store: disk.log)
         applier = Applier(shell: self, store: disk.store)
-        checkpointer = Checkpointer(shell: self, writer: disk.writer, pruneMark: disk.pruneMark)
+        checkpointer = Checkpointer(shell: self, writer: disk.writer, marks: disk.marks)
         removed = disk.store.meta.removedMembers
         members = disk.store.meta.members
         isWitness = members.isWitness(identity.memberID)
@@ -122,7 +126,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         applier = nil
         checkpointer = nil
         store = nil
-        reader = nil
+        slots = []
         hub = nil
         waiting = [:]
         consensusMail = []
@@ -152,6 +156,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func tick() {
         runConsensus(ticking: true)
         hub?.tick(now: now)
+        slots[nextSlot].closeOld()
     }
 
     private func schedule(_ lane: Lane, after nanoseconds: UInt64) {
@@ -301,7 +306,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
         let (found, stale) = incoming.take(mark)
-        for path in stale { try? File.remove(path) }
+        for path in stale { try? SnapshotImage.remove(path) }
         return found
     }
 
@@ -310,16 +315,37 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         let written = frozenMail
         frozenMail = []
         for frozen in written { try checkpointer.write(frozen) }
-        reader = nil
         isReplacing = true
         world.temptDisk(machine, chance: 0.2)
+        let before = readAll()
         try checkpointer.replaceState(by: path)
+        for _ in slots { expect(readAll(), asBefore: before) }
         return try storage(directory.statePath) { () throws(SQLiteError) in
-            try MemberDisk.openStore(directory.statePath, pruneMark)
+            try MemberDisk.openStore(directory.statePath, marks)
         }
     }
 
-    func finishReplacement() {}
+    /// All keys, in the newest state that is published.
+    private func readAll() -> Result<RangeResult, ReadFailure> {
+        read { view, reader in
+            Result { () throws(ReadFailure) in
+                try view.range(RangeRequest(range: KeyRange(prefix: [])), try Self.opened(reader))
+            }
+        }
+    }
+
+    /// While another file is in place and its state not published, the old one answers, or nobody does.
+    private func expect(_ found: Result<RangeResult, ReadFailure>, asBefore before: Result<RangeResult, ReadFailure>) {
+        guard case .success(let before) = before, case .success(let found) = found else { return }
+        guard before.pairs == found.pairs, before.revision == found.revision else {
+            world.attempt { () throws(Violation) in
+                throw Violation(
+                    check: "a reader keeps to its state while another takes its place",
+                    detail: "revision \(found.revision)")
+            }
+            return
+        }
+    }
 
     func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {
         hub?.publish(changes, revision: revision, compactRevision: compactRevision, now: now)
@@ -341,11 +367,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     /// Reads the history that a watch waits for.
     func answer(_ read: HistoryRead) {
-        guard let view else { return }
+        guard view != nil else { return }
         onDisk { () throws(StorageError) in
-            let reader = try self.openReader()
-            let found = Result { () throws(ReadFailure) in
-                try view.history(from: read.from, through: read.through, bytesMax: 500, reader)
+            let found = self.read { view, reader in
+                Result { () throws(ReadFailure) in
+                    try view.history(from: read.from, through: read.through, bytesMax: 500, try Self.opened(reader))
+                }
             }
             switch found {
             case .success(let found): hub?.take(found, for: read)
@@ -369,7 +396,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         post(.diskFull(false))
     }
 
-    func awaitReaders() { reader = nil }
+    func awaitReaders() {}
 
     // MARK: - Requests
 
@@ -402,24 +429,27 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func leave() {}
     func noteBegun() {}
 
-    /// Reads the state as it is now, on a connection of its own.
+    /// Reads the state as it is now.
     func read(_ request: RangeRequest) -> Result<RangeResult, ReadFailure>? {
-        guard let view else { return nil }
+        guard view != nil else { return nil }
         var result: Result<RangeResult, ReadFailure>?
         onDisk { () throws(StorageError) in
-            let reader = try self.openReader()
-            result = Result { () throws(ReadFailure) in try view.range(request, reader) }
+            result = self.read { view, reader in
+                Result { () throws(ReadFailure) in try view.range(request, try Self.opened(reader)) }
+            }
             if case .failure(.disk(let error)) = result { throw StorageError(error, path: directory.statePath) }
         }
         return isAlive ? result : nil
     }
 
-    private func openReader() throws(StorageError) -> StateReader {
-        if let reader { return reader }
-        let opened = try storage(directory.statePath) { () throws(SQLiteError) in
-            try StateReader(path: directory.statePath, cacheBytes: 64 << 10)
-        }
-        reader = opened
-        return opened
+    /// Reads as one of several threads does, each with its connection.
+    private func read<T: Sendable>(_ body: (View, Result<StateReader, SQLiteError>) -> T) -> T {
+        guard let view else { preconditionFailure("no state is published yet") }
+        nextSlot = (nextSlot + 1) % slots.count
+        return slots[nextSlot].read({ view }, body)
+    }
+
+    private static func opened(_ reader: Result<StateReader, SQLiteError>) throws(ReadFailure) -> StateReader {
+        do throws(SQLiteError) { return try reader.get() } catch { throw .disk(error) }
     }
 }

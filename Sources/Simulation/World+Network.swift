@@ -163,7 +163,7 @@ extension World {
             temptImage(of: process.machine)
             let image = try process.outgoing.begin(
                 for: peer, in: process.replica?.raft.configuration ?? Configuration(),
-                of: process.directory, appliedIndex: process.view?.appliedIndex ?? 0,
+                of: process.directory, process.marks, appliedIndex: process.view?.appliedIndex ?? 0,
                 firstIndex: (process.replica?.raft.log.baseIndex ?? 0) + 1)
             guard let image else { return process.post(.snapshotEnded(peer, nil)) }
             process.post(.snapshotStarted(peer, image.header.mark.index))
@@ -214,7 +214,7 @@ extension World {
             guard have + chunk.count >= header.bytes else { return false }
         }
         let path = try store.finish(header)
-        try SnapshotImage.verify(path, is: header.mark, of: receiver.identity.clusterID)
+        try SnapshotImage.receive(path, is: header.mark, of: receiver.identity.clusterID)
         receiver.addReceivedSnapshot(header.mark, path: path)
         receiver.post(.raft(.snapshotReceived(header.mark, from: transfer.sender.identity.memberID)))
         return true

@@ -14,7 +14,7 @@ enum ApplyTarget {
             var meta = StateMeta(clusterID: 7)
             meta.version = FabricVersion.supported.upperBound
             writer = try StateWriter(path: path, initial: meta)
-            store = try KeyValueStore(reader: StateReader(path: path, cacheBytes: 1 << 20), pruneMark: PruneMark())
+            store = try KeyValueStore(reader: StateReader(path: path, cacheBytes: 1 << 20), marks: FileMarks())
         }
 
         func flush() throws(SQLiteError) {

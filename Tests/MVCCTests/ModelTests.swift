@@ -48,7 +48,7 @@ final class Rig {
     private(set) var writer: StateWriter
     private(set) var store: KeyValueStore
     let reader: StateReader
-    let mark = PruneMark()
+    let mark = FileMarks()
     private var index: UInt64 = 0
 
     init(path: String) throws {
@@ -56,7 +56,7 @@ final class Rig {
         let exists = FileManager.default.fileExists(atPath: path)
         writer = try StateWriter(path: path, initial: exists ? nil : StateMeta(clusterID: 1))
         store = try KeyValueStore(
-            reader: StateReader(path: path, cacheBytes: 1 << 20), pruneMark: mark, bucketMax: 4)
+            reader: StateReader(path: path, cacheBytes: 1 << 20), marks: mark, bucketMax: 4)
         reader = try StateReader(path: path, cacheBytes: 1 << 20)
         index = store.meta.appliedIndex
     }
@@ -81,7 +81,7 @@ final class Rig {
         let target = store.meta.compactRevision
         guard target > 0 else { return }
         try checkpoint()
-        mark.raise(to: target)
+        mark.raisePruned(to: target)
         while try writer.prune(below: target, rowsMax: 7) {}
     }
 }

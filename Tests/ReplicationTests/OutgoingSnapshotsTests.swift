@@ -23,7 +23,8 @@ import Testing
         var outgoing = OutgoingSnapshots()
         func image(in configuration: Configuration) throws -> SnapshotImage? {
             try outgoing.begin(
-                for: 9, in: configuration, of: directory, appliedIndex: disk.store.meta.appliedIndex, firstIndex: 1)
+                for: 9, in: configuration, of: directory, disk.marks, appliedIndex: disk.store.meta.appliedIndex,
+                firstIndex: 1)
         }
         #expect(try image(in: whole)?.path.isEmpty == false)
         try outgoing.end(for: 9)

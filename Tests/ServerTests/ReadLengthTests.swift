@@ -13,7 +13,7 @@ import Testing
         let scans = member.core.serverSettings.readerThreads
         let (begun, mayEnd) = (Mailbox<Void>(), Mailbox<Void>())
         for _ in 0..<3 * scans {
-            let isTaken = member.core.readers.submit(.long) { _ in
+            let isTaken = member.core.readers.submit(.long) { _, _ in
                 begun.post(())
                 _ = mayEnd.takeOne()
             }

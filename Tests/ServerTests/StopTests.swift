@@ -39,7 +39,7 @@ import Testing
         let late = Mailbox<ServerError?>()
         RunningMember.whenCurrent(core, .max) { late.post($0) }
         #expect(late.takeOne() == .stopping)
-        #expect(!core.readers.submit(.short) { _ in })
+        #expect(!core.readers.submit(.short) { _, _ in })
         #expect(!core.apply.post(.freeze))
     }
 }

@@ -13,7 +13,8 @@
 /// of the log that are older than the file's. Without a save since they were written, frames are dropped as ever.
 ///
 /// The sums of a file are shared by all its connections in the process, on any threads, and live as long as one of
-/// them is open. Between processes they are kept in `<path>-sums`. That file is brought up to date by
+/// them is open. Between processes they are kept in `<path>-sums`, which can be renamed with its file while no
+/// connection is open. That file is brought up to date by
 /// `page_sums_save`, not by each write, and the write-ahead log is what makes this safe: after a crash a page whose
 /// sum was not saved is still in the log, is read from there and is written anew by the next checkpoint. So the log
 /// may not begin anew, shrink or go away before the sums of all pages moved out of it are saved. The VFS sees to that
@@ -65,7 +66,10 @@ int page_sums_build(const char *path);
 /// SQLITE_MISUSE when the file is not open, or its sums were not built.
 int page_sums_save(const char *path);
 
-/// Removes `<path>-sums`, durably. Called before another file takes the path; SQLITE_BUSY while a connection is open.
+/// Removes `<path>-sums`, durably. Called before another file takes the path, by the one that writes the file, whose own
+/// connection is closed and has emptied the write-ahead log. Connections that only read may go on to read the file there
+/// is, with its sums, until they are closed; whoever opens the path from now on opens another file. Closing them must
+/// not touch the log, which is the other file's by then (SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE).
 /// A crash before the other file is in place leaves the old one without sums, as PAGE_SUMS_NEW.
 int page_sums_forget(const char *path);
 

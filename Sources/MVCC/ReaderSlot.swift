@@ -1,0 +1,68 @@
+package import SQLite
+internal import Synchronization
+
+/// A connection to `kv.db` that follows the file: when the newest state is of another file than the connection, that one is opened,
+/// and until it is published the old file answers. Used by one thread at a time, but for `closeOld`.
+package final class ReaderSlot: Sendable {
+    private struct Box: @unchecked Sendable {
+        // Only ever used under the slot's lock.
+        var reader: StateReader?
+        /// Closing the last one of a large file takes time that a reader has not.
+        var old: [StateReader] = []
+    }
+    private let box = Mutex(Box())
+    private let path: String
+    private let marks: FileMarks
+    private let cacheBytes: Int
+
+    /// - Parameter cacheBytes: pages kept in memory.
+    package init(path: String, marks: FileMarks, cacheBytes: Int) {
+        self.path = path
+        self.marks = marks
+        self.cacheBytes = cacheBytes
+    }
+
+    /// Has a connection for the first read: also for one that comes while another file takes the place of this one.
+    package func open(_ newest: () -> View) {
+        read(newest) { _, _ in }
+    }
+
+    /// Runs `body` with the newest state and a connection to its file, or with the reason why there is none.
+    package func read<T: Sendable>(
+        _ newest: () -> View, _ body: (View, Result<StateReader, SQLiteError>) -> T
+    ) -> T {
+        box.withLock { box in
+            let view = newest()
+            do throws(SQLiteError) {
+                return body(view, .success(try reader(of: view.generation, in: &box)))
+            } catch {
+                return body(view, .failure(error))
+            }
+        }
+    }
+
+    private func reader(of generation: UInt64, in box: inout Box) throws(SQLiteError) -> StateReader {
+        if let reader = box.reader, reader.use?.generation == generation { return reader }
+        if let reader = box.reader { box.old.append(reader) }
+        box.reader = nil
+        let opened = try marks.reader(path, cacheBytes: cacheBytes, of: generation)
+        box.reader = opened
+        return opened
+    }
+
+    /// Closes connections to files that are no longer at the path, unless a read is under way: for a thread that nobody waits for.
+    package func closeOld() {
+        struct Old: @unchecked Sendable { var readers: [StateReader] = [] }
+        let newest = marks.generation
+        let old = box.withLockIfAvailable { box in
+            var old = Old(readers: box.old)
+            box.old = []
+            if let reader = box.reader, reader.use?.generation != newest {
+                old.readers.append(reader)
+                box.reader = nil
+            }
+            return old
+        }
+        withExtendedLifetime(old) {}
+    }
+}
