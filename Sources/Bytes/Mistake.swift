@@ -22,6 +22,9 @@ package enum Mistake: String, CaseIterable, Sendable {
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
     case opensWhatLiesThere
+    // Lanes
+    case missesWhatEndsIt, endsBeforeAllIsWritten, readsHistoryBeforeItIsWritten, resumesWatchesOneLate
+    case readsBeforeTheyAreApplied, installsOverALog
     // Lies
     case believesAnyEpoch, confirmsAnyRound, takesAnyConfiguration, commitsWhatLiarsSay
 
@@ -76,6 +79,13 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .confirmsAnyRound: "a round of heartbeats that was never sent confirms reads"
         case .takesAnyConfiguration: "takes up a configuration that cannot follow the one before it"
         case .commitsWhatLiarsSay: "commits its whole log when a heartbeat speaks of more than that"
+        case .endsBeforeAllIsWritten: "a stop writes what was set aside, and not what was applied since"
+        case .resumesWatchesOneLate: "a watch that found no room goes on behind the change that it was to hear of"
+        case .readsBeforeTheyAreApplied: "reads go on before the state has what was committed when they were asked"
+        case .installsOverALog: "an image takes the place of a file whose write-ahead log is still there"
+        case .missesWhatEndsIt: "a lane that is told to end no longer looks at what it waits for"
+        case .readsHistoryBeforeItIsWritten:
+            "a watch that skipped changes looks for them in a file that has them not yet"
         case .opensWhatLiesThere: "a reader opens the file that a snapshot just put in place of its own"
         case .sendsDamagedImages: "sends and takes images without looking at their rows"
         }

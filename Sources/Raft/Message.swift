@@ -92,3 +92,14 @@ package struct Message: Equatable, Sendable {
         case lost(Index)
     }
 }
+
+extension Message {
+    /// Bytes of the entries and proposals in it. One without any is small.
+    package var payloadBytes: Int {
+        switch body {
+        case .append(_, _, let entries, _, _): entries.reduce(0) { $0 + $1.cost }
+        case .propose(let proposals, _): proposals.reduce(0) { $0 + $1.payload.count }
+        default: 0
+        }
+    }
+}

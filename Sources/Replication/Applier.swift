@@ -8,7 +8,7 @@ package import Storage
 
 /// Owns the state: applies committed entries, answers those who proposed them, and lets reads go on once the state is as
 /// recent as they need. Owned by one thread, the apply lane. What it throws is final.
-package final class Applier<Shell: ReplicationShell> {
+package final class Applier<Shell: ReplicationShell>: Lane {
     /// How long something that the member itself proposes is tried.
     private static var patienceNanoseconds: UInt64 { 2_000_000_000 }
     private let shell: Shell
@@ -33,6 +33,8 @@ package final class Applier<Shell: ReplicationShell> {
     private var compactRevision: Int64 = 0
     /// The revision that the newest frozen memtable completes.
     private var frozenRevision: Int64
+    /// Watches were not told of the changes through this revision: they had no room.
+    private var skippedThrough: Int64?
     /// It is to end, and says so when it has.
     private var ended: (@Sendable () -> Void)?
 
@@ -49,8 +51,26 @@ package final class Applier<Shell: ReplicationShell> {
         quota = QuotaKeeper(memberID: shell.identity.memberID, quotaBytes: shell.settings.quotaBytes)
     }
 
+    package func handle(_ work: [ApplyWork]) throws(StorageError) -> Bool {
+        for (place, item) in work.enumerated() where try !handle(item) {
+            refuse(Array(work[(place + 1)...]))
+            return false
+        }
+        return true
+    }
+
+    package func refuse(_ work: [ApplyWork]) {
+        for item in work {
+            switch item {
+            case .reads(let reads, _): for read in reads { read.proceed(.stopping) }
+            case .stop(_, let done): done()
+            case .entries, .written, .freeze, .measured, .tick, .install, .leave: break
+            }
+        }
+    }
+
     /// Does one piece of work; false when it has ended.
-    package func handle(_ work: ApplyWork) throws(StorageError) -> Bool {
+    private func handle(_ work: ApplyWork) throws(StorageError) -> Bool {
         if ended != nil { return handleLate(work) }
         switch work {
         case .entries(let entries): try apply(entries)
@@ -64,6 +84,7 @@ package final class Applier<Shell: ReplicationShell> {
             shell.publish(storedBytes: storedBytes)
         case .tick(let term):
             freezeIfOld()
+            noteSkipped()
             keepTime(leading: term)
         case .install(let mark, let path): try install(mark, path: path)
         case .leave: shell.leave()
@@ -81,15 +102,12 @@ package final class Applier<Shell: ReplicationShell> {
     /// Applies nothing more. What writes the rest may be in the same batch as the order to end: leaving it there was a stop that
     /// never ended.
     private func handleLate(_ work: ApplyWork) -> Bool {
-        switch work {
-        case .written:
-            noteWritten()
-            return !end(true)
-        case .reads(let reads, _): for read in reads { read.proceed(.stopping) }
-        case .stop(_, let done): done()
-        case .entries, .freeze, .measured, .tick, .install, .leave: break
+        guard case .written = work, !makes(.missesWhatEndsIt) else {
+            refuse([work])
+            return true
         }
-        return true
+        noteWritten()
+        return makes(.endsBeforeAllIsWritten) ? !finish() : !end(true)
     }
 
     /// Ends, once everything is in the file if that is wanted. Answers if it has.
@@ -99,6 +117,10 @@ package final class Applier<Shell: ReplicationShell> {
             freeze()
             return false
         }
+        return finish()
+    }
+
+    private func finish() -> Bool {
         ended?()
         return true
     }
@@ -149,7 +171,21 @@ package final class Applier<Shell: ReplicationShell> {
         let changes = store.takeChanges()
         guard !changes.isEmpty || store.meta.compactRevision != compactRevision else { return }
         compactRevision = store.meta.compactRevision
-        shell.noteChanges(changes, revision: store.meta.revision, compactRevision: compactRevision)
+        // Watches that are behind by so much find the rest in `kv.db`.
+        if shell.areWatchesFull {
+            skippedThrough = store.meta.revision
+        } else {
+            noteSkipped()
+            shell.post(
+                WatchWork.changes(changes, revision: store.meta.revision, compactRevision: compactRevision))
+        }
+    }
+
+    /// Says, once there is room again, that changes were left out.
+    private func noteSkipped() {
+        guard let revision = skippedThrough, !shell.areWatchesFull else { return }
+        skippedThrough = nil
+        shell.post(WatchWork.skipped(through: revision, compactRevision: compactRevision))
     }
 
     private func publish() {
@@ -248,7 +284,7 @@ package final class Applier<Shell: ReplicationShell> {
     // MARK: - Reads
 
     private func proceed(_ reads: [PendingRead], at index: Index) {
-        if store.meta.appliedIndex >= index {
+        if store.meta.appliedIndex >= index || makes(.readsBeforeTheyAreApplied) {
             for read in reads { read.proceed(nil) }
         } else {
             waitingReads += reads.map { (index, $0) }
@@ -320,14 +356,14 @@ package final class Applier<Shell: ReplicationShell> {
         frozenAt = shell.now
         frozenIndex = frozen.meta.appliedIndex
         frozenRevision = frozen.meta.revision
-        shell.post(frozen)
+        shell.post(CheckpointWork.write(frozen))
         publish()
     }
 
     private func noteWritten() {
         store.dropFrozen()
         publish()
-        shell.noteWritten(through: frozenRevision)
+        shell.post(WatchWork.written(through: frozenRevision))
         freezeIfDue()
     }
 
@@ -346,9 +382,10 @@ package final class Applier<Shell: ReplicationShell> {
         noteBegun()
         shell.noteMembership(store.meta)
         publish()
-        shell.noteReplaced(
-            revision: store.meta.revision, compactRevision: store.meta.compactRevision,
-            fabricRevision: store.fabric.revision)
+        skippedThrough = nil
+        compactRevision = store.meta.compactRevision
+        shell.post(WatchWork.replaced(revision: store.meta.revision, compactRevision: compactRevision))
+        shell.noteReplaced(fabricRevision: store.fabric.revision)
         shell.post(LogWork.reset(mark))
         releaseReads()
     }

@@ -6,25 +6,62 @@ package import Storage
 
 /// Moves changes from memory into `kv.db`, and removes what was compacted away. Owned by one thread, the checkpoint lane.
 /// What it throws is final.
-package final class Checkpointer<Shell: ReplicationShell> {
+package final class Checkpointer<Shell: ReplicationShell>: Lane {
     private static var pruneRowsMax: Int { 1000 }
     private static var shrinkPagesMax: Int { 200 }
     /// Free bytes that are worth giving back: beyond half of what is in use, until a quarter is left.
     private static var spareBytesMin: Int64 { 16 << 20 }
 
     private let shell: Shell
-    private let marks: FileMarks
     /// Nil while the file is being replaced.
     private var writer: StateWriter?
     private var pruneTo: Int64 = 0
     /// Free pages are given back until no more bytes than this are free.
     private var shrinkTo: Int64?
 
-    package init(shell: Shell, writer: StateWriter, marks: FileMarks) {
+    /// Those who wait until all is tidy, or it is late.
+    private var waiting: [(limit: UInt64, done: @Sendable () -> Void)] = []
+
+    package init(shell: Shell, writer: StateWriter) {
         self.shell = shell
         self.writer = writer
-        self.marks = marks
         measure()
+    }
+
+    package var due: UInt64? { isTidying ? 0 : nil }
+
+    package func handle(_ work: [CheckpointWork]) throws(StorageError) -> Bool {
+        // Once it is tidy, it is so late for everybody.
+        let now = isTidying ? shell.now : .max
+        for other in waiting where other.limit <= now { other.done() }
+        waiting.removeAll { $0.limit <= now }
+        for item in work {
+            switch item {
+            case .write(let frozen): try write(frozen)
+            case .defragment(let limit, let done):
+                // All free pages.
+                shrinkTo = 0
+                waiting.append((limit, done))
+            case .replaceState(let path, let opened):
+                try replaceState(by: path)
+                opened()
+            case .stop(let done):
+                for other in waiting { other.done() }
+                done()
+                return false
+            }
+        }
+        if work.isEmpty { try tidy() }
+        return true
+    }
+
+    package func refuse(_ work: [CheckpointWork]) {
+        for item in work {
+            switch item {
+            case .defragment(_, let done), .stop(let done): done()
+            case .write, .replaceState: break
+            }
+        }
     }
 
     /// Notes how much of the file is in use, and if there is too much that is not.
@@ -44,7 +81,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
 
     // MARK: - Writing
 
-    package func write(_ frozen: KeyValueStore.Frozen) throws(StorageError) {
+    private func write(_ frozen: KeyValueStore.Frozen) throws(StorageError) {
         let start = shell.now
         let writer = openWriter()
         try whileFull { () throws(SQLiteError) in
@@ -92,13 +129,10 @@ package final class Checkpointer<Shell: ReplicationShell> {
     // MARK: - Compaction
 
     /// If there are rows to remove, or pages to give back.
-    package var isTidying: Bool { pruneTo > 0 || shrinkTo != nil }
-
-    /// Gives back all free pages, in slices.
-    package func defragment() { shrinkTo = 0 }
+    private var isTidying: Bool { pruneTo > 0 || shrinkTo != nil }
 
     /// Does a slice. Without space it can wait for the next checkpoint.
-    package func tidy() throws(StorageError) {
+    private func tidy() throws(StorageError) {
         if pruneTo > 0 { try prune() } else if let shrinkTo { try shrink(to: shrinkTo) }
     }
 
@@ -110,7 +144,7 @@ package final class Checkpointer<Shell: ReplicationShell> {
         guard revision > pruned else { return }
         pruneTo = revision
         // Before the first row goes: see `FileMarks`.
-        marks.raisePruned(to: pruneTo)
+        shell.marks.raisePruned(to: pruneTo)
     }
 
     private func prune() throws(StorageError) {
@@ -147,14 +181,14 @@ package final class Checkpointer<Shell: ReplicationShell> {
     /// Puts the image at `path`, which `SnapshotImage.receive` made ready, in the place of `kv.db`. At every moment the directory
     /// holds either the old state whole or the new one: the write-ahead log is emptied before the image takes the old file's name.
     /// Whoever has the old file open goes on to read it.
-    package func replaceState(by path: String) throws(StorageError) {
+    private func replaceState(by path: String) throws(StorageError) {
         pruneTo = 0
         shrinkTo = nil
         let statePath = shell.directory.statePath
-        try empty()
+        if !makes(.installsOverALog) { try empty() }
         writer = nil
-        writer = try marks.replacing(wait: shell.awaitReaders) { () throws(StorageError) in
-            for suffix in ["-wal", "-shm"] { try File.remove(statePath + suffix) }
+        writer = try shell.marks.replacing(wait: shell.awaitReaders) { () throws(StorageError) in
+            for suffix in makes(.installsOverALog) ? [] : ["-wal", "-shm"] { try File.remove(statePath + suffix) }
             try File.syncDirectory(of: statePath)
             try storage(statePath) { () throws(SQLiteError) in try PageSums.forget(statePath) }
             try File.rename(path, to: statePath)

@@ -4,7 +4,7 @@ package import Storage
 
 /// Makes log entries durable: one transaction and one fsync for all that was posted while the last ran. Owned by one thread,
 /// the log lane. What it throws is final: see `LogStore`.
-package final class LogWriter<Shell: ReplicationShell> {
+package final class LogWriter<Shell: ReplicationShell>: Lane {
     /// Appends that share a transaction.
     private struct Batch {
         var sequence: UInt64 = 0
@@ -37,22 +37,29 @@ package final class LogWriter<Shell: ReplicationShell> {
     private let shell: Shell
     private let store: LogStore
     private var compactTo: Index = 0
+    private var nextChore: UInt64 = 0
+    /// Between slices of chores.
+    private static var choreNanoseconds: UInt64 { 20_000_000 }
 
     package init(shell: Shell, store: LogStore) {
         self.shell = shell
         self.store = store
     }
 
+    package var due: UInt64? { hasChores ? nextChore : nil }
+
     /// If there is work that nobody posts: the mark to sync, a compaction to go on with.
-    package var hasChores: Bool { store.isMarkUnsynced || compactTo > store.loaded().baseIndex }
+    private var hasChores: Bool { store.isMarkUnsynced || compactTo > store.loaded().baseIndex }
 
     /// A slice of the chores. Also under load that never pauses they get their turn.
-    package func doChores() throws(StorageError) {
+    private func doChores() throws(StorageError) {
+        let now = shell.now
+        guard now >= nextChore else { return }
+        nextChore = now + Self.choreNanoseconds
         if store.isMarkUnsynced { try store.syncMark() }
         if compactTo > store.loaded().baseIndex { try compact() }
     }
 
-    /// Does what was posted; false when the lane shall end.
     package func handle(_ work: [LogWork]) throws(StorageError) -> Bool {
         var batch = Batch()
         for item in work {
@@ -81,7 +88,12 @@ package final class LogWriter<Shell: ReplicationShell> {
             }
         }
         try write(&batch)
+        try doChores()
         return true
+    }
+
+    package func refuse(_ work: [LogWork]) {
+        for case .stop(let done) in work { done() }
     }
 
     private func write(_ batch: inout Batch) throws(StorageError) {

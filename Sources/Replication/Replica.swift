@@ -343,7 +343,7 @@ package struct Replica<Shell: ReplicationShell> {
         for read in ready.logReads { shell.post(LogWork.read(read)) }
         for peer in ready.snapshotsWanted {
             snapshotsUnderWay[peer] = Hold(index: raft.log.baseIndex)
-            shell.sendSnapshot(to: peer)
+            shell.post(SnapshotWork.send(to: peer))
         }
         hold(ready)
     }

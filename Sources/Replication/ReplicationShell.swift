@@ -27,6 +27,17 @@ package enum ConsensusWork: Sendable {
     case stop
 }
 
+extension ConsensusWork {
+    /// What it holds of clients' values.
+    package var bytes: Int {
+        switch self {
+        case .messages(let messages): messages.reduce(0) { $0 + $1.payloadBytes }
+        case .propose(let proposal, _): proposal.payload.count
+        default: 0
+        }
+    }
+}
+
 /// What is posted to `LogWriter`, the log lane.
 package enum LogWork: Sendable {
     case append(sequence: UInt64, Ready.Append?, HardState?, messages: [Message])
@@ -57,14 +68,34 @@ package enum ApplyWork: Sendable {
     case stop(flush: Bool, @Sendable () -> Void)
 }
 
+extension ApplyWork {
+    /// What it holds of clients' values.
+    package var bytes: Int {
+        guard case .entries(let entries) = self else { return 0 }
+        return entries.reduce(0) { $0 + $1.cost }
+    }
+}
+
+/// What is posted to `Checkpointer`, the checkpoint lane.
+package enum CheckpointWork: Sendable {
+    case write(KeyValueStore.Frozen)
+    /// Has all that was compacted removed and free pages given back. Says when that is done, or it is so late; it goes on then.
+    case defragment(until: UInt64, @Sendable () -> Void)
+    /// Puts a received image in the place of `kv.db`, and says when that is open.
+    case replaceState(by: String, opened: @Sendable () -> Void)
+    case stop(@Sendable () -> Void)
+}
+
 /// What surrounds the lanes of one member: threads and sockets in the daemon, one queue of events in the simulator.
 ///
 /// The lanes hold all that decides; a shell only passes work between them and answers to those who asked. Everything here is
 /// called from the lanes, so in the daemon from several threads at once.
-package protocol ReplicationShell: AnyObject, Sendable {
+package protocol ReplicationShell: WatchShell, SnapshotShell {
     var settings: ReplicationSettings { get }
     var identity: Identity { get }
     var directory: DataDirectory { get }
+    /// Of `kv.db`.
+    var marks: FileMarks { get }
     var metrics: Metrics { get }
     var logger: Logger { get }
     /// Nanoseconds of a clock that only runs forward.
@@ -76,13 +107,11 @@ package protocol ReplicationShell: AnyObject, Sendable {
 
     /// - Parameter wakes: whether it is to be looked at at once; else with what comes next, or at the next tick.
     func post(_ work: ConsensusWork, wakes: Bool)
-    func post(_ work: LogWork)
-    func post(_ work: ApplyWork)
-    /// Has a frozen memtable written to `kv.db`.
-    func post(_ frozen: KeyValueStore.Frozen)
+    @discardableResult func post(_ work: LogWork) -> Bool
+    @discardableResult func post(_ work: ApplyWork) -> Bool
+    @discardableResult func post(_ work: CheckpointWork) -> Bool
+    func post(_ work: SnapshotWork)
     func send(_ messages: [Message])
-    /// Sends this peer a snapshot; `.snapshotStarted` and `.snapshotEnded` tell how that goes.
-    func sendSnapshot(to peer: NodeID)
     /// The image of `mark`, which was received; nil when it is not here.
     func takeReceivedSnapshot(_ mark: SnapshotMark) -> String?
     /// Has the image at `path` take the place of `kv.db` and answers the state in it. Until that is published the old file answers.
@@ -97,7 +126,7 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func awaits(_ requestID: UInt64) -> Bool
     func finish(_ requestID: UInt64, _ outcome: Outcome)
     func failAllRequests(_ error: ServerError)
-    /// If changes come faster than they can be written to `kv.db`.
+    /// If changes come faster than they can be applied, or written to `kv.db`.
     var isBehind: Bool { get }
     func publish(_ view: View, pendingBytes: Int)
     /// So many bytes of keys, values and history are stored here.
@@ -107,14 +136,10 @@ package protocol ReplicationShell: AnyObject, Sendable {
     func publish(_ status: RaftStatus)
     /// Ends the member: what its disk holds is not what it must hold. The next start repairs it.
     func fail(_ error: StorageError)
-    /// Keys changed, in order; watchers want to know.
-    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64)
     /// Records of the fabric changed, in order.
     func noteFabric(_ changes: [FabricChange], revision: Int64)
-    /// `kv.db` has all changes through `revision`.
-    func noteWritten(through revision: Int64)
-    /// Another state took the place of what was.
-    func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64)
+    /// Other records of the fabric took the place of what was.
+    func noteReplaced(fabricRevision: Int64)
     /// Keeps connections to the members of the newest configuration.
     /// - Parameters:
     ///   - index: where that stands in the log.
@@ -130,4 +155,15 @@ package protocol ReplicationShell: AnyObject, Sendable {
 
 extension ReplicationShell {
     package func post(_ work: ConsensusWork) { post(work, wakes: true) }
+
+    /// Ends the lanes one after the other, each when those before it have nothing more to say, and calls `done`.
+    /// - Parameter flush: writes what is in memory to `kv.db` first.
+    package func stopLanes(flush: Bool, _ done: @escaping @Sendable () -> Void) {
+        post(ConsensusWork.stop)
+        post(WatchWork.stop)
+        post(SnapshotWork.stop)
+        let endLog = { @Sendable [self] in if !post(LogWork.stop(done)) { done() } }
+        let endCheckpoints = { @Sendable [self] in if !post(CheckpointWork.stop(endLog)) { endLog() } }
+        if !post(ApplyWork.stop(flush: flush, endCheckpoints)) { endCheckpoints() }
+    }
 }

@@ -203,7 +203,7 @@ package final class WatchStream: Sendable {
         }
     }
 
-    func end(_ reason: WatchEnd) {
+    package func end(_ reason: WatchEnd) {
         wake { $0.end = $0.end ?? reason }
     }
 

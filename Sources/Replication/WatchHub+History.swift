@@ -14,7 +14,7 @@ package struct HistoryRead: Sendable {
 struct HistoryPass {
     private(set) var waiting: [ObjectIdentifier: Watcher] = [:]
     var isUnderWay = false
-    /// There was no memory for it.
+    /// There was no memory for it, or the file had not what it needs.
     var isPostponed = false
     /// Where the next pass goes on. It begins anew behind the last watch, so that nobody waits for those who keep coming.
     var position: Int64 = 0
@@ -53,8 +53,10 @@ extension WatchHub {
         let compacted = compactRevision
         for watcher in pass.watchers(where: { $0.cursor < compacted }) { cancelCompacted(watcher) }
         guard let from = pass.start else { return }
+        // What was skipped may not be in the file yet.
+        guard from <= ring.written || makes(.readsHistoryBeforeItIsWritten) else { return pass.isPostponed = true }
         pass.isUnderWay = true
-        read(HistoryRead(from: from, through: max(from, ring.first - 1)))
+        read(HistoryRead(from: from, through: max(from, min(ring.first - 1, ring.written))))
     }
 
     /// What a pass found: all changes from `read.from` through a revision; nil when they are compacted away meanwhile.

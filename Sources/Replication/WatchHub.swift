@@ -78,6 +78,7 @@ package struct WatchHub {
     }
 
     private static let portionBytes = 1 << 20
+    package static let ringBytesMax = 32 << 20
     /// Changes that the watches are to be told of together.
     private var gathered: [KeyValue] = []
     private var gatheredBytes = 0
@@ -100,10 +101,10 @@ package struct WatchHub {
     ///   - ringBytesMax: the newest changes that are kept in memory, those beyond what must be.
     ///   - read: has a history read; the answer comes to `take`.
     package init(
-        revision: Int64, compactRevision: Int64, progressNanoseconds: UInt64, ringBytesMax: Int = 32 << 20,
+        revision: Int64, compactRevision: Int64, progressNanoseconds: UInt64, ringBytesMax: Int = Self.ringBytesMax,
         read: @escaping (HistoryRead) -> Void
     ) {
-        ring = WatchRing(revision: revision, bytesMax: ringBytesMax)
+        ring = WatchRing(revision: revision, written: revision, bytesMax: ringBytesMax)
         self.compactRevision = compactRevision
         self.progressNanoseconds = progressNanoseconds
         self.ringBytesMax = ringBytesMax
@@ -170,7 +171,7 @@ package struct WatchHub {
         let output = WatchOutput.changes(id: watcher.id, batch, revision: revision, watcher.request.form)
         guard !watcher.stream.offer(output) else { return }
         watcher.isSynced = false
-        watcher.cursor = first
+        watcher.cursor = makes(.resumesWatchesOneLate) ? revision + 1 : first
     }
 
     private func forEachGroup(of change: KeyValue, _ body: (Group) -> Void) {
@@ -192,13 +193,26 @@ package struct WatchHub {
         return touched
     }
 
-    package mutating func noteWritten(through revision: Int64) { ring.noteWritten(through: revision) }
+    package mutating func noteWritten(through revision: Int64) {
+        ring.noteWritten(through: revision)
+        if pass.isPostponed { beginPass() }
+    }
 
     /// Another state took the place of what was: what lies between can only come from its history.
     package mutating func replace(revision: Int64, compactRevision: Int64) {
+        leap(to: revision, written: revision, compactRevision)
+    }
+
+    /// Changes through `revision` did not come: they are read from `kv.db` once it has them.
+    package mutating func skip(through revision: Int64, compactRevision: Int64) {
+        guard revision > ring.last else { return }
+        leap(to: revision, written: ring.written, compactRevision)
+    }
+
+    private mutating func leap(to revision: Int64, written: Int64, _ compactRevision: Int64) {
         let before = ring.last
         self.compactRevision = compactRevision
-        ring = WatchRing(revision: revision, bytesMax: ringBytesMax)
+        ring = WatchRing(revision: revision, written: written, bytesMax: ringBytesMax)
         let watchers = streams.values.flatMap(\.watchers.values)
         for watcher in watchers.sorted(by: { $0.number < $1.number }) {
             if watcher.isSynced {

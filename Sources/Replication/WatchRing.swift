@@ -12,12 +12,12 @@ struct WatchRing {
     /// The oldest revision here, or the next one when there is none.
     private(set) var first: Int64
     /// What is in the file.
-    private var written: Int64
+    private(set) var written: Int64
     private let bytesMax: Int
 
-    init(revision: Int64, bytesMax: Int) {
+    init(revision: Int64, written: Int64, bytesMax: Int) {
         first = revision + 1
-        written = revision
+        self.written = written
         self.bytesMax = bytesMax
     }
 

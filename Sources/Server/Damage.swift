@@ -33,7 +33,7 @@ extension MemberCore {
             as soon as they can do without it. Where no other member has the data, do not restart it: read what can be read, key by \
             key or prefix by prefix (`weft get --prefix`), then restore the last backup (`weft snapshot restore`)
             """)
-        consensus.post(.raft(.damaged))
+        mail.consensus.post(.raft(.damaged))
     }
 
     /// The same of an error of other files, too: that a copy is damaged says nothing of what was copied.

@@ -34,11 +34,12 @@ extension RunningMember {
     package func defragment() async {
         let limit = monotonicNanoseconds() + Self.defragmentSecondsMax * 1_000_000_000
         await withCheckedContinuation { continuation in
-            core.checkpoints.post(
-                .defragment(until: limit) { [core] in
-                    // Behind what the checkpoint lane measured.
-                    core.apply.post(.reads([PendingRead(deadline: limit) { _ in continuation.resume() }], at: 0))
-                })
+            // Behind what the checkpoint lane measured.
+            let behind = { @Sendable [core] in
+                let read = PendingRead(deadline: limit) { _ in continuation.resume() }
+                if !core.mail.apply.post(.reads([read], at: 0)) { continuation.resume() }
+            }
+            if !core.mail.checkpoint.post(.defragment(until: limit, behind)) { behind() }
         }
         // With room again the member lowers its alarm by itself, at its next tick.
         for _ in 0..<Self.ticksMax where isAlarmOver { try? await Task.sleep(for: .milliseconds(20)) }

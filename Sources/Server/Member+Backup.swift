@@ -21,7 +21,9 @@ extension RunningMember {
         try await write(through: appliedIndex)
         let path = "\(core.directory.snapshotPath)/send-backup-\(UInt64.random(in: 0...UInt64.max)).db"
         let made: Result<Int, StorageError> = await withCheckedContinuation { continuation in
-            core.snapshots.post(.backup(path) { continuation.resume(returning: $0) })
+            if !core.mail.snapshots.post(.backup(path) { continuation.resume(returning: $0) }) {
+                continuation.resume(returning: .failure(.unusable("this member has ended")))
+            }
         }
         // Open it needs no name, and goes away with whoever reads it.
         defer { try? File.remove(path) }
@@ -38,7 +40,7 @@ extension RunningMember {
     private func write(through index: UInt64) async throws(ServerError) {
         let limit = monotonicNanoseconds() + Self.patienceNanoseconds
         while true {
-            core.apply.post(.freeze)
+            core.mail.apply.post(.freeze)
             let written = try await run(.short) { (_, reader) throws(ReadFailure) in
                 do throws(SQLiteError) { return try reader.meta().appliedIndex } catch { throw .disk(error) }
             }

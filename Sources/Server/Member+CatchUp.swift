@@ -38,7 +38,7 @@ extension RunningMember {
                     if failure == nil { core.noteCaughtUp() }
                     continuation.resume(returning: failure == nil)
                 }
-                core.consensus.post(.read(read))
+                core.mail.consensus.post(.read(read))
             }
             if hasCaughtUp { return }
             try? await Task.sleep(nanoseconds: Self.lookNanoseconds * 10)

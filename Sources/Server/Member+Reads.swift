@@ -151,7 +151,7 @@ extension RunningMember {
     static func whenCurrent(
         _ core: MemberCore, _ deadline: UInt64, _ proceed: @escaping @Sendable (ServerError?) -> Void
     ) {
-        if !core.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed))) { proceed(.stopping) }
+        if !core.mail.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed))) { proceed(.stopping) }
     }
 
     /// Returns once this member has applied everything that was committed when it was called.

@@ -3,14 +3,14 @@ package import Replication
 
 /// Watches, as clients ask for them.
 extension RunningMember {
-    package func watch(_ request: WatchRequest, on stream: WatchStream) { core.watches.post(.create(request, stream)) }
-    package func cancelWatch(_ id: Int64, on stream: WatchStream) { core.watches.post(.cancel(id, stream)) }
-    package func askProgress(of stream: WatchStream) { core.watches.post(.progress(stream)) }
+    package func watch(_ request: WatchRequest, on stream: WatchStream) { core.post(.create(request, stream)) }
+    package func cancelWatch(_ id: Int64, on stream: WatchStream) { core.mail.watches.post(.cancel(id, stream)) }
+    package func askProgress(of stream: WatchStream) { core.mail.watches.post(.progress(stream)) }
 
     /// Takes what a stream has to say.
     package func outputs(of stream: WatchStream) async throws(WatchEnd) -> [WatchOutput] {
         let (outputs, wasBehind) = try await stream.next()
-        if wasBehind { core.watches.post(.resume(stream)) }
+        if wasBehind { core.mail.watches.post(.resume(stream)) }
         return outputs
     }
 
@@ -20,6 +20,6 @@ extension RunningMember {
     /// To be called when the client is gone, however that came.
     package func close(_ stream: WatchStream) {
         stream.close()
-        core.watches.post(.close(stream))
+        core.mail.watches.post(.close(stream))
     }
 }

@@ -56,7 +56,7 @@ package final class RunningMember: Sendable {
         let hold = try await whileMemoryLacks { () async throws(ServerError) in try takeForAnswer(bytes) }
         defer { withExtendedLifetime(hold) {} }
         return try await finish(proposal.id, bytes: proposal.payload.count) { [core, deadline] in
-            core.consensus.post(.propose(proposal, deadline: deadline))
+            core.mail.consensus.post(.propose(proposal, deadline: deadline))
         }
     }
 
@@ -73,7 +73,7 @@ package final class RunningMember: Sendable {
                 withExtendedLifetime(hold) { answer(outcome) }
             }
             guard isTaken else { throw .tooManyRequests }
-            core.consensus.post(.propose(proposal, deadline: deadline))
+            core.mail.consensus.post(.propose(proposal, deadline: deadline))
         } catch {
             answer(.failure(error))
         }
@@ -127,7 +127,7 @@ package final class RunningMember: Sendable {
             let id = core.requests.makeID()
             do throws(ServerError) {
                 return try await finish(id, bytes: 64) { [core] in
-                    core.consensus.post(.change(requestID: id, change, deadline: limit))
+                    core.mail.consensus.post(.change(requestID: id, change, deadline: limit))
                 }
             } catch .change(let refusal) where refusal == .notReady || refusal == .notLeader {
                 guard monotonicNanoseconds() < limit, !Task.isCancelled else { throw .change(refusal) }
@@ -142,7 +142,7 @@ package final class RunningMember: Sendable {
         guard core.status.leader != target else { return }
         guard core.status.role == .leader else { throw .change(.notLeader) }
         // Asked once: as long as it is under way nothing can be written.
-        core.consensus.post(.raft(.transfer(to: target)))
+        core.mail.consensus.post(.raft(.transfer(to: target)))
         let limit = monotonicNanoseconds() + 2 * UInt64(core.settings.electionMilliseconds) * 1_000_000
         while core.status.leader != target {
             guard monotonicNanoseconds() < limit, !Task.isCancelled else { throw .transferTimeout }
@@ -186,21 +186,12 @@ package final class RunningMember: Sendable {
     package func stop(quickly: Bool) {
         core.beginStopping()
         if !quickly { handOver() }
-        core.consensus.post(.stop)
         core.transport.stop()
-        core.watches.post(.stop)
         core.fabricFeed.close()
-        core.snapshots.post(.stop)
-        core.transfers.mailbox.close()
-        let applied = Rendezvous<Void>()
-        let isRunning = core.apply.post(.stop(flush: !quickly) { applied.fulfil(()) })
-        if isRunning { waitForEnd(of: applied) }
-        let closed = Rendezvous<Void>()
-        core.checkpoints.post(.stop(closed))
-        waitForEnd(of: closed)
-        let logged = Rendezvous<Void>()
-        core.logs.post(.stop { logged.fulfil(()) })
-        waitForEnd(of: logged)
+        core.mail.transfers.close()
+        let ended = Rendezvous<Void>()
+        core.stopLanes(flush: !quickly) { ended.fulfil(()) }
+        waitForEnd(of: ended)
         core.readers.stop()
         core.requests.failAll(.stopping)
     }
@@ -208,8 +199,8 @@ package final class RunningMember: Sendable {
     private static var stopNanosecondsMax: UInt64 { 60_000_000_000 }
 
     /// A disk that does not answer holds up no end: what was acknowledged is in the log.
-    private func waitForEnd(of lane: Rendezvous<Void>) {
-        guard lane.wait(until: monotonicNanoseconds() + Self.stopNanosecondsMax) == nil else { return }
+    private func waitForEnd(of lanes: Rendezvous<Void>) {
+        guard lanes.wait(until: monotonicNanoseconds() + Self.stopNanosecondsMax) == nil else { return }
         core.logger.error(
             "the disk does not answer: this member ends without writing what it has in memory; its log has it")
         core.serverSettings.flushLog()
@@ -220,8 +211,7 @@ package final class RunningMember: Sendable {
     package func handOver() {
         core.beginStopping()
         let retired = Rendezvous<Void>()
-        core.consensus.post(.retire { retired.fulfil(()) })
-        waitForEnd(of: retired)
+        if core.mail.consensus.post(.retire { retired.fulfil(()) }) { waitForEnd(of: retired) }
     }
 
     /// Notes on disk that this member was removed, so that it is not started again as it was.

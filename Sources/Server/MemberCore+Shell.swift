@@ -1,10 +1,12 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+internal import Bytes
 internal import Fabric
 internal import MVCC
 internal import Raft
 internal import Replication
+internal import SQLite
 internal import Storage
 internal import Synchronization
 internal import Transport
@@ -18,11 +20,35 @@ extension MemberCore: ReplicationShell {
     var wallMilliseconds: Int64 { millisecondsSince1970() }
     func makeRequestID() -> UInt64 { requests.makeID() }
 
-    func post(_ work: ConsensusWork, wakes: Bool) { consensus.post(work, wakes: wakes) }
-    func post(_ work: LogWork) { logs.post(work) }
-    func post(_ work: ApplyWork) { apply.post(work) }
-    func post(_ frozen: KeyValueStore.Frozen) { checkpoints.post(.write(frozen)) }
-    func sendSnapshot(to peer: NodeID) { snapshots.post(.send(to: peer)) }
+    func post(_ work: ConsensusWork, wakes: Bool) { mail.consensus.post(work, wakes: wakes) }
+    func post(_ work: LogWork) -> Bool { mail.log.post(work) }
+    func post(_ work: ApplyWork) -> Bool { mail.apply.post(work) }
+    func post(_ work: CheckpointWork) -> Bool { mail.checkpoint.post(work) }
+    func post(_ work: SnapshotWork) { mail.snapshots.post(work) }
+
+    func post(_ work: WatchWork) {
+        // Without watches there is no hurry.
+        let wakes = if case .changes = work { isWatched.load(ordering: .relaxed) } else { true }
+        if !mail.watches.post(work, wakes: wakes), case .create(_, let stream) = work { stream.end(.stopping) }
+    }
+
+    var areWatchesFull: Bool { mail.watches.isFull }
+
+    func send(_ image: SnapshotImage, to peer: NodeID) {
+        transport.sendSnapshot(image.header, at: image.path, to: peer) { [self] succeeded in
+            if succeeded { metrics.snapshotsSent.add() }
+            mail.consensus.post(.snapshotEnded(peer, succeeded ? image.header.mark.index : nil))
+            mail.snapshots.post(.ended(peer))
+        }
+    }
+
+    var imageSource: (configuration: Configuration, appliedIndex: Index, firstIndex: Index)? {
+        if isDamaged { return nil }
+        let status = status
+        return (status.configuration, view.appliedIndex, status.firstIndex)
+    }
+
+    func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? { reports.takeReceived(mark) }
 
     func awaitSpace(for file: String) {
         noteDiskFull(true, what: file)
@@ -40,19 +66,43 @@ extension MemberCore: ReplicationShell {
     func awaits(_ requestID: UInt64) -> Bool { requests.contains(requestID) }
     func finish(_ requestID: UInt64, _ outcome: Outcome) { requests.finish(requestID, outcome) }
     func failAllRequests(_ error: ServerError) { requests.failAll(error) }
-    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {
-        let isWatched = isWatched.load(ordering: .relaxed)
-        watches.post(
-            .changes(changes, revision: revision, compactRevision: compactRevision), wakes: isWatched)
-    }
-
-    func noteWritten(through revision: Int64) { watches.post(.written(through: revision)) }
-
     func noteFabric(_ changes: [FabricChange], revision: Int64) { fabricFeed.publish(changes, revision: revision) }
 
-    func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64) {
-        fabricFeed.replace(revision: fabricRevision)
-        watches.post(.replaced(revision: revision, compactRevision: compactRevision))
+    func noteReplaced(fabricRevision: Int64) { fabricFeed.replace(revision: fabricRevision) }
+
+    func noteWatches(streams: Int, watches: Int) {
+        isWatched.store(streams > 0, ordering: .relaxed)
+        metrics.watchers.set(watches)
+        metrics.watchStreams.set(streams)
+    }
+
+    func noteReadFailure(_ error: SQLiteError) { _ = failure(error) }
+
+    func readHistory(_ read: HistoryRead) {
+        // If the readers have stopped, so do watches.
+        _ = readers.submit(.short) { [self] view, reader in
+            mail.watches.post(.history(read, history(read, view, reader)))
+        }
+    }
+
+    private func history(
+        _ read: HistoryRead, _ view: View, _ reader: Result<StateReader, SQLiteError>
+    ) -> Result<HistoryFound, ReadFailure> {
+        let bytesMax = min(HistoryRead.bytesMax, budget.bytesMax / 4)
+        guard budget.take(bytesMax, share: MemoryBudget.historyShare) else { return .failure(.request(.noMemory)) }
+        defer { budget.give(bytesMax) }
+        do throws(SQLiteError) {
+            let reader = try reader.get()
+            return Result { () throws(ReadFailure) in
+                let found = try view.history(from: read.from, through: read.through, bytesMax: bytesMax, reader)
+                let bytes = found.changes.reduce(0) { $0 + $1.key.count + $1.value.count }
+                budget.note(bytes)
+                return HistoryFound(
+                    changes: found.changes, through: found.through, hold: MemoryHold(budget, bytes))
+            }
+        } catch {
+            return .failure(.disk(error))
+        }
     }
 
     func fail(_ error: StorageError) { end(error) }

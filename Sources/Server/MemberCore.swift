@@ -18,15 +18,15 @@ final class MemberCore: Sendable {
     let directory: DataDirectory
     let logger: Logger
     let metrics = Metrics()
-    let consensus = Mailbox<ConsensusWork>()
+    let mail: Mailboxes
+    let transport: Transport
+    let reports: PeerReports
     let requests: RequestTable
     let readers: ReaderPool
     let marks: FileMarks
-    let snapshotStore: SnapshotStore
     let served: ServedMark
     /// If nothing that is answered from here can be older than what was answered before this start.
     let hasCaughtUp: Atomic<Bool>
-    let transfers = TransferLane()
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
     let budget: MemoryBudget
@@ -49,7 +49,6 @@ final class MemberCore: Sendable {
         /// Also when it is no longer a member.
         var isWitness = false
         var status = RaftStatus()
-        var received = IncomingSnapshots()
         var fullFiles: Set<String> = []
         var damage: StorageError?
         var pendingBytes = 0
@@ -57,27 +56,19 @@ final class MemberCore: Sendable {
         /// Where a member that just joined finds the others before it has the configuration.
         var hints: [NodeID: [PeerAddress]] = [:]
         var isStopping = false
-        /// How often each peer said, since it last talked to this member, that it was removed or has forgotten what it promised.
-        var turnedAway: [NodeID: (refusal: PeerRefusal, times: Int)] = [:]
     }
     private let published = Mutex(Published())
-    private let lanes = Mutex<Lanes?>(nil)
     /// Called once, with the reason, when this member shall end by itself.
     let onEnd: @Sendable (MemberEnd) -> Void
 
-    private struct Lanes {
-        let logs: LogLane
-        let apply: ApplyLane
-        let checkpoints: CheckpointLane
-        let snapshots: SnapshotLane
-        let watches: WatchLane
-        let transport: Transport
-    }
-
     init(
         settings: ServerSettings, identity: Identity, directory: DataDirectory, marks: FileMarks, isFresh: Bool,
-        logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void
+        mail: Mailboxes, transport: Transport, reports: PeerReports, logger: Logger,
+        onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) throws(StorageError) {
+        self.mail = mail
+        self.transport = transport
+        self.reports = reports
         served = try ServedMark(path: directory.servedPath, boot: MachineBoot.id)
         hasCaughtUp = Atomic(isFresh)
         serverSettings = settings
@@ -87,37 +78,11 @@ final class MemberCore: Sendable {
         self.marks = marks
         self.logger = logger
         self.onEnd = onEnd
-        snapshotStore = SnapshotStore(directory: directory.snapshotPath)
         readers = ReaderPool(path: directory.statePath, marks: marks, threads: settings.readerThreads)
         var generator = SystemRandomNumberGenerator()
         requests = RequestTable(
             firstID: generator.next(), countMax: settings.requestsMax, bytesMax: settings.requestsBytesMax)
     }
-
-    func attach(
-        logs: LogLane, apply: ApplyLane, checkpoints: CheckpointLane, snapshots: SnapshotLane, watches: WatchLane,
-        transport: Transport
-    ) {
-        lanes.withLock {
-            $0 = Lanes(
-                logs: logs, apply: apply, checkpoints: checkpoints, snapshots: snapshots, watches: watches,
-                transport: transport)
-        }
-    }
-
-    private func attached<T>(_ part: (Lanes) -> T) -> T {
-        lanes.withLock { lanes in
-            guard let lanes else { preconditionFailure("the lanes are not attached yet") }
-            return part(lanes)
-        }
-    }
-
-    var logs: Mailbox<LogWork> { attached(\.logs.mailbox) }
-    var apply: Mailbox<ApplyWork> { attached(\.apply.mailbox) }
-    var checkpoints: Mailbox<CheckpointLane.Work> { attached(\.checkpoints.mailbox) }
-    var snapshots: Mailbox<SnapshotLane.Work> { attached(\.snapshots.mailbox) }
-    var watches: Mailbox<WatchLane.Work> { attached(\.watches.mailbox) }
-    var transport: Transport { attached(\.transport) }
 
     // MARK: - Failure
 
@@ -148,7 +113,7 @@ final class MemberCore: Sendable {
         } else {
             logger.info("there is space for \(directory.path)/\(what) again")
         }
-        consensus.post(.diskFull(change))
+        mail.consensus.post(.diskFull(change))
     }
 
     /// Keeps what was found first; answers if this is that.
@@ -218,15 +183,15 @@ final class MemberCore: Sendable {
         var alarms: [Alarm]
     }
 
-    /// If changes come faster than they can be written to `kv.db`.
     var isBehind: Bool { gate.isBehind }
 
     var gate: Gate {
         let pendingMax = 8 * settings.memtableBytesMax
+        let isApplyFull = mail.apply.isFull
         return published.withLock { published in
             Gate(
                 isStopping: published.isStopping, isWitness: published.isWitness,
-                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax,
+                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax || isApplyFull,
                 hasCaughtUp: hasCaughtUp.load(ordering: .relaxed), alarms: published.view?.alarms ?? [])
         }
     }
@@ -272,10 +237,11 @@ final class MemberCore: Sendable {
             }
             orFail { () throws(StorageError) in try directory.writeHints(others) }
         }
+        reports.setVoters(membership.entries.filter { $0.member.isVoting }.map(\.member.id))
         transport.directory.setVersion(meta.version)
         transport.directory.setRemoved(meta.removedMembers)
         transport.directory.setStarted(meta.attributes.map(\.id))
-        if meta.removedMembers.contains(identity.memberID) { apply.post(.leave) }
+        if meta.removedMembers.contains(identity.memberID) { mail.apply.post(.leave) }
     }
 
     /// Calls out, when it comes about, that one domain's loss would stop the fabric.
@@ -289,38 +255,12 @@ final class MemberCore: Sendable {
         }
     }
 
-    // MARK: - What peers say of this member
-
-    /// A report may be a race with apply; only repeated ones count.
-    private static let timesTurnedAwayMax = 6
-
-    /// A peer that this member called will not talk to it. No single word ends a member: whoever has a peer's address could say it.
-    /// A majority of the voters that this member knows must, and nothing is written down because of it.
-    func noteTurnedAway(by peer: NodeID, _ refusal: PeerRefusal) {
-        guard refusal == .removed || refusal == .forgotten && transport.directory.isUnconfirmed else { return }
-        let isAgreed = published.withLock { published in
-            let times = published.turnedAway[peer].map { $0.refusal == refusal ? $0.times : 0 } ?? 0
-            published.turnedAway[peer] = (refusal, times + 1)
-            let known = published.membership.entries.filter { $0.member.isVoting }.map(\.member.id)
-            let voters = known.isEmpty ? Array(published.hints.keys) : known
-            let agreeing = voters.count { voter in
-                published.turnedAway[voter].map { $0.refusal == refusal && $0.times >= Self.timesTurnedAwayMax }
-                    ?? false
-            }
-            return !voters.isEmpty && agreeing >= voters.count / 2 + 1
-        }
-        if isAgreed { onEnd(refusal == .removed ? .disowned : .forgotten) }
-    }
-
-    func noteWelcome(by peer: NodeID) {
-        published.withLock { $0.turnedAway[peer] = nil }
-    }
-
     var isWitness: Bool { published.withLock { $0.isWitness } }
     var membership: Membership { published.withLock { $0.membership } }
 
     func addHint(_ id: NodeID, _ address: PeerAddress) {
         published.withLock { $0.hints[id, default: []].append(address) }
+        reports.addHint(id)
     }
 
     /// Keeps links to all members of the newest configuration, and to those a newcomer was told of. Who leaves is
@@ -343,24 +283,12 @@ final class MemberCore: Sendable {
         transport.send(messages)
     }
 
-    // MARK: - Received snapshots
-
-    func addReceivedSnapshot(_ mark: SnapshotMark, path: String) {
-        published.withLock { $0.received.add(mark, path: path) }
-    }
-
-    func takeReceivedSnapshot(_ mark: SnapshotMark) -> String? {
-        let (found, stale) = published.withLock { $0.received.take(mark) }
-        for path in stale { try? SnapshotImage.remove(path) }
-        return found
-    }
-
     // MARK: - Replacing the state
 
     func replaceState(by path: String) throws(StorageError) -> KeyValueStore {
         let opened = Rendezvous<Void>()
         let old = try File(directory.statePath, .readWrite)
-        checkpoints.post(.replaceState(by: path, opened: opened))
+        mail.checkpoint.post(.replaceState(by: path) { opened.fulfil(()) })
         opened.wait()
         readers.retire(old)
         return try storage(directory.statePath) { () throws(SQLiteError) in

@@ -38,17 +38,15 @@ extension RunningMember {
             directory, identity: identity, founding: founding, mayRepair: mayRepair,
             versions: settings.replication.versions,
             logger: logger)
+        let mail = Mailboxes()
+        let peers = PeerDirectory(
+            clusterID: identity.clusterID, selfID: identity.memberID, versions: settings.replication.versions,
+            ownURLs: settings.advertisedPeerURLs)
+        let reports = PeerReports(directory: peers, onEnd: onEnd)
+        let transport = makeTransport(peers, mail, reports, directory, port, group, logger, onSnapshotProgress)
         let core = try MemberCore(
             settings: settings, identity: identity, directory: directory, marks: disk.marks, isFresh: isFresh,
-            logger: logger, onEnd: onEnd)
-        let transport = makeTransport(core, port, group, logger, onSnapshotProgress)
-        let lanes = (
-            logs: LogLane(core: core), apply: ApplyLane(core: core), checkpoints: CheckpointLane(core: core),
-            snapshots: SnapshotLane(core: core), watches: WatchLane(core: core), consensus: ConsensusLane(core: core)
-        )
-        core.attach(
-            logs: lanes.logs, apply: lanes.apply, checkpoints: lanes.checkpoints, snapshots: lanes.snapshots,
-            watches: lanes.watches, transport: transport)
+            mail: mail, transport: transport, reports: reports, logger: logger, onEnd: onEnd)
         if let ticket {
             try directory.writeHints(
                 ticket.peers.flatMap { peer in peer.peerURLs.map { PeerHint(id: peer.id, url: $0) } })
@@ -68,15 +66,7 @@ extension RunningMember {
         core.fabricFeed.replace(revision: disk.store.fabric.revision)
         // The identity is written last: a directory that has one is complete.
         if isFresh { try directory.finishFirstStart(identity) }
-        let (revision, compactRevision) = (disk.store.meta.revision, disk.store.meta.compactRevision)
-        startThread("weft-watch") { lanes.watches.run(revision: revision, compactRevision: compactRevision) }
-        let (log, writer, store) = (Handover(disk.log), Handover(disk.writer), Handover(disk.store))
-        startThread("weft-log") { lanes.logs.run(log) }
-        startThread("weft-checkpoint") { lanes.checkpoints.run(writer) }
-        startThread("weft-apply") { lanes.apply.run(store) }
-        startThread("weft-snapshot", isInBackground: true) { lanes.snapshots.run() }
-        startThread("weft-transfer", isInBackground: true) { core.transfers.run() }
-        startThread("weft-consensus") { lanes.consensus.run(raft) }
+        core.startLanes(of: disk, raft)
         core.readers.start { core.view }
         core.watchDirectory()
         core.scrub()
@@ -147,26 +137,45 @@ extension RunningMember {
     // MARK: - Transport
 
     private static func makeTransport(
-        _ core: MemberCore, _ port: Port, _ group: any EventLoopGroup, _ logger: Logger,
-        _ onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void
+        _ peers: PeerDirectory, _ mail: Mailboxes, _ reports: PeerReports, _ directory: DataDirectory, _ port: Port,
+        _ group: any EventLoopGroup, _ logger: Logger, _ onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void
     ) -> Transport {
         let events = TransportEvents(
-            received: { [core] in core.consensus.post(.messages($0)) },
-            unreachable: { [core] in core.consensus.post(.raft(.unreachable($0))) },
-            refused: { [core] in core.consensus.post(.raft(.refused($0))) },
-            undelivered: { [core] in core.consensus.post(.undelivered($0)) },
-            turnedAway: { [core] in core.noteTurnedAway(by: $0, $1) }, welcomed: { [core] in core.noteWelcome(by: $0) },
+            received: { messages in
+                // What carries values comes again.
+                let taken = mail.consensus.isFull ? messages.filter { $0.payloadBytes == 0 } : messages
+                mail.consensus.post(.messages(taken))
+            },
+            unreachable: { mail.consensus.post(.raft(.unreachable($0))) },
+            refused: { mail.consensus.post(.raft(.refused($0))) },
+            undelivered: { mail.consensus.post(.undelivered($0)) },
+            turnedAway: { reports.noteTurnedAway(by: $0, $1) }, welcomed: { reports.noteWelcome(by: $0) },
             snapshotProgress: onSnapshotProgress,
-            snapshotReceived: { [core] mark, path, sender in
-                try SnapshotImage.receive(path, is: mark, of: core.identity.clusterID)
-                core.addReceivedSnapshot(mark, path: path)
-                core.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
+            snapshotReceived: { [clusterID = peers.clusterID] mark, path, sender in
+                try SnapshotImage.receive(path, is: mark, of: clusterID)
+                reports.addReceived(mark, path: path)
+                mail.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
             })
         return Transport(
-            directory: PeerDirectory(
-                clusterID: core.identity.clusterID, selfID: core.identity.memberID,
-                versions: core.settings.versions, ownURLs: core.serverSettings.advertisedPeerURLs),
-            group: group, store: core.snapshotStore, events: events, port: port,
-            inBackground: { [core] work in core.transfers.mailbox.post(work) }, logger: logger)
+            directory: peers, group: group, store: SnapshotStore(directory: directory.snapshotPath), events: events,
+            port: port, inBackground: { work in mail.transfers.post(work) }, logger: logger)
+    }
+}
+
+extension MemberCore {
+    fileprivate func startLanes(of disk: MemberDisk, _ raft: Raft) {
+        let meta = disk.store.meta
+        let watches = WatchLane(
+            shell: self, revision: meta.revision, compactRevision: meta.compactRevision,
+            progressNanoseconds: serverSettings.watchProgressNanoseconds)
+        start("weft-watch", watches, mail.watches)
+        start("weft-log", LogWriter(shell: self, store: disk.log), mail.log)
+        start("weft-checkpoint", Checkpointer(shell: self, writer: disk.writer), mail.checkpoint)
+        start("weft-apply", Applier(shell: self, store: disk.store), mail.apply)
+        start("weft-snapshot", SnapshotLane(shell: self), mail.snapshots, isInBackground: true)
+        startThread("weft-transfer", isInBackground: true) { [mail] in
+            while let work = mail.transfers.takeOne() { work() }
+        }
+        start("weft-consensus", ConsensusLane(shell: self, raft: raft), mail.consensus)
     }
 }

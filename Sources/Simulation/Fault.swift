@@ -19,7 +19,7 @@ package enum Fault: String, CaseIterable, Sendable {
     // Clock
     case drift, freeze
     // Process
-    case crash
+    case crash, stop
     case quickRestart = "quick-restart"
     case pause, wipe
     // Control
@@ -38,7 +38,7 @@ package enum Fault: String, CaseIterable, Sendable {
             .syncFailure:
             "disk"
         case .drift, .freeze: "clock"
-        case .crash, .quickRestart, .pause, .wipe: "process"
+        case .crash, .stop, .quickRestart, .pause, .wipe: "process"
         case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking, .recovery:
             "control"
         }
@@ -71,6 +71,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .drift: "clocks run up to 5 % fast or slow"
         case .freeze: "a clock stands still for a while; it never goes back"
         case .crash: "a process is killed"
+        case .stop: "a process is told to stop, and ends in order"
         case .quickRestart:
             "a process is killed and back at once, while another hears no leader and the leader is cut off"
         case .pause: "a process stands still for up to 60 s"

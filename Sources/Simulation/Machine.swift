@@ -24,6 +24,8 @@ struct Machine {
     var diedOfDisk = false
     /// It lost, or may have lost, what it had promised to keep.
     var isDamaged = false
+    /// The newest in the log of its last process.
+    var lastConfiguration: Configuration?
     /// The member and the log that were harmed; whole again is only another.
     var harmed: (id: NodeID, logEpoch: UInt64)?
 

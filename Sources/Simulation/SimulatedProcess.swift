@@ -26,13 +26,20 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var store: LogStore?
     private var slots: [ReaderSlot]
     private var nextSlot = 0
-    private var hub: WatchHub?
+    private var watchLane: WatchLane<SimulatedProcess>?
+    private var snapshotLane: SnapshotLane<SimulatedProcess>?
     let marks: FileMarks
 
     private var consensusMail: [ConsensusWork] = []
     private var logMail: [LogWork] = []
     private var applyMail: [ApplyWork] = []
-    private var frozenMail: [KeyValueStore.Frozen] = []
+    private var checkpointMail: [CheckpointWork] = []
+    private var watchMail: [WatchWork] = []
+    private var snapshotMail: [SnapshotWork] = []
+    /// They said no to more.
+    private var endedLanes: Set<Lane> = []
+    /// It was told to stop.
+    var isStopping = false
     private var isScheduled: Set<Lane> = []
     /// What the disk works on.
     private var logBatch: [LogWork] = []
@@ -46,7 +53,6 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private(set) var isWitness = false
     private var waiting: [UInt64: (Outcome) -> Void] = [:]
     private var incoming = IncomingSnapshots()
-    var outgoing = OutgoingSnapshots()
     /// Consensus after its last step.
     private(set) var seen = Seen()
     /// The last entry handed to the log.
@@ -54,7 +60,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// A file was damaged and begun anew.
     let wasRepaired: Bool
 
-    enum Lane: Hashable { case consensus, log, apply, checkpoint, chores, tidy, news }
+    enum Lane: Hashable { case consensus, log, apply, checkpoint, watch, snapshot, chores, tidy, news }
 
     /// Starts on what the machine's disk holds.
     init(
@@ -81,18 +87,16 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         store = disk.log
         logWriter = LogWriter(shell: self, store: disk.log)
         applier = Applier(shell: self, store: disk.store)
-        checkpointer = Checkpointer(shell: self, writer: disk.writer, marks: disk.marks)
+        checkpointer = Checkpointer(shell: self, writer: disk.writer)
+        snapshotLane = SnapshotLane(shell: self)
         removed = disk.store.meta.removedMembers
         members = disk.store.meta.members
         isWitness = members.isWitness(identity.memberID)
         replica = Replica(shell: self, raft: raft)
         view = disk.store.view()
-        hub = WatchHub(
-            revision: disk.store.meta.revision, compactRevision: disk.store.meta.compactRevision,
-            progressNanoseconds: 5 * World.second, ringBytesMax: 2000
-        ) { [unowned self] read in
-            self.world.add(.history(self, read), after: self.world.laneDelay())
-        }
+        watchLane = WatchLane(
+            shell: self, revision: disk.store.meta.revision, compactRevision: disk.store.meta.compactRevision,
+            progressNanoseconds: 5 * World.second, ringBytesMax: 2000)
     }
 
     /// What the log holds durably.
@@ -127,13 +131,16 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         checkpointer = nil
         store = nil
         slots = []
-        hub = nil
+        watchLane = nil
+        snapshotLane = nil
         waiting = [:]
         consensusMail = []
         logMail = []
         logBatch = []
         applyMail = []
-        frozenMail = []
+        checkpointMail = []
+        watchMail = []
+        snapshotMail = []
     }
 
     // MARK: - Lanes
@@ -145,18 +152,52 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         case .log: runLog()
         case .apply: runApply()
         case .checkpoint: runCheckpoint()
-        case .chores: onDisk { () throws(StorageError) in try logWriter?.doChores() }
-        case .tidy: onDisk { () throws(StorageError) in try checkpointer?.tidy() }
+        case .watch: runWatches()
+        case .snapshot: runSnapshots()
+        case .chores: if logBatch.isEmpty, let logWriter { feed(logWriter, [], .log) }
+        case .tidy: if let checkpointer { feed(checkpointer, [], .checkpoint) }
         }
         guard isAlive else { return }
-        if logWriter?.hasChores == true { schedule(.chores, after: 20_000_000) }
-        if checkpointer?.isTidying == true { schedule(.tidy, after: 1_000_000) }
+        scheduleChores()
+        if checkpointer?.due != nil, !endedLanes.contains(.checkpoint) { schedule(.tidy, after: 1_000_000) }
+    }
+
+    private func scheduleChores() {
+        guard let due = logWriter?.due, !endedLanes.contains(.log) else { return }
+        schedule(.chores, after: max(due - min(due, now), 1_000_000))
     }
 
     func tick() {
         runConsensus(ticking: true)
-        hub?.tick(now: now)
-        slots[nextSlot].closeOld()
+        guard isAlive else { return }
+        runWatches()
+        if isAlive { slots[nextSlot].closeOld() }
+    }
+
+    /// Hands work to a lane, a piece at a time: the process may die within one.
+    private func feed<L: Replication.Lane>(_ lane: L, _ work: [L.Work], _ name: Lane) where L: AnyObject {
+        var lane = lane
+        guard !endedLanes.contains(name) else { return lane.refuse(work) }
+        for (place, piece) in (work.isEmpty ? [[]] : work.map { [$0] }).enumerated() {
+            onDisk { () throws(StorageError) in
+                if try !lane.handle(piece) { endedLanes.insert(name) }
+            }
+            guard isAlive else { return }
+            if endedLanes.contains(name) { return lane.refuse(Array(work[min(place + 1, work.count)...])) }
+        }
+    }
+
+    /// The same for one that is a value: nothing else may refer to it meanwhile.
+    private func feed<L: Replication.Lane>(
+        _ place: ReferenceWritableKeyPath<SimulatedProcess, L?>, _ work: [L.Work], _ name: Lane
+    ) {
+        guard var lane = self[keyPath: place] else { return }
+        guard !endedLanes.contains(name) else { return lane.refuse(work) }
+        self[keyPath: place] = nil
+        onDisk { () throws(StorageError) in
+            if try !lane.handle(work) { endedLanes.insert(name) }
+        }
+        if isAlive { self[keyPath: place] = lane }
     }
 
     private func schedule(_ lane: Lane, after nanoseconds: UInt64) {
@@ -167,7 +208,11 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         step { replica in
             let mail = consensusMail
             consensusMail = []
-            guard replica.handle(mail) else { return }
+            guard !endedLanes.contains(.consensus) else { return }
+            guard replica.handle(mail) else {
+                endedLanes.insert(.consensus)
+                return
+            }
             if ticking { replica.tick(now) }
             replica.dispatch()
         }
@@ -204,7 +249,9 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func finishLog() {
         let work = logBatch
-        onDisk { () throws(StorageError) in _ = try logWriter?.handle(work) }
+        onDisk { () throws(StorageError) in
+            if try logWriter?.handle(work) == false { endedLanes.insert(.log) }
+        }
         logBatch = []
         guard isAlive, let contents = store?.loaded() else { return }
         world.durable[identity.memberID] = max(world.durable[identity.memberID] ?? 0, contents.lastIndex)
@@ -212,27 +259,39 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         world.noteDurable(contents, of: self)
         isScheduled.remove(.log)
         if !logMail.isEmpty { schedule(.log, after: world.laneDelay()) }
-        if logWriter?.hasChores == true { schedule(.chores, after: 20_000_000) }
+        scheduleChores()
     }
 
     private func runApply() {
         let work = applyMail
         applyMail = []
-        for item in work {
-            onDisk { () throws(StorageError) in _ = try applier?.handle(item) }
-            guard isAlive else { return }
-        }
+        if let applier { feed(applier, work, .apply) }
     }
 
     private func runCheckpoint() {
-        let work = frozenMail
-        frozenMail = []
-        for frozen in work {
-            world.temptDisk(machine, chance: 0.02)
-            world.temptFullDisk(machine)
-            onDisk { () throws(StorageError) in try checkpointer?.write(frozen) }
-            guard isAlive else { return }
+        let work = checkpointMail
+        checkpointMail = []
+        for item in work {
+            guard isAlive, let checkpointer else { return }
+            if case .write = item {
+                world.temptDisk(machine, chance: 0.02)
+                world.temptFullDisk(machine)
+            }
+            feed(checkpointer, [item], .checkpoint)
         }
+    }
+
+    private func runWatches() {
+        let work = watchMail
+        watchMail = []
+        feed(\.watchLane, work, .watch)
+    }
+
+    private func runSnapshots() {
+        let work = snapshotMail
+        snapshotMail = []
+        if work.contains(where: { if case .send = $0 { true } else { false } }) { world.temptImage(of: machine) }
+        feed(\.snapshotLane, work, .snapshot)
     }
 
     /// What a lane does with the disk; the process ends when that fails, as the daemon does.
@@ -254,11 +313,16 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func makeRequestID() -> UInt64 { world.makeRequestID() }
 
     func post(_ work: ConsensusWork, wakes: Bool) {
+        guard !endedLanes.contains(.consensus) else {
+            if case .read(let read) = work { read.proceed(.stopping) }
+            return
+        }
         consensusMail.append(work)
         if wakes { schedule(.consensus, after: world.laneDelay()) }
     }
 
-    func post(_ work: LogWork) {
+    func post(_ work: LogWork) -> Bool {
+        guard !endedLanes.contains(.log) else { return false }
         switch work {
         case .append(_, let append?, _, _): noteAppended(append)
         case .reset(let mark): lastAppended = (mark.index, mark.term)
@@ -266,6 +330,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         }
         logMail.append(work)
         schedule(.log, after: world.laneDelay())
+        return true
     }
 
     private func noteAppended(_ append: Ready.Append) {
@@ -277,7 +342,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         }
     }
 
-    func post(_ work: ApplyWork) {
+    func post(_ work: ApplyWork) -> Bool {
+        guard !endedLanes.contains(.apply) else { return false }
         if case .entries(let entries) = work {
             world.attempt { () throws(Violation) in
                 for entry in entries { try world.oracle.noteCommitted(entry, at: identity.memberID, now: world.now) }
@@ -285,19 +351,46 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         }
         applyMail.append(work)
         schedule(.apply, after: world.laneDelay())
+        return true
     }
 
-    func post(_ frozen: KeyValueStore.Frozen) {
-        frozenMail.append(frozen)
+    func post(_ work: CheckpointWork) -> Bool {
+        guard !endedLanes.contains(.checkpoint) else { return false }
+        checkpointMail.append(work)
         schedule(.checkpoint, after: world.laneDelay() * 10)
+        return true
+    }
+
+    func post(_ work: WatchWork) {
+        watchMail.append(work)
+        // Now and then the lane has much to do, and then it has no room.
+        schedule(.watch, after: world.laneDelay() * (world.dice.chance(0.05) ? 2000 : 1))
+    }
+
+    private static let watchBytesMax = 400
+
+    var areWatchesFull: Bool { watchMail.reduce(0) { $0 + $1.bytes } >= Self.watchBytesMax }
+
+    func post(_ work: SnapshotWork) {
+        snapshotMail.append(work)
+        schedule(.snapshot, after: world.laneDelay())
     }
 
     func send(_ messages: [Message]) {
         world.send(messages, from: self)
     }
 
-    func sendSnapshot(to peer: NodeID) {
-        world.add(.makeSnapshot(self, peer), after: world.laneDelay())
+    func send(_ image: SnapshotImage, to peer: NodeID) {
+        world.add(.chunk(SnapshotTransfer(sender: self, peer: peer, image: image)), after: world.plan.linkNanoseconds)
+    }
+
+    var imageSource: (configuration: Configuration, appliedIndex: Index, firstIndex: Index)? {
+        guard let raft = replica?.raft, let view else { return nil }
+        return (raft.configuration, view.appliedIndex, raft.log.baseIndex + 1)
+    }
+
+    func noteDamage(_ error: StorageError) {
+        if case .damaged = error { world.processDied(self, "\(error)", error) }
     }
 
     func addReceivedSnapshot(_ mark: SnapshotMark, path: String) {
@@ -312,13 +405,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func replaceState(by path: String) throws(StorageError) -> KeyValueStore {
         guard let checkpointer else { throw .unusable("the process has ended") }
-        let written = frozenMail
-        frozenMail = []
-        for frozen in written { try checkpointer.write(frozen) }
         isReplacing = true
         world.temptDisk(machine, chance: 0.2)
+        let work = checkpointMail + [.replaceState(by: path, opened: {})]
+        checkpointMail = []
         let before = readAll()
-        try checkpointer.replaceState(by: path)
+        for item in work where try !checkpointer.handle([item]) { throw .unusable("the lane has ended") }
         for _ in slots { expect(readAll(), asBefore: before) }
         return try storage(directory.statePath) { () throws(SQLiteError) in
             try MemberDisk.openStore(directory.statePath, marks)
@@ -347,39 +439,41 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         }
     }
 
-    func noteChanges(_ changes: [KeyValue], revision: Int64, compactRevision: Int64) {
-        hub?.publish(changes, revision: revision, compactRevision: compactRevision, now: now)
-    }
-
-    func noteWritten(through revision: Int64) { hub?.noteWritten(through: revision) }
-
     func noteFabric(_ changes: [FabricChange], revision: Int64) {}
 
-    func noteReplaced(revision: Int64, compactRevision: Int64, fabricRevision: Int64) {
-        hub?.replace(revision: revision, compactRevision: compactRevision)
-    }
+    func noteReplaced(fabricRevision: Int64) {}
 
     // MARK: - Watches
 
-    func watch(_ request: WatchRequest, _ stream: WatchStream) { hub?.create(request, on: stream, now: now) }
-    func resume(_ stream: WatchStream) { hub?.resume(stream) }
-    func close(_ stream: WatchStream) { hub?.close(stream) }
+    func watch(_ request: WatchRequest, _ stream: WatchStream) { post(.create(request, stream)) }
+    func resume(_ stream: WatchStream) { post(WatchWork.resume(stream)) }
+    func close(_ stream: WatchStream) { post(WatchWork.close(stream)) }
+
+    func readHistory(_ read: HistoryRead) { world.add(.history(self, read), after: world.laneDelay()) }
+    func noteReadFailure(_ error: SQLiteError) throws(StorageError) {
+        throw StorageError(error, path: directory.statePath)
+    }
+    func noteWatches(streams: Int, watches: Int) {}
+    var hasLeaderLately: Bool { true }
 
     /// Reads the history that a watch waits for.
     func answer(_ read: HistoryRead) {
-        guard view != nil else { return }
-        onDisk { () throws(StorageError) in
-            let found = self.read { view, reader in
-                Result { () throws(ReadFailure) in
-                    try view.history(from: read.from, through: read.through, bytesMax: 500, try Self.opened(reader))
-                }
-            }
-            switch found {
-            case .success(let found): hub?.take(found, for: read)
-            case .failure(.request): hub?.take(nil, for: read)
-            case .failure(.disk(let error)): throw StorageError(error, path: directory.statePath)
+        let found = self.read { view, reader in
+            Result { () throws(ReadFailure) in
+                let found = try view.history(
+                    from: read.from, through: read.through, bytesMax: 500, try Self.opened(reader))
+                return HistoryFound(changes: found.changes, through: found.through, hold: nil)
             }
         }
+        post(WatchWork.history(read, found))
+    }
+
+    // MARK: - Stopping
+
+    /// Ends in order: hands over the lead, then one lane after the other.
+    func stop(flush: Bool, _ done: @escaping @Sendable () -> Void) {
+        isStopping = true
+        post(.retire { [unowned self] in stopLanes(flush: flush, done) })
     }
 
     func fail(_ error: StorageError) { world.processDied(self, "\(error)", error) }

@@ -140,7 +140,10 @@ extension World {
         func isWhole(_ voter: NodeID) -> Bool {
             machine(of: voter).map { !machines[$0].isDamaged && $0 != number } ?? false
         }
-        let configurations = machines.compactMap { $0.process?.replica?.raft.configuration }
+        // Those of members that are down, too: they come back with them.
+        let configurations = machines.compactMap { machine in
+            machine.nodeID.flatMap { _ in machine.process?.replica?.raft.configuration ?? machine.lastConfiguration }
+        }
         return configurations.contains { $0.isVoter(id) }
             && configurations.allSatisfy { configuration in
                 configuration.voters.isEmpty
@@ -186,6 +189,7 @@ extension World {
         case .crash: crash(number, powerCut: false)
         case .pause:
             pause(faultDice.chance(0.4) ? leader?.machine ?? number : number)
+        case .stop: stop(number)
         case .quickRestart: beginQuickRestart(number)
         case .wipe: if mayDamage(number) { wipe(number) }
         default: break

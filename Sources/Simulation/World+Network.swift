@@ -158,25 +158,6 @@ extension World {
 
     // MARK: - Snapshots
 
-    func makeSnapshot(_ process: SimulatedProcess, for peer: NodeID) {
-        do throws(StorageError) {
-            temptImage(of: process.machine)
-            let image = try process.outgoing.begin(
-                for: peer, in: process.replica?.raft.configuration ?? Configuration(),
-                of: process.directory, process.marks, appliedIndex: process.view?.appliedIndex ?? 0,
-                firstIndex: (process.replica?.raft.log.baseIndex ?? 0) + 1)
-            guard let image else { return process.post(.snapshotEnded(peer, nil)) }
-            process.post(.snapshotStarted(peer, image.header.mark.index))
-            say("m\(process.machine) sends a snapshot of \(image.header.mark.index) to member \(peer)")
-            add(.chunk(SnapshotTransfer(sender: process, peer: peer, image: image)), after: plan.linkNanoseconds)
-        } catch {
-            if case .damaged = error { return processDied(process, "\(error)", error) }
-            say("m\(process.machine) can make no snapshot: \(error)")
-            endIfDead(process)
-            if process.isAlive { process.post(.snapshotEnded(peer, nil)) }
-        }
-    }
-
     /// Brings a chunk over, or finishes.
     func advance(_ transfer: SnapshotTransfer) {
         guard transfer.sender.isAlive else { return }
@@ -229,10 +210,6 @@ extension World {
     private func end(_ transfer: SnapshotTransfer, succeeded: Bool) {
         let sender = transfer.sender
         sender.post(.snapshotEnded(transfer.peer, succeeded ? transfer.image.header.mark.index : nil))
-        do throws(StorageError) {
-            try sender.outgoing.end(for: transfer.peer)
-        } catch {
-            processDied(sender, "\(error)", error)
-        }
+        sender.post(SnapshotWork.ended(transfer.peer))
     }
 }

@@ -13,7 +13,6 @@ package final class World: @unchecked Sendable {
         case deliver(Message, to: Int)
         case hand(Message, SimulatedProcess)
         case tell(SimulatedProcess, ConsensusWork)
-        case makeSnapshot(SimulatedProcess, NodeID)
         case chunk(SnapshotTransfer)
         case removed(SimulatedProcess)
         case removedUnseen(machine: Int, NodeID)
@@ -22,6 +21,8 @@ package final class World: @unchecked Sendable {
         case giveUp(ClientRequest)
         case start(machine: Int)
         case end(SimulatedProcess, powerCut: Bool)
+        case stopped(SimulatedProcess)
+        case expectEnd(SimulatedProcess, looks: Int)
         case isolate(SimulatedProcess)
         case cutOff(SimulatedProcess)
         case submit(ClientRequest)
@@ -157,7 +158,6 @@ package final class World: @unchecked Sendable {
         case .deliver(let message, let machine): deliver(message, to: machine)
         case .hand(let message, let process): whenAwake(process, action) { hand(message, process) }
         case .tell(let process, let work): whenAwake(process, action) { process.post(work) }
-        case .makeSnapshot(let process, let peer): whenAwake(process, action) { makeSnapshot(process, for: peer) }
         case .chunk(let transfer): advance(transfer)
         case .removed(let process): if process.isAlive { retire(process) }
         case .isolate(let process): isolate(process)
@@ -176,6 +176,8 @@ package final class World: @unchecked Sendable {
         case .start(let machine): start(machine)
         case .end(let process, let powerCut):
             if process.isAlive, isTroubled { crash(process.machine, powerCut: powerCut) }
+        case .stopped(let process): if process.isAlive { crash(process.machine, powerCut: false) }
+        case .expectEnd(let process, let looks): expectEnd(process, looks: looks)
         case .fault: strike()
         case .lift(let lifting): lift(lifting)
         case .operate: operate()
@@ -341,6 +343,7 @@ package final class World: @unchecked Sendable {
     private func forgetProcess(_ number: Int) {
         guard let process = machines[number].process else { return }
         logEpochs[number] = process.replica?.raft.logEpoch
+        machines[number].lastConfiguration = process.replica?.raft.configuration
         if process.hasLogUnderWay { machines[number].durable?.hasBatchUnderWay = true }
         process.end()
         machines[number].process = nil

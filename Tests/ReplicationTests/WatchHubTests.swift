@@ -11,6 +11,8 @@ import Testing
         var reads: [HistoryRead] = []
         var changes: [KeyValue] = []
         var compacted: Int64 = 0
+        var written: Int64 = 1
+        var isTold = true
         var revision: Int64 { (changes.last?.modRevision).map { max($0, 1) } ?? 1 }
 
         init() {
@@ -30,11 +32,24 @@ import Testing
                         value: [UInt8](repeating: 7, count: bytes))
             }
             changes += made
+            guard isTold else { return }
             hub.publish(made, revision: next, compactRevision: compacted, now: 0)
+        }
+
+        /// Written without a word, until all that came is skipped.
+        func skip() {
+            isTold = true
+            hub.skip(through: revision, compactRevision: compacted)
+        }
+
+        func noteWritten() {
+            written = revision
+            hub.noteWritten(through: revision)
         }
 
         func answerReads() {
             while let read = reads.popLast() {
+                #expect(read.through <= written)
                 let found = changes.filter {
                     $0.modRevision >= read.from && $0.modRevision <= read.through
                 }
@@ -63,7 +78,7 @@ import Testing
     }
 
     @Test(
-        "Whatever is watched, read late or not at all, and begun in the past: every change once, in order",
+        "Whatever is watched, read late, skipped or not read at all, and begun in the past: every change once, in order",
         arguments: 0..<40)
     func everyChangeOnce(_ seed: UInt64) throws {
         var random = SplitMix(state: seed)
@@ -84,18 +99,21 @@ import Testing
                 request.id = Int64(watches.count + 1)
                 let stream = random.below(3)
                 world.hub.create(request, on: streams[stream], now: 0)
-                watches.append((stream, request.id, range, start > 0 ? start : world.revision + 1))
+                watches.append((stream, request.id, range, start > 0 ? start : world.hub.revision + 1))
             case 1:
                 let stream = random.below(3)
                 outputs[stream] += try told(streams[stream], world)
-            case 2: world.hub.noteWritten(through: world.revision)
+            case 2: world.noteWritten()
             case 3: world.answerReads()
+            case 4: if world.isTold { world.isTold = false } else { world.skip() }
             default:
                 world.write(
                     (0...random.below(3)).map { "k\(($0 + random.below(4)) % 8)" }.uniqued(),
                     bytes: random.below(8) == 0 ? 600_000 : 10, deletes: random.below(4) == 0)
             }
         }
+        if !world.isTold { world.skip() }
+        world.noteWritten()
         world.answerReads()
         for stream in 0..<3 { outputs[stream] += try told(streams[stream], world) }
         for watch in watches {
@@ -111,7 +129,7 @@ import Testing
         world.hub.create(WatchRequest(range: KeyRange(prefix: Array("k".utf8))), on: stream, now: 0)
         for _ in 0..<200 {
             world.write(["k"], bytes: 100_000)
-            world.hub.noteWritten(through: world.revision)
+            world.noteWritten()
         }
         let (held, _) = try stream.take()
         #expect(held.reduce(0) { $0 + $1.bytes } < 2 << 20)
@@ -121,7 +139,7 @@ import Testing
     func memoryOfTheHistory() throws {
         let world = World()
         for n in 0..<5 { world.write(["k\(n)"], bytes: 50_000) }
-        world.hub.noteWritten(through: world.revision)
+        world.noteWritten()
         var request = WatchRequest(range: KeyRange(prefix: Array("k".utf8)))
         request.startRevision = 2
         let streams = [WatchStream(requiresLeader: false), WatchStream(requiresLeader: false)]

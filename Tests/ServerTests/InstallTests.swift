@@ -17,7 +17,7 @@ import Testing
 
     private func put(_ value: UInt8, _ member: RunningMember) async throws {
         _ = try await member.propose(.put(PutRequest(key: Self.key, value: [value])))
-        member.core.apply.post(.freeze)
+        member.core.mail.apply.post(.freeze)
         let directory = member.core.directory
         while try StateReader(path: directory.statePath, cacheBytes: 64 << 10).meta().revision < member.revision {
             try await Task.sleep(for: .milliseconds(5))
@@ -35,7 +35,7 @@ import Testing
         try await put(2, member)
         let onLoop = member.makePointReader()
         let opened = Rendezvous<Void>()
-        core.checkpoints.post(.replaceState(by: image.path, opened: opened))
+        core.mail.checkpoint.post(.replaceState(by: image.path) { opened.fulfil(()) })
         opened.wait()
         // The apply lane publishes nothing of it: this is how long the moment lasts.
         #expect(try onLoop.ranges([Self.request])[0].get().0.pairs.first?.value == [2])

@@ -10,7 +10,7 @@ import Testing
         let fabric = try RunningFabric()
         for number in 0..<20 {
             _ = try await fabric.member.propose(.put(PutRequest(key: [1, UInt8(number)], value: [UInt8(round)])))
-            fabric.member.core.apply.post(.freeze)
+            fabric.member.core.mail.apply.post(.freeze)
         }
         fabric.stop(quickly: false)
     }
@@ -18,7 +18,7 @@ import Testing
     @Test("A stop ends that comes before what it waits for, in one batch")
     func stopsInOneBatch() async throws {
         let fabric = try RunningFabric()
-        let apply = fabric.member.core.apply
+        let apply = fabric.member.core.mail.apply
         _ = try await fabric.member.propose(.put(PutRequest(key: [1], value: [1])))
         let (mayGoOn, ended) = (Mailbox<Void>(), Mailbox<Void>())
         // The lane sets a checkpoint on its way, and stands still until that has been written.
@@ -40,6 +40,6 @@ import Testing
         RunningMember.whenCurrent(core, .max) { late.post($0) }
         #expect(late.takeOne() == .stopping)
         #expect(!core.readers.submit(.short) { _, _ in })
-        #expect(!core.apply.post(.freeze))
+        #expect(!core.mail.apply.post(.freeze))
     }
 }
