@@ -307,9 +307,9 @@ package struct WatchHub {
         }
     }
 
-    /// If the newest revision is one that the watch is told of, and it was. At a member that lags, its first may be yet to come.
+    /// If the newest revision is one that the watch is told of, and it was. Its first may be yet to come.
     private func hasHeardAll(_ watcher: Watcher) -> Bool {
-        watcher.isSynced && watcher.request.startRevision <= ring.last + 1
+        watcher.isSynced && watcher.request.startRevision <= ring.last
     }
 
     mutating func payProgress(_ stream: WatchStream) {

@@ -202,7 +202,7 @@ import Testing
         }
         world.write(["k"])
         world.hub.tick(now: 50_000)
-        #expect(try progress().allSatisfy { $0 == 4 })
+        #expect(try progress().isEmpty)
         world.write(["k"])
         #expect(changes(try told(stream, world), 0).map(\.modRevision) == [5])
         world.hub.tick(now: 60_000)
