@@ -1,6 +1,11 @@
 internal import Fabric
-internal import MVCC
+package import MVCC
 internal import Raft
+
+extension Lease {
+    /// Nanoseconds of a member's clock in which a second of a lease has passed: its clock may run fast, and no lease ends early.
+    package static let secondNanoseconds = UInt64(1e9 * (1 + Raft.Settings.clockDriftMax))
+}
 
 /// Keeps the time of leases, by this member's clock: from when it applied each grant and renewal. Every member does; only a
 /// leader acts on it, and what it proposes counts only in its own term and for leases that were not renewed meanwhile.
@@ -37,7 +42,7 @@ struct Lessor {
     }
 
     private static func end(of lease: Lease, from now: UInt64) -> UInt64 {
-        now + UInt64(clamping: min(lease.remaining, Lease.secondsMax)) * second
+        now + UInt64(clamping: min(lease.remaining, Lease.secondsMax)) * Lease.secondNanoseconds
     }
 
     private mutating func plan() {
@@ -48,7 +53,7 @@ struct Lessor {
 
     /// Has a lease looked at when it ends, or before if it should be written down by then how much is left.
     private mutating func note(_ lease: Lease, endingAt deadline: UInt64) {
-        note(lease.id, at: min(deadline, lastTick + UInt64(agingStep(of: lease)) * Self.second))
+        note(lease.id, at: min(deadline, lastTick + UInt64(agingStep(of: lease)) * Lease.secondNanoseconds))
     }
 
     private func agingStep(of lease: Lease) -> Int64 { max(agingSecondsMin, min(lease.ttl, Lease.secondsMax) / 10) }
@@ -139,7 +144,7 @@ struct Lessor {
             due.ended.append(Lease.Mark(id: id, generation: lease.generation))
             return note(id, at: now + Self.retrySeconds * Self.second)
         }
-        let left = Int64((deadline - now + Self.second - 1) / Self.second)
+        let left = Int64((deadline - now + Lease.secondNanoseconds - 1) / Lease.secondNanoseconds)
         if lease.remaining - left >= agingStep(of: lease) {
             due.aged.append(Lease.Mark(id: id, generation: lease.generation, remaining: left))
         }

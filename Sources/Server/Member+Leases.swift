@@ -130,7 +130,7 @@ extension RunningMember {
         try await confirmCurrent()
         guard let entry = core.view.leases[id] else { return nil }
         let now = monotonicNanoseconds()
-        let left = Int64((entry.deadline - min(entry.deadline, now)) / 1_000_000_000)
+        let left = Int64((entry.deadline - min(entry.deadline, now)) / Lease.secondNanoseconds)
         return (left, entry.lease.ttl, withKeys ? entry.keys.map(\.bytes).sorted(by: precedes) : [])
     }
 

@@ -180,7 +180,7 @@ struct Oracle {
         outcomes[id] = (holds, model.revision)
     }
 
-    /// A lease lasts at least as long as was promised, by a clock that may run 5 % fast.
+    /// A lease lasts at least as long as was promised, though clocks may run 5 % fast.
     private mutating func noteLeases(_ command: Command, term: Term, now: UInt64) throws(Violation) {
         switch command {
         case .leaseGrant(let id, _) where model.leases[id] == nil, .leaseRenew(let id): leaseBegun[id] = now
@@ -188,7 +188,7 @@ struct Oracle {
             for mark in marks {
                 guard let lease = model.leases[mark.id], lease.generation == mark.generation else { continue }
                 let lasted = Double(now - (leaseBegun[mark.id] ?? 0)) / 1e9
-                guard lasted >= Double(lease.ttl) * 0.95 else {
+                guard lasted >= Double(lease.ttl) - 1e-6 else {
                     throw Violation(
                         check: "no lease ends early",
                         detail: "lease \(mark.id) of \(lease.ttl) s ended after \(lasted) s")

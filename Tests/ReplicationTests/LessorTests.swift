@@ -45,6 +45,28 @@ import Testing
         #expect((5.0...6.2).contains(ended[1] ?? 0) && (9.0...10.2).contains(ended[2] ?? 0))
     }
 
+    @Test("By a clock that runs 5 % fast no lease ends early, and none of what is left is forgotten", arguments: [1, 3, 10, 60])
+    func fastClock(_ ttl: Int64) {
+        var settings = ReplicationSettings()
+        settings.leaseAgingSecondsMin = 1
+        var lessor = Lessor(table, now: 0, settings: settings)
+        begin(&lessor, lease(1, ttl: ttl), at: 0)
+        let patience = 2 * UInt64(ttl) * Self.second
+        for now in stride(from: 0, through: patience, by: 10_000_000) {
+            let passed = Double(now) / 1.05e9
+            for command in lessor.tick(now: now, wall: 0, leading: 5, Self.nodes) {
+                switch command {
+                case .leaseExpire:
+                    #expect(passed >= Double(ttl))
+                    return
+                case .leaseAge(let marks): #expect(Double(marks[0].remaining) >= Double(ttl) - passed)
+                default: break
+                }
+            }
+        }
+        Issue.record("it never ended")
+    }
+
     @Test("Time in which the process stood still does not count")
     func pauses() {
         var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
