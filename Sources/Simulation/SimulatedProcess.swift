@@ -357,6 +357,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func post(_ work: CheckpointWork) -> Bool {
         guard !endedLanes.contains(.checkpoint) else { return false }
         checkpointMail.append(work)
+        if case .write = work { world.temptStop(machine) }
         schedule(.checkpoint, after: world.laneDelay() * 10)
         return true
     }

@@ -16,6 +16,11 @@ extension World {
         add(.expectEnd(process, looks: 0), after: Self.lookSeconds * Self.second)
     }
 
+    /// While memory is on its way to the file, and more comes.
+    func temptStop(_ number: Int) {
+        if isTroubled, plan.faults.contains(.stop), faultDice.chance(0.03) { stop(number) }
+    }
+
     /// All its lanes have ended.
     private func ended(_ process: SimulatedProcess, flush: Bool) {
         say("m\(process.machine) has stopped")
