@@ -7,6 +7,7 @@ package final class FileMarks: Sendable {
     private let prunedRevision = Atomic<Int64>(0)
 
     private struct Place {
+        /// Which file lies at the path: each that takes the place of another has a number of its own.
         var generation: UInt64 = 0
         var opening = 0
         var isReplacing = false
@@ -39,9 +40,6 @@ package final class FileMarks: Sendable {
     package func raisePruned(to revision: Int64) { prunedRevision.store(revision, ordering: .sequentiallyConsistent) }
 
     var pruned: Int64 { prunedRevision.load(ordering: .sequentiallyConsistent) }
-
-    /// Which file lies at the path: each that takes the place of another has a number of its own.
-    var generation: UInt64 { place.withLock { $0.generation } }
 
     /// Opens a connection while the file at the path stays what it is.
     /// - Parameters:

@@ -39,7 +39,7 @@ package final class KeyValueStore {
     init(reader: StateReader, marks: FileMarks, bucketMax: Int32) throws(SQLiteError) {
         self.reader = reader
         self.marks = marks
-        generation = marks.generation
+        generation = reader.use?.generation ?? 0
         let meta = try reader.meta()
         self.meta = meta
         leases = try reader.leases()

@@ -7,10 +7,13 @@ package final class ReaderSlot: Sendable {
     private struct Box: @unchecked Sendable {
         // Only ever used under the slot's lock.
         var reader: StateReader?
-        /// Closing the last one of a large file takes time that a reader has not.
-        var old: [StateReader] = []
+    }
+    private struct Old: @unchecked Sendable {
+        var readers: [StateReader] = []
     }
     private let box = Mutex(Box())
+    /// Closing the last one of a large file takes time that a reader has not.
+    private let old = Mutex(Old())
     private let path: String
     private let marks: FileMarks
     private let cacheBytes: Int
@@ -43,26 +46,29 @@ package final class ReaderSlot: Sendable {
 
     private func reader(of generation: UInt64, in box: inout Box) throws(SQLiteError) -> StateReader {
         if let reader = box.reader, reader.use?.generation == generation { return reader }
-        if let reader = box.reader { box.old.append(reader) }
-        box.reader = nil
+        leave(&box)
         let opened = try marks.reader(path, cacheBytes: cacheBytes, of: generation)
         box.reader = opened
         return opened
     }
 
-    /// Closes connections to files that are no longer at the path, unless a read is under way: for a thread that nobody waits for.
-    package func closeOld() {
-        struct Old: @unchecked Sendable { var readers: [StateReader] = [] }
-        let newest = marks.generation
-        let old = box.withLockIfAvailable { box in
-            var old = Old(readers: box.old)
-            box.old = []
-            if let reader = box.reader, reader.use?.generation != newest {
-                old.readers.append(reader)
-                box.reader = nil
-            }
+    /// Puts the connection where it is closed later.
+    private func leave(_ box: inout Box) {
+        guard let reader = box.reader else { return }
+        box.reader = nil
+        let left = Old(readers: [reader])
+        old.withLock { $0.readers += left.readers }
+    }
+
+    /// Closes connections to files before that of the newest state: for a thread that nobody waits for.
+    package func closeOld(before newest: View) {
+        box.withLockIfAvailable { box in
+            if let use = box.reader?.use, use.generation < newest.generation { leave(&box) }
+        }
+        let left = old.withLock { old in
+            defer { old = Old() }
             return old
         }
-        withExtendedLifetime(old) {}
+        withExtendedLifetime(left) {}
     }
 }

@@ -119,7 +119,7 @@ package func standAlone(_ path: String) throws(SQLiteError) {
 /// Makes an image that was inspected ready to take the place of `kv.db`: with the checksums of its pages beside it.
 package func prepareImage(at path: String) throws(SQLiteError) {
     let writer = try StateWriter(path: path, initial: nil, isChecked: true)
-    guard try writer.checkpoint(emptying: true) else { throw .busy("somebody else reads it", path) }
+    guard try writer.checkpoint() else { throw .busy("somebody else reads it", path) }
 }
 
 /// The state inside an image that a peer sent, checked before it replaces anything.

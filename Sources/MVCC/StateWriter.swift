@@ -203,9 +203,8 @@ package final class StateWriter {
     }
 
     /// Moves all that was committed into the file and syncs it; false when a reader holds some of it back.
-    /// - Parameter emptying: leaves nothing in the write-ahead log, either, for which it waits for readers.
-    package func checkpoint(emptying: Bool = false) throws(SQLiteError) -> Bool {
-        guard try connection.checkpoint(emptying: emptying) else { return false }
+    package func checkpoint() throws(SQLiteError) -> Bool {
+        guard try connection.checkpoint() else { return false }
         try PageSums.save(connection.path)
         return true
     }

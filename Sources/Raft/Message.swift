@@ -94,6 +94,11 @@ package struct Message: Equatable, Sendable {
 }
 
 extension Message {
+    /// If it has entries for the log: they are sent again when they do not arrive.
+    package var bringsEntries: Bool {
+        if case .append(_, _, let entries, _, _) = body { !entries.isEmpty } else { false }
+    }
+
     /// Bytes of the entries and proposals in it. One without any is small.
     package var payloadBytes: Int {
         switch body {

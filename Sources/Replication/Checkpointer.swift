@@ -31,11 +31,7 @@ package final class Checkpointer<Shell: ReplicationShell>: Lane {
     package var due: UInt64? { isTidying ? 0 : nil }
 
     package func handle(_ work: [CheckpointWork]) throws(StorageError) -> Bool {
-        // Once it is tidy, it is so late for everybody.
-        let now = isTidying ? shell.now : .max
-        for other in waiting where other.limit <= now { other.done() }
-        waiting.removeAll { $0.limit <= now }
-        for item in work {
+        for (place, item) in work.enumerated() {
             switch item {
             case .write(let frozen): try write(frozen)
             case .defragment(let limit, let done):
@@ -48,10 +44,15 @@ package final class Checkpointer<Shell: ReplicationShell>: Lane {
             case .stop(let done):
                 for other in waiting { other.done() }
                 done()
+                refuse(Array(work[(place + 1)...]))
                 return false
             }
         }
         if work.isEmpty { try tidy() }
+        // Once it is tidy, it is so late for everybody.
+        let now = isTidying ? shell.now : .max
+        for other in waiting where other.limit <= now { other.done() }
+        waiting.removeAll { $0.limit <= now }
         return true
     }
 
@@ -179,7 +180,7 @@ package final class Checkpointer<Shell: ReplicationShell>: Lane {
     // MARK: - Replacing the state
 
     /// Puts the image at `path`, which `SnapshotImage.receive` made ready, in the place of `kv.db`. At every moment the directory
-    /// holds either the old state whole or the new one: the write-ahead log is emptied before the image takes the old file's name.
+    /// holds either the old state whole or the new one: all of the write-ahead log is in the file before the image takes the old file's name.
     /// Whoever has the old file open goes on to read it.
     private func replaceState(by path: String) throws(StorageError) {
         pruneTo = 0
@@ -200,13 +201,13 @@ package final class Checkpointer<Shell: ReplicationShell>: Lane {
         measure()
     }
 
-    /// Moves all of the write-ahead log into the file, so that it is whole by itself. A snapshot being made may still
-    /// read it: then it takes until that has ended.
+    /// Moves all of the write-ahead log into the file, so that it is whole by itself. A snapshot of an older state being made
+    /// holds that up until it has ended.
     private func empty() throws(StorageError) {
         let writer = openWriter()
         var isWhole = false
         while !isWhole {
-            try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint(emptying: true) }
+            try whileFull { () throws(SQLiteError) in isWhole = try writer.checkpoint() }
             if !isWhole { shell.awaitReaders() }
         }
     }

@@ -6,7 +6,7 @@ package protocol Lane {
     associatedtype Work: Sendable
 
     /// Does what was posted, and what time brings. What it throws is final for the member.
-    /// - Returns: false when it has ended.
+    /// - Returns: false when it has ended; then it has said no to the rest.
     mutating func handle(_ work: [Work]) throws(StorageError) -> Bool
 
     /// When to call `handle` though nothing is posted, by the shell's clock; nil when only work moves it.

@@ -62,7 +62,7 @@ package final class LogWriter<Shell: ReplicationShell>: Lane {
 
     package func handle(_ work: [LogWork]) throws(StorageError) -> Bool {
         var batch = Batch()
-        for item in work {
+        for (place, item) in work.enumerated() {
             if case .append(let sequence, let append, let hardState, let messages) = item {
                 if batch.add(append, hardState, messages, sequence) { continue }
                 try write(&batch)
@@ -84,6 +84,7 @@ package final class LogWriter<Shell: ReplicationShell>: Lane {
             case .stop(let done):
                 try store.syncMark()
                 done()
+                refuse(Array(work[(place + 1)...]))
                 return false
             }
         }

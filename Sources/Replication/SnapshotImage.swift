@@ -60,11 +60,17 @@ package struct SnapshotImage: Sendable {
     /// Checks that the image at `path`, which was received, is the snapshot `mark` of fabric `clusterID`, and makes it ready to be
     /// put in place of `kv.db`.
     package static func receive(_ path: String, is mark: SnapshotMark, of clusterID: UInt64) throws(StorageError) {
-        let meta = try storage(path) { () throws(SQLiteError) in try inspectImage(at: path) }
-        guard meta.clusterID == clusterID, meta.appliedIndex == mark.index, meta.appliedTerm == mark.term else {
-            throw .damaged(path: path, reason: "it is not the snapshot that was announced")
+        do throws(StorageError) {
+            let meta = try storage(path) { () throws(SQLiteError) in try inspectImage(at: path) }
+            guard meta.clusterID == clusterID, meta.appliedIndex == mark.index, meta.appliedTerm == mark.term else {
+                throw .damaged(path: path, reason: "it is not the snapshot that was announced")
+            }
+            try storage(path) { () throws(SQLiteError) in try prepareImage(at: path) }
+        } catch {
+            // It is of no use to anybody, and room may be what is missing.
+            try remove(path)
+            throw error
         }
-        try storage(path) { () throws(SQLiteError) in try prepareImage(at: path) }
     }
 }
 

@@ -34,7 +34,7 @@ package struct SnapshotLane<Shell: ReplicationShell>: Lane {
     }
 
     package mutating func handle(_ work: [SnapshotWork]) throws(StorageError) -> Bool {
-        for item in work {
+        for (place, item) in work.enumerated() {
             switch item {
             case .send(let peer): send(to: peer)
             case .ended(let peer): try outgoing.end(for: peer)
@@ -44,7 +44,9 @@ package struct SnapshotLane<Shell: ReplicationShell>: Lane {
                 }
                 if case .failure(let error) = made { shell.noteDamage(error) }
                 done(made)
-            case .stop: return false
+            case .stop:
+                refuse(Array(work[(place + 1)...]))
+                return false
             }
         }
         return true

@@ -30,9 +30,9 @@ struct HistoryPass {
         waiting[ObjectIdentifier(watcher)] = nil
     }
 
-    /// Where to read from; nil when nobody waits.
-    var start: Int64? {
-        let cursors = waiting.values.map(\.cursor)
+    /// Where to read from; nil when nobody waits for what the file has, which is everything through `written`.
+    func start(written: Int64) -> Int64? {
+        let cursors = waiting.values.map(\.cursor).filter { $0 <= written }
         return cursors.filter { $0 >= position }.min() ?? cursors.min()
     }
 
@@ -44,7 +44,8 @@ struct HistoryPass {
 extension WatchHub {
     mutating func awaitPass(_ watcher: Watcher) {
         pass.add(watcher)
-        beginPass()
+        // Else it waits with the others.
+        if !pass.isPostponed || watcher.cursor <= ring.written { beginPass() }
     }
 
     mutating func beginPass() {
@@ -52,11 +53,14 @@ extension WatchHub {
         pass.isPostponed = false
         let compacted = compactRevision
         for watcher in pass.watchers(where: { $0.cursor < compacted }) { cancelCompacted(watcher) }
-        guard let from = pass.start else { return }
         // What was skipped may not be in the file yet.
-        guard from <= ring.written || makes(.readsHistoryBeforeItIsWritten) else { return pass.isPostponed = true }
+        let written = makes(.readsHistoryBeforeItIsWritten) ? ring.last : ring.written
+        guard let from = pass.start(written: written) else {
+            pass.isPostponed = !pass.waiting.isEmpty
+            return
+        }
         pass.isUnderWay = true
-        read(HistoryRead(from: from, through: max(from, min(ring.first - 1, ring.written))))
+        read(HistoryRead(from: from, through: max(from, min(ring.first - 1, written))))
     }
 
     /// What a pass found: all changes from `read.from` through a revision; nil when they are compacted away meanwhile.

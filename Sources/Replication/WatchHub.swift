@@ -8,6 +8,8 @@ package final class Watcher: @unchecked Sendable {
     let number: UInt64
     let request: WatchRequest
     let stream: WatchStream
+    /// The first revision it is to hear of.
+    let first: Int64
     /// The next revision it is to hear of, while it lags.
     var cursor: Int64
     /// It hears of changes as they come.
@@ -26,15 +28,15 @@ package final class Watcher: @unchecked Sendable {
         self.number = number
         self.request = request
         self.stream = stream
+        first = cursor
         self.cursor = cursor
         lastSaid = now
     }
 
     /// Of changes of its keys those that it wants to hear of; of whole revisions.
     func wants(_ batch: ChangeBatch) -> ChangeBatch {
-        let start = request.startRevision
-        if request.letsAll, batch.changes.first.map({ $0.modRevision >= start }) ?? true { return batch }
-        return ChangeBatch(batch.changes.filter { $0.modRevision >= start && request.lets($0) })
+        if request.letsAll, batch.changes.first.map({ $0.modRevision >= first }) ?? true { return batch }
+        return ChangeBatch(batch.changes.filter { $0.modRevision >= first && request.lets($0) })
     }
 }
 
@@ -205,6 +207,7 @@ package struct WatchHub {
 
     /// Changes through `revision` did not come: they are read from `kv.db` once it has them.
     package mutating func skip(through revision: Int64, compactRevision: Int64) {
+        self.compactRevision = compactRevision
         guard revision > ring.last else { return }
         leap(to: revision, written: ring.written, compactRevision)
     }
@@ -217,7 +220,7 @@ package struct WatchHub {
         for watcher in watchers.sorted(by: { $0.number < $1.number }) {
             if watcher.isSynced {
                 watcher.isSynced = false
-                watcher.cursor = max(before + 1, watcher.request.startRevision)
+                watcher.cursor = max(before + 1, watcher.first)
             }
             catchUp(watcher)
         }
@@ -225,7 +228,8 @@ package struct WatchHub {
 
     // MARK: - What clients ask
 
-    package mutating func create(_ request: WatchRequest, on stream: WatchStream, now: UInt64) {
+    /// - Parameter revision: the state's when it was asked for; what is posted of it may come later.
+    package mutating func create(_ request: WatchRequest, on stream: WatchStream, revision: Int64, now: UInt64) {
         defer { stream.endRequest() }
         let key = ObjectIdentifier(stream)
         if streams[key] == nil { streams[key] = StreamRecord(stream: stream) }
@@ -235,13 +239,14 @@ package struct WatchHub {
         }
         let id = request.id != 0 ? request.id : streams[key]?.takeID() ?? 0
         // Before the first revision there is nothing: etcd calls it compacted.
-        let start = request.startRevision == 0 ? ring.last + 1 : request.startRevision
+        let current = max(revision, ring.last)
+        let start = request.startRevision == 0 ? current + 1 : request.startRevision
         lastNumber += 1
         let watcher = Watcher(id: id, number: lastNumber, request, stream, cursor: start, now: now)
         streams[key]?.watchers[id] = watcher
         watcherCount += 1
         index(watcher)
-        _ = stream.offer(.created(id: id, revision: ring.last), mustFit: true)
+        _ = stream.offer(.created(id: id, revision: current), mustFit: true)
         catchUp(watcher)
     }
 
@@ -309,7 +314,7 @@ package struct WatchHub {
 
     /// If the newest revision is one that the watch is told of, and it was. Its first may be yet to come.
     private func hasHeardAll(_ watcher: Watcher) -> Bool {
-        watcher.isSynced && watcher.request.startRevision <= ring.last
+        watcher.isSynced && watcher.request.startRevision <= ring.last && watcher.first <= ring.last + 1
     }
 
     mutating func payProgress(_ stream: WatchStream) {

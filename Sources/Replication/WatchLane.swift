@@ -12,7 +12,8 @@ package enum WatchWork: Sendable {
     case written(through: Int64)
     /// Another state took the place of what was.
     case replaced(revision: Int64, compactRevision: Int64)
-    case create(WatchRequest, WatchStream)
+    /// With the revision of the state when it was asked for: one that begins now begins after that.
+    case create(WatchRequest, WatchStream, revision: Int64)
     case cancel(Int64, WatchStream)
     case progress(WatchStream)
     case resume(WatchStream)
@@ -89,9 +90,10 @@ package struct WatchLane<Shell: ReplicationShell>: Lane {
 
     package mutating func handle(_ work: [WatchWork]) throws(StorageError) -> Bool {
         let now = shell.now
-        for item in work {
+        for (place, item) in work.enumerated() {
             if case .stop = item {
                 hub.end(.stopping) { _ in true }
+                refuse(Array(work[(place + 1)...]))
                 return false
             }
             try handle(item, now)
@@ -106,7 +108,7 @@ package struct WatchLane<Shell: ReplicationShell>: Lane {
     }
 
     package func refuse(_ work: [WatchWork]) {
-        for case .create(_, let stream) in work { stream.end(.stopping) }
+        for case .create(_, let stream, _) in work { stream.end(.stopping) }
     }
 
     private mutating func handle(_ work: WatchWork, _ now: UInt64) throws(StorageError) {
@@ -118,7 +120,8 @@ package struct WatchLane<Shell: ReplicationShell>: Lane {
         case .written(let revision): hub.noteWritten(through: revision)
         case .replaced(let revision, let compactRevision):
             hub.replace(revision: revision, compactRevision: compactRevision)
-        case .create(let request, let stream): hub.create(request, on: stream, now: now)
+        case .create(let request, let stream, let revision):
+            hub.create(request, on: stream, revision: revision, now: now)
         case .cancel(let id, let stream): hub.cancel(id, on: stream)
         case .progress(let stream): hub.askProgress(of: stream)
         case .resume(let stream): hub.resume(stream)
@@ -127,6 +130,8 @@ package struct WatchLane<Shell: ReplicationShell>: Lane {
             hub.take((found.changes, found.through), for: read, found.hold)
         case .history(_, .failure(.request(.noMemory))): hub.postponePass()
         case .history(let read, .failure(.request)): hub.take(nil, for: read)
+        // Another state is taking the place of what it reads.
+        case .history(_, .failure(.disk(let error))) where error.isBusy: hub.postponePass()
         case .history(_, .failure(.disk(let error))):
             try shell.noteReadFailure(error)
             hub.failPass()

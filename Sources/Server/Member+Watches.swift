@@ -3,7 +3,9 @@ package import Replication
 
 /// Watches, as clients ask for them.
 extension RunningMember {
-    package func watch(_ request: WatchRequest, on stream: WatchStream) { core.post(.create(request, stream)) }
+    package func watch(_ request: WatchRequest, on stream: WatchStream) {
+        core.post(.create(request, stream, revision: core.view.revision))
+    }
     package func cancelWatch(_ id: Int64, on stream: WatchStream) { core.mail.watches.post(.cancel(id, stream)) }
     package func askProgress(of stream: WatchStream) { core.mail.watches.post(.progress(stream)) }
 

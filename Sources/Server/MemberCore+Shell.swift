@@ -29,7 +29,7 @@ extension MemberCore: ReplicationShell {
     func post(_ work: WatchWork) {
         // Without watches there is no hurry.
         let wakes = if case .changes = work { isWatched.load(ordering: .relaxed) } else { true }
-        if !mail.watches.post(work, wakes: wakes), case .create(_, let stream) = work { stream.end(.stopping) }
+        if !mail.watches.post(work, wakes: wakes), case .create(_, let stream, _) = work { stream.end(.stopping) }
     }
 
     var areWatchesFull: Bool { mail.watches.isFull }

@@ -306,7 +306,7 @@ final class MemberCore: Sendable {
         startThread("weft-directory") { [self] in
             while !isStopping {
                 pause(nanoseconds: Self.lookNanoseconds)
-                readers.closeOld()
+                readers.closeOld(before: view)
                 repairIfSpared()
                 if directory.isInPlace { continue }
                 logger.critical("\(directory.path) was removed or replaced while this member runs: it stops")

@@ -142,9 +142,8 @@ extension RunningMember {
     ) -> Transport {
         let events = TransportEvents(
             received: { messages in
-                // What carries values comes again.
-                let taken = mail.consensus.isFull ? messages.filter { $0.payloadBytes == 0 } : messages
-                mail.consensus.post(.messages(taken))
+                let taken = mail.consensus.isFull ? messages.filter { !$0.bringsEntries } : messages
+                if !taken.isEmpty { mail.consensus.post(.messages(taken)) }
             },
             unreachable: { mail.consensus.post(.raft(.unreachable($0))) },
             refused: { mail.consensus.post(.raft(.refused($0))) },

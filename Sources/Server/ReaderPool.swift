@@ -82,10 +82,11 @@ final class ReaderPool: Sendable {
     }
 
     /// Lets go of files that are no longer `kv.db`; now and then, on a thread that nobody waits for.
-    func closeOld() {
-        for slot in slots.withLock({ $0 }) { slot.closeOld() }
-        guard !marks.isOldOpen else { return }
+    func closeOld(before newest: View) {
+        for slot in slots.withLock({ $0 }) { slot.closeOld(before: newest) }
         let unread = retired.withLock { files in
+            // Asked while none can be added that is still read.
+            guard !marks.isOldOpen else { return [RetiredFile]() }
             defer { files = [] }
             return files
         }

@@ -18,7 +18,7 @@ extension World {
 
     /// While memory is on its way to the file, and more comes.
     func temptStop(_ number: Int) {
-        if isTroubled, plan.faults.contains(.stop), faultDice.chance(0.03) { stop(number) }
+        if isTroubled, plan.faults.contains(.stop), faultDice.chance(0.3) { stop(number) }
     }
 
     /// All its lanes have ended.
@@ -40,7 +40,7 @@ extension World {
 
     /// Time in which the process or its disk stands still does not count.
     func expectEnd(_ process: SimulatedProcess, looks: Int) {
-        guard process.isAlive, isTroubled || process.isStopping else { return }
+        guard process.isAlive else { return }
         let machine = machines[process.machine]
         let isHeldUp = machine.pausedUntil > now || machine.stalledUntil > now
         guard isHeldUp || looks < Self.looksMax else {

@@ -7,7 +7,7 @@ internal import Storage
 /// One run: machines, their network, their clients and what befalls them, all on one thread and decided by one seed.
 package final class World: @unchecked Sendable {
     enum Action {
-        case run(SimulatedProcess, SimulatedProcess.Lane)
+        case run(SimulatedProcess, SimulatedProcess.Turn)
         case tick(SimulatedProcess)
         case logDone(SimulatedProcess)
         case deliver(Message, to: Int)

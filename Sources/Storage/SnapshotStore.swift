@@ -94,8 +94,13 @@ package struct SnapshotStore: Sendable {
             throw .damaged(path: path, reason: "the snapshot that was received is not the one that was sent")
         }
         try sync(try File(path, .readWrite))
-        let whole = "\(directory)/install-\(header.mark.index)-\(header.mark.term)-\(header.checksum).db"
-        try File.rename(path, to: whole)
-        return whole
+        // The same image may have come before, and wait to be installed.
+        var number = 0
+        func whole() -> String {
+            "\(directory)/install-\(header.mark.index)-\(header.mark.term)-\(header.checksum)-\(number).db"
+        }
+        while File.exists(whole()) { number += 1 }
+        try File.rename(path, to: whole())
+        return whole()
     }
 }

@@ -59,7 +59,7 @@ import Testing
         let oldView = try #require(old?.view())
         #expect(try value(reading, oldView) == 1)
 
-        #expect(try writer?.checkpoint(emptying: true) == true)
+        #expect(try writer?.checkpoint() == true)
         writer = nil
         writer = try marks.replacing(wait: {}) {
             for suffix in ["-wal", "-shm"] { try? files.removeItem(atPath: path + suffix) }
@@ -84,7 +84,7 @@ import Testing
         try writer?.write(try #require(new.freeze()))
         new.dropFrozen()
         #expect(marks.isOldOpen)
-        reading.closeOld()
+        reading.closeOld(before: new.view())
         #expect(marks.isOldOpen)
         old = nil
         #expect(!marks.isOldOpen)

@@ -98,8 +98,8 @@ import Testing
                 request.startRevision = start
                 request.id = Int64(watches.count + 1)
                 let stream = random.below(3)
-                world.hub.create(request, on: streams[stream], now: 0)
-                watches.append((stream, request.id, range, start > 0 ? start : world.hub.revision + 1))
+                world.hub.create(request, on: streams[stream], revision: world.revision, now: 0)
+                watches.append((stream, request.id, range, start > 0 ? start : world.revision + 1))
             case 1:
                 let stream = random.below(3)
                 outputs[stream] += try told(streams[stream], world)
@@ -126,7 +126,8 @@ import Testing
     func stalledReader() throws {
         let world = World()
         let stream = WatchStream(requiresLeader: false)
-        world.hub.create(WatchRequest(range: KeyRange(prefix: Array("k".utf8))), on: stream, now: 0)
+        world.hub.create(
+            WatchRequest(range: KeyRange(prefix: Array("k".utf8))), on: stream, revision: world.revision, now: 0)
         for _ in 0..<200 {
             world.write(["k"], bytes: 100_000)
             world.noteWritten()
@@ -143,7 +144,7 @@ import Testing
         var request = WatchRequest(range: KeyRange(prefix: Array("k".utf8)))
         request.startRevision = 2
         let streams = [WatchStream(requiresLeader: false), WatchStream(requiresLeader: false)]
-        for stream in streams { world.hub.create(request, on: stream, now: 0) }
+        for stream in streams { world.hub.create(request, on: stream, revision: world.revision, now: 0) }
         world.reads = []
         world.hub.postponePass()
         #expect(world.reads.isEmpty)
@@ -171,7 +172,7 @@ import Testing
             let stream = WatchStream(requiresLeader: false)
             var request = WatchRequest(range: KeyRange(prefix: Array("a".utf8)))
             request.startRevision = start
-            world.hub.create(request, on: stream, now: 0)
+            world.hub.create(request, on: stream, revision: world.revision, now: 0)
             world.answerReads()
             let canceled = try stream.take().outputs.contains { output in
                 if case .canceled(_, 0, compactRevision: 4) = output { true } else { false }
@@ -187,7 +188,7 @@ import Testing
         var request = WatchRequest(range: KeyRange(prefix: Array("k".utf8)))
         request.startRevision = 5
         request.wantsProgress = true
-        world.hub.create(request, on: stream, now: 0)
+        world.hub.create(request, on: stream, revision: world.revision, now: 0)
         world.hub.askProgress(of: stream)
         func progress() throws -> [Int64] {
             try stream.take().outputs.compactMap { output in
@@ -213,7 +214,8 @@ import Testing
     func progress() throws {
         let world = World()
         let stream = WatchStream(requiresLeader: false)
-        world.hub.create(WatchRequest(range: KeyRange(prefix: Array("k".utf8))), on: stream, now: 0)
+        world.hub.create(
+            WatchRequest(range: KeyRange(prefix: Array("k".utf8))), on: stream, revision: world.revision, now: 0)
         for _ in 0..<40 { world.write(["k"], bytes: 200_000) }
         world.hub.askProgress(of: stream)
         var heard: Int64 = 0

@@ -1,5 +1,6 @@
 import MVCC
 import Replication
+import Storage
 import Testing
 
 @testable import Server
@@ -28,6 +29,38 @@ import Testing
         try await Task.sleep(for: .milliseconds(300))
         mayGoOn.post(())
         #expect(!ended.take(until: monotonicNanoseconds() + 20_000_000_000).isEmpty)
+        fabric.stop()
+    }
+
+    @Test("A defragmentation of an idle member ends")
+    func defragmentsIdly() async throws {
+        let fabric = try RunningFabric()
+        let core = fabric.member.core
+        let reader = try StateReader(path: core.directory.statePath, cacheBytes: 64 << 10)
+        core.mail.apply.post(.freeze)
+        // Until nothing is left that another checkpoint would write.
+        while try reader.meta().appliedIndex < core.view.appliedIndex { try await Task.sleep(for: .milliseconds(5)) }
+        try await Task.sleep(for: .milliseconds(100))
+        let ended = Mailbox<Void>()
+        core.mail.checkpoint.post(.defragment(until: .max) { ended.post(()) })
+        #expect(!ended.take(until: monotonicNanoseconds() + 20_000_000_000).isEmpty)
+        fabric.stop()
+    }
+
+    @Test("What comes with the order to stop, behind it, is refused")
+    func stopsBeforeTheRest() async throws {
+        let fabric = try RunningFabric()
+        let core = fabric.member.core
+        let refused = Mailbox<Void>()
+        let stream = WatchStream(requiresLeader: false)
+        var (watches, images) = (
+            WatchLane(shell: core, revision: 1, compactRevision: 0, progressNanoseconds: 1), SnapshotLane(shell: core)
+        )
+        let request = WatchRequest(range: KeyRange(prefix: []))
+        #expect(try !watches.handle([.stop, .create(request, stream, revision: 1)]))
+        #expect(throws: WatchEnd.stopping) { try stream.take() }
+        #expect(try !images.handle([.stop, .backup("nowhere") { _ in refused.post(()) }]))
+        #expect(refused.takeOne() != nil)
         fabric.stop()
     }
 
