@@ -18,7 +18,9 @@ struct Mailboxes: Sendable {
 
 extension MemberCore {
     /// Runs a lane on a thread of its own until it ends; a failure ends the member.
-    func start<L: Lane & SendableMetatype>(_ name: String, _ lane: consuming L, _ mailbox: Mailbox<L.Work>, isInBackground: Bool = false) {
+    func start<L: Lane & SendableMetatype>(
+        _ name: String, _ lane: consuming L, _ mailbox: Mailbox<L.Work>, isInBackground: Bool = false
+    ) {
         let handover = Handover(lane)
         startThread(name, isInBackground: isInBackground) { [self] in
             var lane = handover.take()

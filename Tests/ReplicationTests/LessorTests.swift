@@ -45,7 +45,9 @@ import Testing
         #expect((5.0...6.2).contains(ended[1] ?? 0) && (9.0...10.2).contains(ended[2] ?? 0))
     }
 
-    @Test("By a clock that runs 5 % fast no lease ends early, and none of what is left is forgotten", arguments: [1, 3, 10, 60])
+    @Test(
+        "By a clock that runs 5 % fast no lease ends early, and none of what is left is forgotten",
+        arguments: [1, 3, 10, 60])
     func fastClock(_ ttl: Int64) {
         var settings = ReplicationSettings()
         settings.leaseAgingSecondsMin = 1
