@@ -316,16 +316,16 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func makeRequestID() -> UInt64 { world.makeRequestID() }
 
     func post(_ work: ConsensusWork, wakes: Bool) {
-        guard !endedLanes.contains(.consensus) else {
-            if case .read(let read) = work { read.proceed(.stopping) }
-            return
-        }
         // From here on others may count on it, whatever becomes of the rest of the batch.
         switch work {
         case .raft(.appended), .raft(.installed):
             world.durable[identity.memberID] = max(
                 world.durable[identity.memberID] ?? 0, store?.loaded().lastIndex ?? 0)
         default: break
+        }
+        guard !endedLanes.contains(.consensus) else {
+            if case .read(let read) = work { read.proceed(.stopping) }
+            return
         }
         consensusMail.append(work)
         if wakes { schedule(.consensus, after: world.laneDelay()) }
