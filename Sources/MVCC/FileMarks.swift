@@ -2,7 +2,7 @@ internal import Bytes
 package import SQLite
 internal import Synchronization
 
-/// What everybody who reads `kv.db` must know of the file that is not in it. Shared by all who open it. Thread-safe.
+/// What readers of `kv.db` must know of the file beside what is in it. All connections share it. Thread-safe.
 package final class FileMarks: Sendable {
     private let prunedRevision = Atomic<Int64>(0)
 

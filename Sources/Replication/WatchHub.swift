@@ -202,19 +202,19 @@ package struct WatchHub {
 
     /// Another state took the place of what was: what lies between can only come from its history.
     package mutating func replace(revision: Int64, compactRevision: Int64) {
-        leap(to: revision, written: revision, compactRevision)
+        self.compactRevision = compactRevision
+        leap(to: revision, written: revision)
     }
 
     /// Changes through `revision` did not come: they are read from `kv.db` once it has them.
     package mutating func skip(through revision: Int64, compactRevision: Int64) {
         self.compactRevision = compactRevision
         guard revision > ring.last else { return }
-        leap(to: revision, written: ring.written, compactRevision)
+        leap(to: revision, written: ring.written)
     }
 
-    private mutating func leap(to revision: Int64, written: Int64, _ compactRevision: Int64) {
+    private mutating func leap(to revision: Int64, written: Int64) {
         let before = ring.last
-        self.compactRevision = compactRevision
         ring = WatchRing(revision: revision, written: written, bytesMax: ringBytesMax)
         let watchers = streams.values.flatMap(\.watchers.values)
         for watcher in watchers.sorted(by: { $0.number < $1.number }) {

@@ -70,7 +70,7 @@ extension RunningMember {
         // Who has room takes what makes some; the others may be in good health.
         guard !gate.isDiskFull || !command.addsKeys else { throw .noSpace }
         // Changes come faster than they can be written to `kv.db`.
-        guard !gate.isBehind else { throw .tooManyRequests }
+        guard !gate.isBehind, !core.mail.apply.isFull else { throw .tooManyRequests }
         if command.mayReplaceSmallValues, storedBytes <= quotaBytes + Self.keptBack { return 0 }
         if let refusal = command.refusal(under: gate.alarms) { throw .refused(refusal) }
         guard command.addsKeys else { return 0 }

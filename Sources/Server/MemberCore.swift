@@ -183,15 +183,14 @@ final class MemberCore: Sendable {
         var alarms: [Alarm]
     }
 
-    var isBehind: Bool { gate.isBehind }
+    var isBehind: Bool { gate.isBehind || mail.apply.isFull }
 
     var gate: Gate {
         let pendingMax = 8 * settings.memtableBytesMax
-        let isApplyFull = mail.apply.isFull
         return published.withLock { published in
             Gate(
                 isStopping: published.isStopping, isWitness: published.isWitness,
-                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax || isApplyFull,
+                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax,
                 hasCaughtUp: hasCaughtUp.load(ordering: .relaxed), alarms: published.view?.alarms ?? [])
         }
     }

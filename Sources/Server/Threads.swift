@@ -36,7 +36,7 @@ package func startThread(_ name: String, isInBackground: Bool = false, _ body: @
     precondition(code == 0, "cannot start thread \(name): \(String(cString: strerror(code)))")
 }
 
-/// Gives a thing to the one thread that shall own it, and keeps nothing of it.
+/// Gives a thing to the one thread that owns it from then on, and keeps nothing of it.
 final class Handover<Thing>: @unchecked Sendable {
     private var thing: Thing?
 

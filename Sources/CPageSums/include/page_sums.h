@@ -67,7 +67,7 @@ int page_sums_build(const char *path);
 int page_sums_save(const char *path);
 
 /// Removes `<path>-sums`, durably. Called before another file takes the path, by the one that writes the file, whose own
-/// connection is closed and has emptied the write-ahead log. Connections that only read may go on to read the file there
+/// connection is closed and moved all of the write-ahead log. Connections that only read may go on to read the file there
 /// is, with its sums, until they are closed; whoever opens the path from now on opens another file. Closing them must
 /// not touch the log, which is the other file's by then (SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE).
 /// A crash before the other file is in place leaves the old one without sums, as PAGE_SUMS_NEW.
