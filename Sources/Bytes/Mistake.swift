@@ -21,10 +21,10 @@ package enum Mistake: String, CaseIterable, Sendable {
     case goesOnAfterFailedSync
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
-    case opensWhatLiesThere
+    case opensWhatLiesThere, raisesPastMembers
     // Lanes
     case missesWhatEndsIt, endsBeforeAllIsWritten, readsHistoryBeforeItIsWritten, resumesWatchesOneLate
-    case readsBeforeTheyAreApplied, installsOverALog
+    case readsBeforeTheyAreApplied, installsOverALog, staysBehind
     // Lies
     case believesAnyEpoch, confirmsAnyRound, takesAnyConfiguration, commitsWhatLiarsSay
 
@@ -75,6 +75,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .prunesTooMuch: "compaction removes the newest revision it must keep"
         case .forgetsFrozenChanges: "frees changes from memory before they are in the file"
         case .recoversWithoutLog: "recovers what the survivor's state has, and leaves out what only its log has"
+        case .raisesPastMembers: "the fabric's version rises though a member runs a release that does not know it"
         case .believesAnyEpoch: "takes a log's epoch for lost though later answers disprove it"
         case .confirmsAnyRound: "a round of heartbeats that was never sent confirms reads"
         case .takesAnyConfiguration: "takes up a configuration that cannot follow the one before it"

@@ -129,7 +129,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         var rest = entries[...]
         while !rest.isEmpty {
             // The state right before it decides if the fabric's version rises.
-            let end = rest.dropFirst().firstIndex { raisedVersion($0) != nil } ?? rest.endIndex
+            let end = rest.dropFirst().firstIndex { $0.raisedVersion != nil } ?? rest.endIndex
             try applyTogether(rest[..<end])
             rest = rest[end...]
         }
@@ -137,7 +137,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
 
     private func applyTogether(_ entries: ArraySlice<Entry>) throws(StorageError) {
         guard let last = entries.last else { return }
-        for entry in entries { try expectKnown(entry) }
+        for entry in entries { try store.meta.expectKnown(entry, shell.settings.versions) }
         var answers: [(id: UInt64, outcome: Outcome)] = []
         answers.reserveCapacity(entries.count)
         try storage(shell.directory.statePath) { () throws(SQLiteError) in
@@ -210,7 +210,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
                 store.applyNothing(index: entry.index, term: entry.term)
                 return nil
             }
-            if let refusal = refusalToRaise(entry) {
+            if let refusal = store.meta.refusalToRaise(entry) {
                 store.applyNothing(index: entry.index, term: entry.term)
                 return (id, .failure(.refused(refusal)))
             }
@@ -239,38 +239,6 @@ package final class Applier<Shell: ReplicationShell>: Lane {
             let applied = Applied(result: .done, revision: store.meta.revision, term: entry.term)
             return change.requestID == 0 ? nil : (change.requestID, .success(applied))
         }
-    }
-
-    /// A member never goes past a command that it cannot carry out: its state would differ from the others'.
-    private func expectKnown(_ entry: Entry) throws(StorageError) {
-        guard entry.kind == .command else { return }
-        var lack: String?
-        if let kind = CommandEnvelope.unknownKind(entry.payload) { lack = "a command of kind \(kind)" }
-        if let version = raisedVersion(entry), version > shell.settings.versions.upperBound,
-            refusalToRaise(entry) == nil
-        {
-            lack = "the fabric's version \(version)"
-        }
-        guard let lack else { return }
-        throw .unusable(
-            """
-            entry \(entry.index) of the log brings \(lack), which this release of weft does not know: install the release that \
-            the other members run; nothing is lost
-            """)
-    }
-
-    private func raisedVersion(_ entry: Entry) -> UInt64? {
-        entry.kind == .command ? CommandEnvelope.raisedVersion(entry.payload) : nil
-    }
-
-    /// Why the fabric's version cannot rise as an entry demands, if it does: a member would be shut out.
-    private func refusalToRaise(_ entry: Entry) -> MVCCError? {
-        guard let version = raisedVersion(entry) else { return nil }
-        let lagging = store.meta.members.everybody.map(\.id).filter { id in
-            let release = store.meta.attributes.first { $0.id == id }?.attributes.release
-            return release.map { !$0.versions.contains(version) } ?? (version > FabricVersion.first)
-        }
-        return lagging.isEmpty ? nil : .membersLag(lagging)
     }
 
     private func apply(_ change: ConfigurationEntry, of entry: Entry) {
@@ -371,6 +339,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
 
     private func install(_ mark: SnapshotMark, path: String) throws(StorageError) {
         store = try shell.replaceState(by: path)
+        try store.meta.expectKnown(shell.settings.versions, path: path)
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
         frozenIndex = mark.index

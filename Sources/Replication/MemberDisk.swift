@@ -70,13 +70,7 @@ package struct MemberDisk {
             }
             try directory.clearDamage()
         }
-        guard versions.contains(store.meta.version) else {
-            throw .unusable(
-                """
-                \(directory.path) is of a fabric of version \(store.meta.version), and this release of weft knows versions \
-                \(versions.lowerBound) to \(versions.upperBound): install the release that the other members run
-                """)
-        }
+        try store.meta.expectKnown(versions, path: directory.path)
         try SnapshotStore(directory: directory.snapshotPath).removeLeftovers()
     }
 

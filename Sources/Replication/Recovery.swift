@@ -130,10 +130,16 @@ package enum Recovery {
     static func beginAnew(
         _ directory: DataDirectory, after entries: [Entry], _ plan: Backup.Plan, _ trace: Trace?
     ) throws(StorageError) -> StateMeta {
-        let meta = try storage(opening: directory.statePath) { () throws(SQLiteError) in
+        let (writer, store) = try storage(opening: directory.statePath) { () throws(SQLiteError) in
             let writer = try StateWriter(path: directory.statePath, initial: nil)
-            let store = try MemberDisk.openStore(directory.statePath, FileMarks())
-            for entry in entries where !makes(.recoversWithoutLog) { try apply(entry, to: store) }
+            return (writer, try MemberDisk.openStore(directory.statePath, FileMarks()))
+        }
+        try store.meta.expectKnown(FabricVersion.supported, path: directory.statePath)
+        for entry in entries where !makes(.recoversWithoutLog) {
+            try store.meta.expectKnown(entry, FabricVersion.supported)
+            try storage(opening: directory.statePath) { () throws(SQLiteError) in try apply(entry, to: store) }
+        }
+        let meta = try storage(opening: directory.statePath) { () throws(SQLiteError) in
             let newest = store.fabric.events(after: (store.fabric.lastEvent ?? 1) - 1).first { _ in true }
             try store.recover(
                 trace ?? Trace(at: newest?.trace.at ?? 0, by: "fabric", reason: "restored from a backup"))
@@ -168,7 +174,9 @@ package enum Recovery {
         let (index, term) = (entry.index, entry.term)
         if entry.kind == .configuration, let change = try? ConfigurationEntry(decoding: entry.payload) {
             store.apply(change.configuration, index: index, term: term)
-        } else if entry.kind == .command, let (_, command) = CommandEnvelope.open(entry.payload) {
+        } else if entry.kind == .command, store.meta.refusalToRaise(entry) == nil,
+            let (_, command) = CommandEnvelope.open(entry.payload)
+        {
             _ = try store.apply(command, index: index, term: term, wantsAnswer: false)
         } else {
             store.applyNothing(index: index, term: term)

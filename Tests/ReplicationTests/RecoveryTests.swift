@@ -56,6 +56,44 @@ import Testing
         #expect(rebuilt.revision == 102)
     }
 
+    @Test("What this release does not know is not left out of what is recovered", arguments: [true, false])
+    func unknownInTheLog(isCommand: Bool) throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let later = FabricVersion.supported.upperBound + 1
+        let release = MemberAttributes.Release(name: "later", versions: 1...later)
+        let said = [1, 2, 3].map {
+            command(.publish(memberID: $0, MemberAttributes(name: "m", clientURLs: [], release: release)))
+        }
+        let unknown = Proposal(id: 1, kind: .command, payload: [UInt8](repeating: 0, count: 8) + [250])
+        let (source, identity) = try makeSurvivor(
+            isCommand ? [unknown] : said + [command(.raiseVersion(later))])
+        let findings = try Recovery.inspect(source, identity, logger: logger)
+        let error = #expect(throws: StorageError.self) {
+            try Recovery.rebuild(
+                from: source, findings, as: Identity(clusterID: 2, memberID: 4, name: "survivor"),
+                founding: Configuration([member(4)]), into: try DataDirectory(folder + "/new"), at: 0, by: "me",
+                revisionBump: 100, logger: logger)
+        }
+        #expect(error.map { "\($0)" }?.contains("does not know") == true)
+    }
+
+    @Test("A version that the members refused, or were past, is none when they are recovered", arguments: [0, .max])
+    func refusedVersionInTheLog(version: UInt64) throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let (source, identity) = try makeSurvivor([
+            command(.raiseVersion(version)), command(.put(PutRequest(key: [1], value: [1]))),
+        ])
+        let findings = try Recovery.inspect(source, identity, logger: logger)
+        let fresh = Identity(clusterID: 2, memberID: 4, name: "survivor")
+        let target = try DataDirectory(folder + "/new")
+        let rebuilt = try Recovery.rebuild(
+            from: source, findings, as: fresh, founding: Configuration([member(4)]), into: target, at: 0, by: "me",
+            revisionBump: 100, logger: logger)
+        #expect(rebuilt.keys == 1)
+        let disk = try MemberDisk(target, identity: fresh, founding: nil, mayRepair: false, logger: logger)
+        #expect(disk.store.meta.version == FabricVersion.supported.upperBound)
+    }
+
     @Test(
         "What can be read of a log that was set aside is recovered, up to what is damaged in it", arguments: [5, 6, 99])
     func logThatWasSetAside(harmed: Int) throws {
