@@ -27,7 +27,7 @@ package enum Fault: String, CaseIterable, Sendable {
     case busySnapshots = "busy-snapshots"
     case rivalChanges = "rival-changes"
     case overtaking
-    case recovery
+    case recovery, overload, upgrade
 
     package var layer: String {
         switch self {
@@ -39,7 +39,8 @@ package enum Fault: String, CaseIterable, Sendable {
             "disk"
         case .drift, .freeze: "clock"
         case .crash, .stop, .quickRestart, .pause, .wipe: "process"
-        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking, .recovery:
+        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking, .recovery, .overload,
+            .upgrade:
             "control"
         }
     }
@@ -82,6 +83,8 @@ package enum Fault: String, CaseIterable, Sendable {
         case .rivalChanges: "two leaders, one after the other, each remove a voter, and each finds half of the others"
         case .overtaking: "a leader tells the others of an entry that is about to be replaced, and is cut off"
         case .recovery: "all members are lost but one, and the fabric goes on from that one's disk"
+        case .overload: "a member is asked for more than it can apply and write, and is slow at it"
+        case .upgrade: "members of two releases make up the fabric; some go back, and the version rises in the end"
         case .busySnapshots: "logs are cut so early that snapshots are sent all the time"
         }
     }

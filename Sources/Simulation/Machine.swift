@@ -1,3 +1,4 @@
+internal import MVCC
 internal import Raft
 
 /// One simulated machine: what stays when its process dies.
@@ -12,6 +13,8 @@ struct Machine {
     var role: Role
     var process: SimulatedProcess?
     var clock: Clock
+    /// Of fabrics, that the release installed on it knows.
+    var versions = FabricVersion.supported
     /// Its process stands still until then.
     var pausedUntil: UInt64 = 0
     /// Its disk is slow until then.

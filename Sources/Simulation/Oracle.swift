@@ -11,11 +11,14 @@ struct Oracle {
         /// `StateMeta.hash` once this was applied, as the first member had it.
         var hash: UInt64?
         var revision: Int64
+        /// Of the fabric's formats.
+        var version: UInt64
     }
 
     /// By index, from the one after the founders' snapshot.
     private var committed: [Committed] = []
-    private(set) var model = ModelStore()
+    private(set) var model: ModelStore
+    private(set) var releases: ModelReleases
     private var leaders: [Term: NodeID] = [:]
     private var votes: [Vote: NodeID] = [:]
     /// The checksum and term before of every entry that was ever in a log.
@@ -48,9 +51,10 @@ struct Oracle {
 
     static let base = MemberDisk.foundingIndex
 
-    init(founding: Configuration, model: ModelStore = ModelStore()) {
+    init(founding: Configuration, version: UInt64, model: ModelStore = ModelStore()) {
         self.founding = founding
         self.model = model
+        releases = ModelReleases(version: version, members: founding.everybody.map(\.id))
     }
 
     var lastIndex: Index { Self.base + Index(committed.count) }
@@ -155,11 +159,16 @@ struct Oracle {
         case .command: try apply(entry, now: now)
         case .configuration:
             let change = try? ConfigurationEntry(decoding: entry.payload)
-            if let change { model.keepAlarms(of: change.configuration.everybody.map(\.id)) }
+            if let change {
+                model.keepAlarms(of: change.configuration.everybody.map(\.id))
+                releases.note(change.configuration)
+            }
         case .empty: break
         }
         committed.append(
-            Committed(term: entry.term, checksum: entry.checksum, hash: nil, revision: model.revision))
+            Committed(
+                term: entry.term, checksum: entry.checksum, hash: nil, revision: model.revision,
+                version: releases.version))
     }
 
     private mutating func apply(_ entry: Entry, now: UInt64) throws(Violation) {
@@ -176,6 +185,7 @@ struct Oracle {
         }
         completed[id] = entry.index
         try noteLeases(command, term: entry.term, now: now)
+        releases.note(command)
         let holds = model.apply(command, term: entry.term)
         outcomes[id] = (holds, model.revision)
     }
@@ -214,11 +224,16 @@ struct Oracle {
             throw Violation(
                 check: "state machine safety", detail: "\(id) is at \(index), but \(lastIndex) was committed")
         }
+        let place = Int(index - Self.base) - 1
+        guard view.version == committed[place].version else {
+            throw Violation(
+                check: "equal state",
+                detail: "\(id) uses version \(view.version) after entry \(index), not \(committed[place].version)")
+        }
         if isWitness {
             guard view.revision == 1 else { throw Violation(check: "a witness has no state", detail: "\(id) has") }
             return
         }
-        let place = Int(index - Self.base) - 1
         guard view.revision == committed[place].revision else {
             throw Violation(
                 check: "equal state",

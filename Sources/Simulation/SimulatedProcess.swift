@@ -51,6 +51,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// As of what is applied.
     private(set) var members = Configuration()
     private(set) var isWitness = false
+    /// What the fabric knows of it, as of what is applied.
+    private(set) var attributes: MemberAttributes?
     private var waiting: [UInt64: (Outcome) -> Void] = [:]
     private var incoming = IncomingSnapshots()
     /// Consensus after its last step.
@@ -69,13 +71,15 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         self.machine = machine
         self.identity = identity
         self.world = world
-        settings = world.plan.replication
+        var settings = world.plan.replication
+        settings.versions = world.machines[machine].versions
+        self.settings = settings
         logger = world.logger(of: machine)
         directory = try DataDirectory("/sim/\(machine)")
         let isFresh = directory.isFresh()
         let disk = try MemberDisk(
             directory, identity: identity, founding: isFresh ? founding : nil, mayRepair: world.mayRepair,
-            logger: logger)
+            versions: settings.versions, logger: logger)
         marks = disk.marks
         slots = (0..<3).map { [directory] _ in
             ReaderSlot(path: directory.statePath, marks: disk.marks, cacheBytes: 64 << 10)
@@ -91,6 +95,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         snapshotLane = SnapshotLane(shell: self)
         removed = disk.store.meta.removedMembers
         members = disk.store.meta.members
+        attributes = disk.store.meta.attributes.first { $0.id == identity.memberID }?.attributes
         isWitness = members.isWitness(identity.memberID)
         replica = Replica(shell: self, raft: raft)
         view = disk.store.view()
@@ -531,6 +536,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         removed = meta.removedMembers
         isWitness = isWitness || meta.members.isWitness(identity.memberID)
         members = meta.members
+        attributes = meta.attributes.first { $0.id == identity.memberID }?.attributes
         if removed.contains(identity.memberID) { world.add(.removed(self), after: world.laneDelay()) }
     }
 

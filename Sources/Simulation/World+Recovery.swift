@@ -49,6 +49,7 @@ extension World {
     private struct Recovered {
         let member: Member
         let model: ModelStore
+        let version: UInt64
     }
 
     /// Power may fail meanwhile; then it is done again.
@@ -88,9 +89,9 @@ extension World {
             from: source, findings, as: Identity(clusterID: 7, memberID: member.id, name: "m\(target)"),
             founding: Configuration([member]), into: try DataDirectory("/sim/\(target)"), at: Int64(now / 1_000_000),
             by: "operator", revisionBump: Self.revisionBump, logger: logger)
-        let model = try readState(on: target)
+        let (model, version) = try readState(on: target)
         attempt { () throws(Violation) in
-            try check(model, against: expected)
+            try check(Expected(model, version: version), against: expected)
             guard revision >= clients.floor else {
                 throw Violation(
                     check: "a recovered fabric's revisions are new",
@@ -98,7 +99,7 @@ extension World {
             }
         }
         say("recovered from m\(survivor.number) on m\(target), at revision \(revision)")
-        return Recovered(member: member, model: model)
+        return Recovered(member: member, model: model, version: version)
     }
 
     // MARK: - What it must have
@@ -108,10 +109,13 @@ extension World {
         var pairs: [KeyValue]?
         /// Seconds, by id.
         var leases: [Int64: Int64]?
+        /// Of the fabric's formats.
+        var version: UInt64?
 
         init() {}
 
-        init(_ model: ModelStore) {
+        init(_ model: ModelStore, version: UInt64) {
+            self.version = version
             pairs = model.pairs(in: KeyRange(prefix: []), at: model.revision)
             leases = model.leases.mapValues(\.ttl)
         }
@@ -137,18 +141,22 @@ extension World {
             }
             return expected
         }
-        guard common < last else { return Expected(model) }
-        for entry in try disk.log.entries(from: common + 1, through: last, costMax: .max) where entry.kind == .command {
-            guard var (_, reader) = CommandEnvelope.open(entry.payload), let command = try? Command(from: &reader)
-            else {
-                continue
+        var releases = oracle.releases
+        guard common < last else { return Expected(model, version: releases.version) }
+        for entry in try disk.log.entries(from: common + 1, through: last, costMax: .max) {
+            if entry.kind == .configuration, let change = try? ConfigurationEntry(decoding: entry.payload) {
+                releases.note(change.configuration)
             }
+            guard entry.kind == .command, var (_, reader) = CommandEnvelope.open(entry.payload),
+                let command = try? Command(from: &reader)
+            else { continue }
+            releases.note(command)
             _ = model.apply(command, term: entry.term)
         }
-        return Expected(model)
+        return Expected(model, version: releases.version)
     }
 
-    private func readState(on target: Int) throws(StorageError) -> ModelStore {
+    private func readState(on target: Int) throws(StorageError) -> (ModelStore, version: UInt64) {
         let directory = try DataDirectory("/sim/\(target)")
         guard let identity = try directory.identity() else { throw .unusable("the recovered member has no identity") }
         let disk = try MemberDisk(
@@ -165,18 +173,18 @@ extension World {
         let leases = view.leases.ids.filter { !view.fabric.leases.contains($0) }.compactMap {
             view.leases.time(of: $0)?.lease
         }
-        return ModelStore(pairs: found.pairs, leases: leases, revision: view.revision)
+        return (ModelStore(pairs: found.pairs, leases: leases, revision: view.revision), view.version)
     }
 
-    private func check(_ model: ModelStore, against expected: Expected) throws(Violation) {
-        let found = Expected(model)
+    private func check(_ found: Expected, against expected: Expected) throws(Violation) {
         guard expected.pairs == nil || expected.pairs == found.pairs,
+            expected.version == nil || expected.version == found.version,
             expected.leases == nil || expected.leases == found.leases
         else {
             throw Violation(
                 check: "a recovered fabric has all that its survivor had",
                 detail: "\(found.pairs?.count ?? 0) pairs and \(found.leases?.count ?? 0) leases instead of "
-                    + "\(expected.pairs?.count ?? 0) and \(expected.leases?.count ?? 0), or others")
+                    + "\(expected.pairs?.count ?? 0) and \(expected.leases?.count ?? 0), or others, or another version")
         }
     }
 
@@ -184,7 +192,8 @@ extension World {
 
     /// It is another fabric: nothing that happened before counts, but tokens, which fence. The lost machines join it.
     private func begin(with recovered: Recovered, on target: Int) {
-        var next = Oracle(founding: Configuration([recovered.member]), model: recovered.model)
+        var next = Oracle(
+            founding: Configuration([recovered.member]), version: recovered.version, model: recovered.model)
         next.tokens = oracle.tokens
         oracle = next
         durable = [:]

@@ -40,6 +40,7 @@ extension World {
         if faultDice.chance(0.3) { changeMembership(leader, configuration) }
         changeDomains(leader, configuration)
         changeReads(leader, configuration)
+        goOnUpgrading(leader)
     }
 
     /// Newcomers that are voters are whole again.
@@ -93,10 +94,7 @@ extension World {
             oracle.model.compactRevision
             + Int64(faultDice.below(Int(oracle.model.revision - oracle.model.compactRevision) + 1))
         say("revisions before \(revision) are compacted")
-        let id = makeRequestID()
-        let payload = CommandEnvelope.encode(.compact(revision: revision), requestID: id)
-        leader.post(
-            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: leader.now + 7 * Self.second))
+        propose(.compact(revision: revision), at: leader)
     }
 
     func changeMembership(_ leader: SimulatedProcess, _ configuration: Configuration) {
@@ -141,6 +139,7 @@ extension World {
         steward.nextID += 1
         let id = steward.nextID
         machines[machine].role = .member(id)
+        machines[machine].versions = releaseOfNewcomer()
         machines[machine].durable = nil
         wd_start(Int32(machine))
         say("m\(machine) joins as member \(id), \(role)")

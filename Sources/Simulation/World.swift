@@ -27,6 +27,7 @@ package final class World: @unchecked Sendable {
         case cutOff(SimulatedProcess)
         case submit(ClientRequest)
         case watch(Int)
+        case publish(SimulatedProcess)
         case history(SimulatedProcess, HistoryRead)
         case ask(SimulatedProcess, writes: Bool)
         case changeMembership(SimulatedProcess)
@@ -96,7 +97,7 @@ package final class World: @unchecked Sendable {
                     priority: plan.hasPriorities ? UInt8(50 * dice.between(0, 3)) : Member.defaultPriority,
                     domain: plan.hasDomains ? Self.domains[number % Self.domains.count] : "")
             }, policy: Policy(domainsMin: plan.spread, readsByLease: plan.readsByLease))
-        oracle = Oracle(founding: founding)
+        oracle = Oracle(founding: founding, version: plan.releaseOfFounders.upperBound)
         self.dice = dice
         faultDice = Dice(seed: seed, purpose: "faults")
         network = Network(seed: seed, plan: plan)
@@ -130,6 +131,7 @@ package final class World: @unchecked Sendable {
                 Machine(
                     number: number, role: isFounder ? .member(NodeID(number + 1)) : .free, process: nil,
                     clock: Clock(reading: dice.next() >> 20)))
+            machines[number].versions = plan.releaseOfFounders
             wd_start(Int32(number))
             if isFounder { start(number, founding: founding) }
         }
@@ -164,6 +166,7 @@ package final class World: @unchecked Sendable {
         case .cutOff(let process): cutOff(process)
         case .submit(let request): submit(request)
         case .watch(let number): watch(number)
+        case .publish(let process): whenAwake(process, action) { publish(process) }
         case .history(let process, let read): whenAwake(process, action) { process.answer(read) }
         case .ask(let process, let writes): makeRequest(of: process, writes: writes)
         case .changeMembership(let process): changeMembership(process)
@@ -267,6 +270,7 @@ package final class World: @unchecked Sendable {
             say("m\(number) starts as member \(id), log to \(process.logContents?.lastIndex ?? 0)")
             process.begin()
             scheduleTick(process)
+            if plan.faults.contains(.upgrade) { add(.publish(process), after: Self.second) }
             temptRestarted(process)
         } catch {
             notStarted(number, error)
@@ -277,6 +281,7 @@ package final class World: @unchecked Sendable {
     private func notStarted(_ number: Int, _ error: StorageError) {
         say("m\(number) does not start: \(error)")
         if wd_is_dead(Int32(number)) == 0 { wd_kill(Int32(number)) }
+        noteUnusable(number, error)
         if case .damaged = error {
             guard machines[number].isDamaged else {
                 fail(Violation(check: "an unharmed disk is whole", detail: "m\(number): \(error)"))
@@ -334,6 +339,7 @@ package final class World: @unchecked Sendable {
         if let error {
             process.directory.note(error)
             machines[process.machine].diedOfDisk = true
+            noteUnusable(process.machine, error)
         }
         if wd_is_dead(Int32(process.machine)) == 0 { wd_kill(Int32(process.machine)) }
         forgetProcess(process.machine)
