@@ -13,6 +13,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     // Reads
     case readsWithoutAsking, readsBeforeOwnTermIsCommitted, joinsReadsThatAreAsked
     case leasesOutliveHandover, countsLeasesFromAnswers, forgetsPromisesAtRestart, readsByStoppedClocks
+    case keepsGateOpenWithoutLease, opensGateAtApplied
     // Requests
     case doesRequestsTwice, believesLateRefusals, proposesAgainAfterSnapshots, proposesAgainInSameTerm
     // Disk
@@ -58,6 +59,8 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .countsLeasesFromAnswers: "a lease runs from when the answer came, not from when the heartbeat left"
         case .forgetsPromisesAtRestart: "after a restart a follower is not bound by what it promised its leader"
         case .readsByStoppedClocks: "reads are answered by leases where clocks stand still"
+        case .keepsGateOpenWithoutLease: "other threads answer reads by a lease that consensus has given up"
+        case .opensGateAtApplied: "other threads answer reads of what is applied, though more is committed"
         case .doesRequestsTwice: "a request that the network delivers twice is done twice"
         case .believesLateRefusals: "a late refusal of an earlier attempt has a request proposed once more"
         case .proposesAgainAfterSnapshots: "proposes again what a snapshot may hold"

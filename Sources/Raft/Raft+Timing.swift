@@ -34,9 +34,12 @@ extension Raft {
     var hasLease: Bool { now < leaseUntil }
 
     /// Until when, by its own clock, a leader knows that nobody else is elected: the promises of a quorum, counted from when the
-    /// heartbeats they answer were sent. 0 if it knows no such time.
+    /// heartbeats they answer were sent. 0 if it knows no such time. Without the only voter nobody is elected: it says so for an
+    /// election timeout at a time, so that one that hangs is noticed.
     package var leaseUntil: UInt64 {
-        guard configuration.policy.readsByLease, let current = leadership, hasCommittedInTerm else { return 0 }
+        guard let current = leadership, hasCommittedInTerm else { return 0 }
+        if isSurelyAlone { return now + UInt64(electionMilliseconds) * 1_000_000 }
+        guard configuration.policy.readsByLease else { return 0 }
         guard current.transferTarget == nil && !current.hasGivenUpLeases || makes(.leasesOutliveHandover) else {
             return 0
         }

@@ -298,9 +298,10 @@ package struct Replica<Shell: ReplicationShell> {
 
     /// Passes on what is to be done now.
     package mutating func dispatch() {
-        raft.isApplyPaused = shell.isBehind
+        raft.isApplyPaused = shell.isBehind || raft.isApplyPaused && makes(.staysBehind)
         repeat {
             let ready = raft.takeReady()
+            publishGate()
             if ready.isEmpty { break }
             pass(on: ready)
         } while raft.hasMoreToApply
@@ -316,6 +317,14 @@ package struct Replica<Shell: ReplicationShell> {
                         id: $0.id, match: $0.match, isActive: $0.isActive,
                         roundTripNanoseconds: $0.roundTripNanoseconds)
                 }, isSpared: raft.isSpared))
+    }
+
+    /// Before anything of `Ready` is passed on: by an answer that follows from it somebody may count on a read here.
+    private func publishGate() {
+        let until = raft.leaseUntil
+        if until == 0, makes(.keepsGateOpenWithoutLease) { return }
+        shell.readGate.publish(
+            commit: makes(.opensGateAtApplied) ? raft.applied : raft.commit, leaseUntil: until)
     }
 
     private mutating func pass(on ready: Ready) {

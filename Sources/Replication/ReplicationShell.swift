@@ -134,6 +134,8 @@ package protocol ReplicationShell: WatchShell, SnapshotShell {
     /// Bytes of `kv.db`, and of what is in use of it.
     func publish(databaseSizes: (total: Int64, inUse: Int64))
     func publish(_ status: RaftStatus)
+    /// For reads on other threads.
+    var readGate: ReadGate { get }
     /// Ends the member: what its disk holds is not what it must hold. The next start repairs it.
     func fail(_ error: StorageError)
     /// Records of the fabric changed, in order.

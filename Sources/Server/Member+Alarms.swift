@@ -64,15 +64,15 @@ extension RunningMember {
     /// Refuses what would only be refused by all, and says by how many milliseconds to slow down who fills the last of the
     /// quota.
     func admit(_ command: Command) throws(ServerError) -> Double {
-        let gate = core.gate
-        guard !gate.isStopping else { throw .stopping }
-        guard !gate.isWitness || command.isPublish else { throw .witness }
+        let admission = core.admission
+        guard !admission.isStopping else { throw .stopping }
+        guard !admission.isWitness || command.isPublish else { throw .witness }
         // Who has room takes what makes some; the others may be in good health.
-        guard !gate.isDiskFull || !command.addsKeys else { throw .noSpace }
+        guard !admission.isDiskFull || !command.addsKeys else { throw .noSpace }
         // Changes come faster than they can be written to `kv.db`.
-        guard !gate.isBehind, !core.mail.apply.isFull else { throw .tooManyRequests }
+        guard !admission.isBehind, !core.mail.apply.isFull else { throw .tooManyRequests }
         if command.mayReplaceSmallValues, storedBytes <= quotaBytes + Self.keptBack { return 0 }
-        if let refusal = command.refusal(under: gate.alarms) { throw .refused(refusal) }
+        if let refusal = command.refusal(under: admission.alarms) { throw .refused(refusal) }
         guard command.addsKeys else { return 0 }
         let share = Double(storedBytes) / Double(quotaBytes)
         guard share <= 1 else { throw .refused(.noSpace) }

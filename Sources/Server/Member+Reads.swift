@@ -151,6 +151,7 @@ extension RunningMember {
     static func whenCurrent(
         _ core: MemberCore, _ deadline: UInt64, _ proceed: @escaping @Sendable (ServerError?) -> Void
     ) {
+        if core.isCurrent { return proceed(nil) }
         if !core.mail.consensus.post(.read(PendingRead(deadline: deadline, proceed: proceed))) { proceed(.stopping) }
     }
 

@@ -27,6 +27,7 @@ final class MemberCore: Sendable {
     let served: ServedMark
     /// If nothing that is answered from here can be older than what was answered before this start.
     let hasCaughtUp: Atomic<Bool>
+    let readGate = ReadGate()
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
     let budget: MemoryBudget
@@ -174,7 +175,7 @@ final class MemberCore: Sendable {
     }
 
     /// What decides if a request is taken at all.
-    struct Gate {
+    struct Admission {
         var isStopping: Bool
         var isWitness: Bool
         var isDiskFull: Bool
@@ -183,12 +184,12 @@ final class MemberCore: Sendable {
         var alarms: [Alarm]
     }
 
-    var isBehind: Bool { gate.isBehind || mail.apply.isFull }
+    var isBehind: Bool { admission.isBehind || mail.apply.isFull }
 
-    var gate: Gate {
+    var admission: Admission {
         let pendingMax = 8 * settings.memtableBytesMax
         return published.withLock { published in
-            Gate(
+            Admission(
                 isStopping: published.isStopping, isWitness: published.isWitness,
                 isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax,
                 hasCaughtUp: hasCaughtUp.load(ordering: .relaxed), alarms: published.view?.alarms ?? [])
@@ -210,6 +211,9 @@ final class MemberCore: Sendable {
         let patience = Self.leaderlessTimeouts * UInt64(settings.electionMilliseconds) * 1_000_000
         return status.leader != nil || now - min(leaderSeen.load(ordering: .relaxed), now) < patience
     }
+
+    /// See `ReadGate`. The state is looked at only where there is a lease: that takes a lock.
+    var isCurrent: Bool { readGate.hasLease && readGate.isCurrent(applied: view.appliedIndex) { now } }
 
     var status: RaftStatus { published.withLock { $0.status } }
 

@@ -21,14 +21,14 @@ package final class PointReader: Sendable {
     /// Answers each of `requests`, which are of single keys, from the state of this member.
     package func ranges(_ requests: [RangeRequest]) -> [Result<(RangeResult, term: UInt64), ServerError>] {
         core.metrics.ranges.add(UInt64(requests.count))
-        // The gate first: once it says that the state has caught up, so has what is read after it.
-        let gate = core.gate
+        // The admission first: once it says that the state has caught up, so has what is read after it.
+        let admission = core.admission
         let refusal: ServerError? =
-            gate.isStopping
+            admission.isStopping
             ? .stopping
-            : gate.isWitness ? .witness : gate.alarms.contains(.corrupt) ? .refused(.corrupt) : nil
+            : admission.isWitness ? .witness : admission.alarms.contains(.corrupt) ? .refused(.corrupt) : nil
         if let refusal { return requests.map { _ in .failure(refusal) } }
-        if gate.hasCaughtUp || !requests.contains(where: \.serializable) { return read(requests) }
+        if admission.hasCaughtUp || !requests.contains(where: \.serializable) { return read(requests) }
         return requests.map { $0.serializable ? .failure(.catchingUp) : read([$0])[0] }
     }
 

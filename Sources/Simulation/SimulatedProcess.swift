@@ -45,6 +45,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private var logBatch: [LogWork] = []
     private var isFull = false
 
+    let readGate = ReadGate()
     private(set) var view: View?
     private var pendingBytes = 0
     private(set) var removed: [NodeID] = []
@@ -542,6 +543,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
 
     func leave() {}
     func noteBegun() {}
+
+    var isCurrent: Bool { view.map { readGate.isCurrent(applied: $0.appliedIndex) { now } } ?? false }
 
     /// Reads the state as it is now.
     func read(_ request: RangeRequest) -> Result<RangeResult, ReadFailure>? {

@@ -138,6 +138,8 @@ extension World {
             process.post(
                 .propose(Proposal(id: request.id, kind: .command, payload: payload), deadline: deadline))
         case .read(let range) where range.serializable: add(.read(request), after: laneDelay())
+        // As a thread does that finds the state current.
+        case .read where process.isCurrent: read(request)
         case .read:
             // Every closure here runs on the one thread of the simulation.
             nonisolated(unsafe) let later = { [unowned self] (failure: ServerError?) in
