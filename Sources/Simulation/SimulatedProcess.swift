@@ -210,6 +210,11 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         if isScheduled.insert(turn).inserted { world.add(.run(self, turn), after: nanoseconds) }
     }
 
+    /// Of lanes that an overload makes slow.
+    private func laneDelay() -> UInt64 {
+        world.laneDelay() * (world.machines[machine].overloadedUntil > world.now ? 1000 : 1)
+    }
+
     private func runConsensus(ticking: Bool) {
         step { replica in
             let mail = consensusMail
@@ -237,7 +242,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         seen = Seen(current.raft)
         let moments = world.moments(current.raft, since: before, seen)
         replica = consume current
-        if let due = seen.newsDue { schedule(.news, after: due - min(due, now)) }
+        if let due = seen.newsDue, !endedLanes.contains(.consensus) { schedule(.news, after: due - min(due, now)) }
         let isNews = seen.durableIndex != before.durableIndex || seen.durableTerm != before.durableTerm
         if isNews, !isReplacing, let store { world.checkBelief(self, store) }
         if !moments.isEmpty { world.tempt(self, moments) }
@@ -367,14 +372,14 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
             if !checkpointMail.isEmpty { world.temptStop(machine) }
         }
         applyMail.append(work)
-        schedule(.apply, after: world.laneDelay())
+        schedule(.apply, after: laneDelay())
         return true
     }
 
     func post(_ work: CheckpointWork) -> Bool {
         guard !endedLanes.contains(.checkpoint) else { return false }
         checkpointMail.append(work)
-        schedule(.checkpoint, after: world.laneDelay() * 10)
+        schedule(.checkpoint, after: laneDelay() * 10)
         return true
     }
 
@@ -518,7 +523,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func awaits(_ requestID: UInt64) -> Bool { waiting[requestID] != nil }
     func finish(_ requestID: UInt64, _ outcome: Outcome) { waiting.removeValue(forKey: requestID)?(outcome) }
     func failAllRequests(_ error: ServerError) {}
-    var isBehind: Bool { pendingBytes > 8 * settings.memtableBytesMax }
+    private static let applyBytesMax = 4000
+
+    var isBehind: Bool {
+        pendingBytes > 8 * settings.memtableBytesMax
+            || applyMail.reduce(0) { $0 + $1.bytes } >= Self.applyBytesMax
+    }
 
     func publish(_ view: View, pendingBytes: Int) {
         self.view = view

@@ -70,7 +70,7 @@ extension World {
         guard process.isAlive, !process.isWitness else { return }
         let work: ClientRequest.Work =
             if writes {
-                .write(.put(PutRequest(key: key(), value: Array("m\(now)".utf8))))
+                .write(.put(PutRequest(key: key(), value: padded("m\(now)"))))
             } else {
                 .read(RangeRequest(range: KeyRange(prefix: Array("k".utf8))))
             }
@@ -82,9 +82,13 @@ extension World {
 
     private func key() -> [UInt8] { Array("k\(clients.dice.below(plan.keys))".utf8) }
 
+    private func padded(_ text: String) -> [UInt8] {
+        Array(text.utf8) + [UInt8](repeating: 46, count: clients.dice.below(200))
+    }
+
     private func chooseWork(_ process: SimulatedProcess) -> ClientRequest.Work {
         clients.written += 1
-        let value = Array("v\(clients.written)".utf8) + [UInt8](repeating: 46, count: clients.dice.below(200))
+        let value = padded("v\(clients.written)")
         if plan.hasNodes, clients.dice.chance(0.3) { return .write(chooseFabricWork(process)) }
         switch clients.dice.below(100) {
         case 0..<35: return .write(.put(PutRequest(key: key(), value: value)))

@@ -7,7 +7,7 @@ internal import Replication
 extension World {
     /// Within so much time there is a leader, everybody has everything, and requests are answered.
     private static let recovery: UInt64 = 90 * second
-    /// More, while who lags most still comes nearer: an entry takes a second where one is under way at a time and it is far.
+    /// More, while there is progress: an entry takes a second where one is under way at a time and it is far.
     private static let recoveryMax: UInt64 = 1200 * second
 
     func endFaults() {
@@ -17,6 +17,7 @@ extension World {
         for number in machines.indices {
             machines[number].pausedUntil = 0
             machines[number].stalledUntil = 0
+            machines[number].overloadedUntil = 0
             machines[number].clock.thaw(at: now)
             machines[number].clock.setRate(1, at: now)
             let disk = Int32(number)
@@ -35,8 +36,9 @@ extension World {
     /// Once a second: is all well?
     func probe() {
         if let reason = whatIsWrong() {
-            let slowest = machines.compactMap { $0.process?.view?.appliedIndex }.min() ?? 0
-            if slowest > slowestApplied { (slowestApplied, progressedAt) = (slowest, now) }
+            let progress = Progress(self)
+            if progress.isFurther(than: lastProgress) { progressedAt = now }
+            lastProgress = progress
             guard now < progressedAt + Self.recovery, now < faultsEndedAt + Self.recoveryMax else {
                 fail(Violation(check: "the fabric recovers", detail: reason))
                 return
@@ -118,6 +120,30 @@ extension World {
                     detail:
                         "m\(process.machine) has \(result.pairs.count) pairs, not the \(expected.count) there must be"))
         }
+    }
+}
+
+/// How far all members are together.
+struct Progress {
+    private var term: Term?
+    private var applied: Index = 0
+    /// By those who do not lead.
+    private var stored: Index = 0
+
+    init() {}
+
+    init(_ world: World) {
+        let leader = world.leader
+        term = leader?.seen.term
+        for process in world.machines.compactMap(\.process) {
+            applied += process.view?.appliedIndex ?? 0
+            if process.machine != leader?.machine { stored += process.seen.durableIndex }
+        }
+    }
+
+    /// Leaders that take turns fill logs and get nowhere.
+    func isFurther(than before: Progress) -> Bool {
+        applied > before.applied || term != nil && term == before.term && stored > before.stored
     }
 }
 

@@ -28,6 +28,7 @@ extension World {
             if fault == .rivalChanges { beginRivalry() }
             if fault == .overtaking { beginOvertaking() }
             if fault == .recovery { beginRecovery() }
+            if fault == .overload { overload(machine) }
         // The others are the steward's.
         }
     }
@@ -203,6 +204,19 @@ extension World {
         }
         standStill(number, for: duration)
         if let process = machines[number].process { ask(process, within: duration + Self.second) }
+    }
+
+    /// Its clients ask for much, and what is agreed on is slow to be applied and written.
+    private func overload(_ number: Int) {
+        guard let process = machines[number].process else { return }
+        let duration = faultDice.duration(mean: 2 * Self.second)
+        machines[number].overloadedUntil = now + duration
+        say("m\(number) is overloaded for \(duration / 1_000_000) ms")
+        // Where it is far, and one entry under way at a time, a few are too many.
+        let isNarrow = plan.raft.messageBytesMax == 1 && plan.linkNanoseconds >= 10_000_000
+        for _ in 0..<faultDice.between(20, isNarrow ? 25 : 150) {
+            add(.ask(process, writes: true), after: faultDice.next() % duration)
+        }
     }
 
     func standStill(_ number: Int, for duration: UInt64) {

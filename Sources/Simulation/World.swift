@@ -73,9 +73,9 @@ package final class World: @unchecked Sendable {
     var isTroubled = true
     var isOver = false
     var faultsEndedAt: UInt64 = 0
-    /// Since faults ended, when who lags most came nearer last, and how far it was.
+    /// Since faults ended, when there was progress last.
     var progressedAt: UInt64 = 0
-    var slowestApplied: UInt64 = 0
+    var lastProgress = Progress()
     var probes: [Probe] = []
     private var queue = EventQueue<Action>()
     private var requestIDs: UInt64 = 1 << 32
