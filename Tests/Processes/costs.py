@@ -10,6 +10,7 @@ as often as puts were acknowledged one after another.
 import argparse
 import json
 import os
+import subprocess
 import time
 
 import counting
@@ -18,12 +19,15 @@ from harness import Fabric, Report
 
 KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Benchmarks", "costs.json")
 REQUESTS = 2000
+BY_LEASE = "range, linearizable, by lease"
 KINDS = {
     "put": ["put", "--to", "leader"],
     "range, linearizable": ["range", "--to", "leader"],
     "range, serializable": ["range", "--to", "leader", "--serializable"],
     "range, linearizable, at a follower": ["range", "--to", "followers"],
     "put, JSON": ["put", "--to", "leader", "--protocol", "json"],
+    # The last one: from then on the leader does not ask the others.
+    BY_LEASE: ["range", "--to", "leader"],
 }
 # What a checkpoint costs stands among the requests.
 SLACK, MOST = 3.0, 1.3
@@ -64,6 +68,8 @@ def main():
         fabric.leader()
         load(options.weft, endpoints(fabric), "put", "--keys", 100, "--total", 1000, "--distribution", "sequential")
         for kind, arguments in KINDS.items():
+            if kind == BY_LEASE:
+                subprocess.run([options.weft, "lease-reads", "on", "--endpoints", endpoints(fabric)], check=True)
             found[kind], done, syncs = measure(options.weft, fabric, arguments)
             print(f"      {kind}: {found[kind]}", flush=True)
             if kind.startswith("put"):
