@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares two builds of weft at fixed rates: three members of each in turn on this machine, the same load from the first one's `weft bench`.
 
-    bench_rates.py WEFT --beside BINARY [--rounds N] [--seconds N] [--only LOAD,LOAD] [--json FILE]
+    bench_rates.py WEFT --beside BINARY [--rounds N] [--seconds N] [--only LOAD,LOAD] [--other=FLAGS] [--json FILE]
 
 At a rate that both carry latency and processor time compare; throughput does not. Medians of the rounds are printed, and ratios.
 """
@@ -24,8 +24,8 @@ LOADS = {
 FIGURES = ["p50 ms", "p99 ms", "processor s"]
 
 
-def measure(binary, needs_root, tool, words, seconds):
-    with Fabric(binary, 3, WEFT_FLAGS, needs_root) as fabric:
+def measure(binary, needs_root, flags, tool, words, seconds):
+    with Fabric(binary, 3, [*WEFT_FLAGS, *flags], needs_root) as fabric:
         fabric.leader()
         before = sum(processor_seconds(member) for member in fabric.members)
         report = load(tool, endpoints(fabric), *words, "--seconds", seconds)
@@ -39,6 +39,8 @@ def main():
     parser.add_argument("weft")
     parser.add_argument("--beside", required=True, help="the other build")
     parser.add_argument("--as-root", action="store_true", help="the other build serves only as root, as 0.1.0 does")
+    parser.add_argument("--other", default="", metavar="FLAGS",
+                        help="serve the other build with these; 0.1.0 answers reads by leases unless --other=\"--lease-reads false\"")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--only", help=f"of {', '.join(LOADS)}")
@@ -48,7 +50,7 @@ def main():
     unknown = [name for name in loads if name not in LOADS]
     if unknown:
         parser.error(f"no such load: {', '.join(unknown)}; there are {', '.join(LOADS)}")
-    binaries = {"this": (options.weft, False), "other": (options.beside, options.as_root)}
+    binaries = {"this": (options.weft, False, []), "other": (options.beside, options.as_root, options.other.split())}
     found = {}
     for number in range(options.rounds):
         builds = ["this", "other"] if number % 2 == 0 else ["other", "this"]
