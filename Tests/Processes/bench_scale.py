@@ -1,13 +1,19 @@
-"""What weft costs as it grows: with its keys, its watchers, the size of values, and its members.
+"""What weft costs as it grows: with its keys, its watchers, watched prefixes, volumes, scans, the size of values, and its
+members.
 
 Results are kept as JSON, and drawn: `--keep` writes them to Tests/Benchmarks, from where the README shows them.
 """
 import argparse
+import concurrent.futures
 import json
 import os
+import statistics
+import threading
 import time
 
 from bench import endpoints, load, on_disk, resident, seconds_until_served, shown, store
+from http2_watches import Watches
+from nodes import API
 
 KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Benchmarks")
 
@@ -44,6 +50,72 @@ def watchers(weft, counts):
                           "resident MB": resident(fabric.members[0])}
 
 
+def prefixes(weft, counts):
+    """So many watches of prefixes that nothing is put under, and one of a key that is put 200 times per second."""
+    for count in counts:
+        with store("weft", weft) as fabric:
+            leader = fabric.leader()
+            watches = [Watches(leader.client_port) for _ in range(20)]
+            for number, connection in enumerate(watches):
+                connection.one_stream([f"node/{n:06d}/".encode() for n in range(number, count, 20)], are_prefixes=True)
+            report = load(weft, leader.client_url, "watch", "--keys", 1, "--watchers", 1, "--watch-connections", 1,
+                          "--clients", 20, "--rate", 200, "--seconds", 6)
+            yield count, {"put to event, p50 ms": report["eventMilliseconds"]["p50"],
+                          "put to event, p99 ms": report["eventMilliseconds"]["p99"],
+                          "resident MB": resident(leader)}
+            for connection in watches:
+                connection.close()
+
+
+def volumes(weft, counts):
+    """Further and further volumes; each time 200 of them are resized, one after another."""
+    with store("weft", weft) as fabric:
+        api, made = API(fabric.leader(), timeout=60), 0
+        for site in ("east", "west"):
+            api.must("PUT", f"nodes/{site}", {"domain": site, "capacityBytes": 10**18, "ttlSeconds": 86400})
+        for count in counts:
+            local = threading.local()
+
+            def create(number):
+                if not hasattr(local, "api"):
+                    local.api = API(fabric.leader(), timeout=60)
+                local.api.must("POST", "volumes", {"name": f"v{number}", "sizeBytes": 10**9, "replication": 2})
+
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                for _ in pool.map(create, range(made, count)):
+                    pass
+            made = count
+            times = []
+            for number in range(0, count, count // 200):
+                begin = time.monotonic()
+                api.must("PATCH", f"volumes/v{number}", {"sizeBytes": 2 * 10**9})
+                times.append(1000 * (time.monotonic() - begin))
+            yield count, {"change of a volume, p50 ms": statistics.median(times),
+                          "resident MB": resident(fabric.leader())}
+
+
+def scans(weft, counts):
+    """So many clients that list 20,000 keys over and over; how long a probe of readiness takes meanwhile."""
+    with store("weft", weft) as fabric, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        leader = fabric.leader()
+        space = ["--prefix", "scale/", "--keys", 20_000]
+        load(weft, leader.client_url, "range", "--fill", *space, "--serializable", "--seconds", 1, timeout=3600)
+        for count in counts:
+            listing = pool.submit(load, weft, leader.client_url, "range", "--all", "--keys-only", "--serializable", *space,
+                                  "--clients", count, "--connections", count, "--seconds", 6)
+            time.sleep(2)
+            connection, times = leader.connection(), []
+            while not listing.done():
+                begin = time.monotonic()
+                status, text, _ = connection.request("GET", "/readyz")
+                assert status == 200, text
+                times.append(1000 * (time.monotonic() - begin))
+                time.sleep(0.02)
+            times.sort()
+            yield count, {"lists per second": listing.result()["perSecond"], "readiness, p50 ms": statistics.median(times),
+                          "readiness, p99 ms": times[int(len(times) * 0.99)]}
+
+
 def values(weft, sizes):
     with store("weft", weft) as fabric:
         fabric.leader()
@@ -69,6 +141,9 @@ def members(weft, counts):
 PARTS = {
     "keys": (keys, [10_000, 100_000, 1_000_000, 5_000_000]),
     "watchers": (watchers, [10, 100, 1_000, 10_000, 100_000]),
+    "prefixes": (prefixes, [20, 200, 2_000, 20_000]),
+    "volumes": (volumes, [1_000, 10_000, 100_000]),
+    "scans": (scans, [1, 4, 12]),
     "values": (values, [16, 256, 4_096, 65_536, 1_000_000]),
     "members": (members, [1, 3, 5]),
 }

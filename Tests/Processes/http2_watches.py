@@ -19,9 +19,11 @@ _HEADERS = b"".join(_literal(*field) for field in [
     ("content-type", "application/grpc"), ("te", "trailers")])
 
 
-def _create(key):
-    """A WatchRequest that creates a watch of one key, in gRPC's frame."""
+def _create(key, is_prefix=False):
+    """A WatchRequest that creates a watch of one key, or of all that begin with it, in gRPC's frame."""
     create = b"\x0a" + bytes([len(key)]) + key
+    if is_prefix:
+        create += b"\x12" + bytes([len(key)]) + key[:-1] + bytes([key[-1] + 1])
     request = b"\x0a" + bytes([len(create)]) + create
     return b"\0" + struct.pack(">I", len(request)) + request
 
@@ -51,12 +53,12 @@ class Watches:
             self.socket.sendall(frames)
             self.answers(len(keys[start:start + 100]))
 
-    def one_stream(self, keys):
-        """Begins one stream with a watch for each key, and waits until all are made."""
+    def one_stream(self, keys, are_prefixes=False):
+        """Begins one stream with a watch for each key or prefix, and waits until all are made."""
         self.socket.sendall(_frame(HEADERS, END_HEADERS, self.next_stream, _HEADERS))
         for start in range(0, len(keys), 100):
             part = keys[start:start + 100]
-            self.socket.sendall(b"".join(_frame(DATA, 0, self.next_stream, _create(key)) for key in part))
+            self.socket.sendall(b"".join(_frame(DATA, 0, self.next_stream, _create(key, are_prefixes)) for key in part))
             self.answers(len(part))
             # What was taken may come again.
             self.socket.sendall(_frame(WINDOW_UPDATE, 0, self.next_stream, struct.pack(">I", 1 << 16)))
