@@ -115,19 +115,26 @@ struct Daemon: Sendable {
         withExtendedLifetime(signals) {}
     }
 
-    /// Asks this member's own port, as a client does: what nobody can reach is not ready, whatever it thinks of itself.
+    private static let answerNanoseconds: UInt64 = 10_000_000_000
+
+    /// Asks this member's own port, as a client does: what nobody can reach is not ready, whatever it thinks of itself. A crowd
+    /// that was waiting for the port may take the place of the one that asks, so it asks again.
     private func expectAnswer() throws {
         guard let endpoint = settings.listenClient.first else { return }
         let own = ["0.0.0.0": "127.0.0.1", "::": "::1"][endpoint.host] ?? endpoint.host
         let answers = Mailbox<(any Error)?>()
         let client = HTTPClient(group: group)
         let door = Endpoint(host: own, port: endpoint.port)
+        let end = monotonicNanoseconds() + Self.answerNanoseconds
         Task(priority: .high) {
-            do {
-                _ = try await client.send(.GET, door, "/livez")
-                answers.post(nil)
-            } catch {
-                answers.post(error)
+            while true {
+                do {
+                    _ = try await client.send(.GET, door, "/livez")
+                    return answers.post(nil)
+                } catch {
+                    guard monotonicNanoseconds() < end else { return answers.post(error) }
+                    try? await Task.sleep(for: .milliseconds(100))
+                }
             }
         }
         if case .some(let error)? = answers.take(until: nil).first {

@@ -237,6 +237,37 @@ def idle_connections_do_not_use_up_descriptors(report, weft):
 
 
 @check
+def a_crowd_at_the_start_does_not_end_the_member(report, weft):
+    with Fabric(weft, 1) as fabric:
+        member = fabric.members[0]
+        member.stop()
+        member.prefix = ["prlimit", "--nofile=300:300"]
+        links, is_over = [], threading.Event()
+
+        def knock(number):
+            while not is_over.is_set():
+                try:
+                    links.append(socket.create_connection(("127.0.0.1", member.client_port), 1, (f"127.0.0.{number}", 0)))
+                except OSError:
+                    time.sleep(0.001)
+
+        crowd = [threading.Thread(target=knock, args=(number,)) for number in (2, 4, 5, 6)]
+        for thread in crowd:
+            thread.start()
+        try:
+            member.restart()
+            time.sleep(1)
+        finally:
+            is_over.set()
+            for thread in crowd:
+                thread.join()
+            for link in links:
+                link.close()
+        member.wait_healthy()
+        report.check("it runs, and answers", member.process.poll() is None, member.process.poll())
+
+
+@check
 def pings_of_an_idle_client_are_no_reason_to_close(report, weft):
     with Fabric(weft, 1) as fabric:
         wire = Wire(fabric.members[0].client_port)
