@@ -3,8 +3,8 @@ package import MVCC
 package import Raft
 package import Storage
 
-/// What this release can carry out and what only a later one can: see `FabricVersion`. Whoever went past an entry that it does not know would
-/// have another state than the others.
+/// What this release can carry out, and what only a later one can: see `FabricVersion`. A member that goes past an entry that
+/// it does not know has another state than the others.
 extension StateMeta {
     /// - Parameters:
     ///   - versions: of fabrics that this release can be part of.

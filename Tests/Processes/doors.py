@@ -211,12 +211,17 @@ def a_crowd_of_addresses_makes_room_for_newcomers(report, weft):
                 link.close()
 
 
+def stop_and_limit_descriptors(member):
+    """Its next start has 300, fewer than the crowds of these checks."""
+    member.stop()
+    member.prefix = ["prlimit", "--nofile=300:300"]
+
+
 @check
 def idle_connections_do_not_use_up_descriptors(report, weft):
     with Fabric(weft, 1) as fabric:
         member = fabric.members[0]
-        member.stop()
-        member.prefix = ["prlimit", "--nofile=300:300"]
+        stop_and_limit_descriptors(member)
         member.restart()
         member.wait_healthy()
         port = member.client_port
@@ -240,8 +245,7 @@ def idle_connections_do_not_use_up_descriptors(report, weft):
 def a_crowd_at_the_start_does_not_end_the_member(report, weft):
     with Fabric(weft, 1) as fabric:
         member = fabric.members[0]
-        member.stop()
-        member.prefix = ["prlimit", "--nofile=300:300"]
+        stop_and_limit_descriptors(member)
         links, is_over = [], threading.Event()
 
         def knock(number):
