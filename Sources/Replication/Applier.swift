@@ -339,7 +339,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
 
     private func install(_ mark: SnapshotMark, path: String) throws(StorageError) {
         store = try shell.replaceState(by: path)
-        try store.meta.expectKnown(shell.settings.versions, path: path)
+        try store.meta.expectKnown(shell.settings.versions, path: shell.directory.path)
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
         frozenIndex = mark.index
