@@ -286,13 +286,23 @@ extension World {
     func beginRivalry() {
         guard rivalry == nil, let leader, !machines.contains(where: \.isDamaged), steward.lost.isEmpty,
             let configuration = leader.replica?.raft.configuration, !configuration.isJoint,
-            configuration.voters.count > 2, configuration.voters.count.isMultiple(of: 2),
-            let removed = configuration.voters.filter({ $0 != leader.identity.memberID })
-                .randomElement(using: &faultDice)
+            configuration.voters.count > 2
         else { return }
-        change(leader, .remove(removed))
-        rivalry = (leader.machine, removed)
+        let others = configuration.voters.filter { $0 != leader.identity.memberID }.shuffled(using: &faultDice)
+        guard configuration.voters.count.isMultiple(of: 2) else { return askForTwoRemovals(leader, others) }
+        change(leader, .remove(others[0]))
+        rivalry = (leader.machine, others[0])
         cut(machines.map { $0.number == leader.machine ? 1 : 0 })
+        add(.lift(.rivalry), after: 20 * Self.second)
+    }
+
+    /// Or one of an odd number is to remove two, the second before the first is done. It finds as few as would be enough then,
+    /// and those who have not heard of it are enough by what they know.
+    private func askForTwoRemovals(_ leader: SimulatedProcess, _ others: [NodeID]) {
+        change(leader, .remove(others[0]))
+        change(leader, .remove(others[1]))
+        let allies = others.dropFirst(2).prefix(others.count / 2 - 1).compactMap(machine(of:))
+        cut(machines.map { $0.number == leader.machine || allies.contains($0.number) ? 1 : 0 })
         add(.lift(.rivalry), after: 20 * Self.second)
     }
 
