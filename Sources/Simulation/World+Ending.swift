@@ -7,8 +7,8 @@ internal import Replication
 extension World {
     /// Within so much time there is a leader, everybody has everything, and requests are answered.
     private static let recovery: UInt64 = 90 * second
-    /// More, while there is progress: an entry takes a second where one is under way at a time and it is far.
-    private static let recoveryMax: UInt64 = 1200 * second
+    /// More, while there is progress: an entry takes a round trip where one is under way at a time, and clients go on meanwhile.
+    private var recoveryMax: UInt64 { max(1200 * Self.second, 4800 * plan.linkNanoseconds) }
 
     func endFaults() {
         say("faults end")
@@ -39,7 +39,7 @@ extension World {
             let progress = Progress(self)
             if progress.isFurther(than: lastProgress) { progressedAt = now }
             lastProgress = progress
-            guard now < progressedAt + Self.recovery, now < faultsEndedAt + Self.recoveryMax else {
+            guard now < progressedAt + Self.recovery, now < faultsEndedAt + recoveryMax else {
                 fail(Violation(check: "the fabric recovers", detail: reason))
                 return
             }
