@@ -387,9 +387,9 @@ def settled_cpu(member, seconds=0.3):
     return last
 
 
-def grows_mildly(small, large, negligible=0.25):
-    """Whether the cost at twice the size, in CPU seconds, is that of something linear."""
-    return large < negligible or large < 3 * small
+def grows_mildly(small, large, negligible=0.25, times=2):
+    """Whether the cost at so many times the size, in CPU seconds, is nearer to that of something linear than to its square."""
+    return large < negligible or large < times ** 1.6 * small
 
 
 class Findings:
