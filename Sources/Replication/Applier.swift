@@ -11,6 +11,8 @@ package import Storage
 package final class Applier<Shell: ReplicationShell>: Lane {
     /// How long something that the member itself proposes is tried.
     private static var patienceNanoseconds: UInt64 { 2_000_000_000 }
+    /// A fabric that is slower than its leader proposes would never catch up: what is on its way is awaited for so long.
+    private static var onItsWayNanoseconds: UInt64 { 10_000_000_000 }
     private let shell: Shell
     private var store: KeyValueStore
     private var waitingReads: [(index: Index, read: PendingRead)] = []
@@ -24,6 +26,8 @@ package final class Applier<Shell: ReplicationShell>: Lane {
     /// What the newest frozen memtable completes.
     private var frozenIndex: Index
     private var lessor: Lessor
+    /// The ends of leases that this member, as the leader of `term`, proposed last; nil once they are applied.
+    private var expiry: (id: UInt64, term: Term?, until: UInt64)?
     private var compactor: AutoCompactor
     private var quota: QuotaKeeper
     private var planner = FabricPlanner()
@@ -149,7 +153,10 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         noteBegun()
         publish()
         noteChanges()
-        for (id, outcome) in answers { shell.finish(id, outcome) }
+        for (id, outcome) in answers {
+            if id == expiry?.id { expiry = nil }
+            shell.finish(id, outcome)
+        }
         // In a new term consensus has something to do for it: see `Replica.noteApplied`.
         shell.post(
             .applied(last.index, term: last.term, completed: answers.map(\.id)), wakes: last.term != appliedTerm)
@@ -292,7 +299,12 @@ package final class Applier<Shell: ReplicationShell>: Lane {
     /// Proposes what a leader has to because time has passed.
     private func keepTime(leading term: Term?) {
         let wall = shell.wallMilliseconds
-        for command in lessor.tick(now: shell.now, wall: wall, leading: term, store.fabric.leases) { propose(command) }
+        let isAwaiting = expiry.map { $0.term == term && shell.now < $0.until } ?? false
+        let ends = lessor.tick(
+            now: shell.now, wall: wall, leading: term, isAwaiting: isAwaiting, store.fabric.leases)
+        for command in ends {
+            expiry = (propose(command), term, shell.now + Self.onItsWayNanoseconds)
+        }
         let plan = planner.tick(now: shell.now, wall: wall, isLeading: term != nil, store.fabric)
         if let plan { propose(plan) }
         let old = compactor.tick(
@@ -313,10 +325,12 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         propose(command)
     }
 
-    private func propose(_ command: Command) {
+    @discardableResult
+    private func propose(_ command: Command) -> UInt64 {
         let id = shell.makeRequestID()
         let proposal = Proposal(id: id, kind: .command, payload: CommandEnvelope.encode(command, requestID: id))
         shell.post(ConsensusWork.propose(proposal, deadline: shell.now + Self.patienceNanoseconds))
+        return id
     }
 
     private func freeze() {

@@ -9,7 +9,7 @@ struct FabricPlanner {
     private static let lookMax = 2000
     private static let planMax = 100
     private static let restNanoseconds: UInt64 = 10_000_000_000
-    private static let retryNanoseconds: UInt64 = 2_000_000_000
+    private static let retryNanoseconds: UInt64 = 10_000_000_000
 
     /// Where to go on; nil when a pass is over.
     private var cursor: Int64?

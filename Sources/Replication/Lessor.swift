@@ -94,8 +94,11 @@ struct Lessor {
     /// - Parameters:
     ///   - wall: milliseconds since 1970, to be written down.
     ///   - term: the term this member leads, if it does.
+    ///   - isAwaiting: what was proposed last is not applied yet, and nothing is added to it.
     ///   - nodeLeases: which leases are those of nodes.
-    mutating func tick(now: UInt64, wall: Int64, leading term: Term?, _ nodeLeases: NodeLeases) -> [Command] {
+    mutating func tick(
+        now: UInt64, wall: Int64, leading term: Term?, isAwaiting: Bool = false, _ nodeLeases: NodeLeases
+    ) -> [Command] {
         // While the process stood still nobody could renew anything.
         let gap = now - min(lastTick, now)
         lastTick = now
@@ -106,6 +109,7 @@ struct Lessor {
             leases.adjust { deadline, _ in max(deadline, grace) }
         }
         leadingTerm = term
+        if isAwaiting { return [] }
         var due = Due()
         let second = now / Self.second
         while nextSecond <= second {

@@ -110,6 +110,20 @@ import Testing
         #expect(left.count == 2 && (898...900).contains(left[0]) && (796...800).contains(left[1]))
     }
 
+    @Test("While what it proposed is on its way it adds nothing, and then forgets nothing")
+    func awaiting() {
+        var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
+        for id in 1...3 as ClosedRange<Int64> { begin(&lessor, lease(id, ttl: 3 + 2 * id), at: 0) }
+        var ended: [Int64] = []
+        for now in stride(from: 0, through: 30 * Self.second, by: 100_000_000) {
+            let isAwaiting = now < 20 * Self.second
+            let commands = lessor.tick(now: now, wall: 0, leading: 5, isAwaiting: isAwaiting, Self.nodes)
+            #expect(commands.isEmpty || !isAwaiting)
+            for case .leaseExpire(_, let marks) in commands where now < 21 * Self.second { ended += marks.map(\.id) }
+        }
+        #expect(ended.sorted() == [1, 2, 3])
+    }
+
     @Test("A lease that ends and is granted anew within one batch ends all the same")
     func again() {
         var lessor = Lessor(table, now: 0, settings: ReplicationSettings())
