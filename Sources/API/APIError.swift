@@ -31,19 +31,10 @@ struct APIError: Error, Equatable, Sendable {
         self.message = message
     }
 
-    /// The one place where a member's errors become etcd's.
-    /// The services Lock and Election are clients of their own member, as in etcd: their errors have no code of their own.
-    static func unknown<T>(_ body: () async throws(APIError) -> T) async throws(APIError) -> T {
-        do throws(APIError) {
-            return try await body()
-        } catch {
-            throw error.code == .cancelled || error.code == .unimplemented ? error : APIError(.unknown, error.message)
-        }
-    }
-
     /// The client is gone, or took back what it asked.
     static let cancelled = APIError(.cancelled, "context canceled")
 
+    /// The one place where a member's errors become etcd's.
     init(_ error: ServerError) {
         switch error {
         case .refused(let refusal): self.init(refusal)
@@ -69,6 +60,14 @@ struct APIError: Error, Equatable, Sendable {
             self.init(
                 .unavailable,
                 "weft: this member found what was asked for damaged, and its log says more; ask another member")
+        }
+    }
+
+    init(_ end: WatchEnd) {
+        switch end {
+        case .stopping: self.init(ServerError.stopping)
+        case .noLeader: self.init(ServerError.noLeader)
+        case .witness: self.init(ServerError.witness)
         }
     }
 

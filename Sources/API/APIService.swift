@@ -5,57 +5,45 @@ package import Server
 
 /// Everything the client port answers: routes to etcd's gateway, the plain REST, health and metrics.
 package struct APIService: HTTPService {
-    private let member: RunningMember
-    private let gateway: Gateway
-    private let grpc: GRPCService
-    private let members: Members
-    private let plain: PlainKV
-    private let health: Health
+    private let desk: Desk
 
     package init(member: RunningMember) {
-        self.member = member
-        gateway = Gateway(member: member)
-        grpc = GRPCService(member: member)
-        members = Members(member: member)
-        plain = PlainKV(member: member)
-        health = Health(member: member)
+        desk = Desk(member: member)
     }
 
-    package func unaryService(on turn: LoopTurn) -> (any UnaryService)? { LoopKV(member: member, turn: turn) }
+    package func unaryService(on turn: LoopTurn) -> (any UnaryService)? { LoopService(desk: desk, turn: turn) }
 
-    package func respond(to call: GRPCCall) async -> GRPCStatus { await grpc.respond(to: call) }
+    package func respond(to call: GRPCCall) async -> GRPCStatus { await GRPCService(desk: desk).respond(to: call) }
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
+        do throws(APIError) { return try await answer(request) } catch { return .error(error) }
+    }
+
+    private func answer(_ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
         let path = request.path
-        if path.hasPrefix("/v3/") { return await gateway.respond(to: request) }
-        if path == Members.path || path.hasPrefix(Members.path + "/") { return await members.respond(to: request) }
-        if path == Upgrade.path || path.hasPrefix(Upgrade.path + "/") {
-            return await Upgrade(member: member).respond(to: request)
-        }
-        if path == PlainSnapshot.path { return await PlainSnapshot(member: member).respond(to: request) }
-        if path.hasPrefix(FabricAPI.prefix + "/") { return await FabricAPI(member: member).respond(to: request) }
-        if path == ClusterDomains.path || path.hasPrefix(ClusterDomains.path + "/") {
-            return await ClusterDomains(member: member).respond(to: request)
-        }
-        if path.hasPrefix("/v1/kv/") { return await plain.respond(to: request) }
+        func isUnder(_ root: some StringProtocol) -> Bool { path == root || path.hasPrefix("\(root)/") }
+        if path.hasPrefix("/v3/") { return try await Gateway(desk: desk).respond(to: request) }
+        if path.hasPrefix("/v1/kv/") { return try await PlainKV(desk: desk).respond(to: request) }
+        if path == PlainSnapshot.path { return try await PlainSnapshot(desk: desk).respond(to: request) }
+        if isUnder(Members.path) { return try await Members(desk: desk).respond(to: request) }
+        if isUnder(Upgrade.path) { return try await Upgrade(desk: desk).respond(to: request) }
+        if path.hasPrefix(FabricAPI.prefix + "/") { return try await FabricAPI(desk: desk).respond(to: request) }
+        if isUnder(ClusterDomains.path) { return try await ClusterDomains(desk: desk).respond(to: request) }
         guard request.method == .GET || request.method == .HEAD else {
             let known = Self.readOnlyPaths.contains(path)
             return known ? .methodNotAllowed("GET") : .error(.notFound, code: 5, "there is nothing at \(path)")
         }
-        if Self.isProbe(path, "/livez"), let answer = await health.livez(request) { return answer }
-        if Self.isProbe(path, "/readyz"), let answer = await health.readyz(request) { return answer }
         switch path {
         case "/version": return version()
-        case "/health": return await health.health(request)
-        case "/metrics": return MetricsText(member: member).respond()
+        case "/health": return try await Health(desk: desk).health(request)
+        case "/metrics":
+            return .text(try await desk.carryOut(MetricsText()), "text/plain; version=0.0.4; charset=utf-8")
         case OpenAPI.path: return OpenAPI.respond()
         case "/": return index()
-        default: return .error(.notFound, code: 5, "there is nothing at \(path); see /")
+        default:
+            if let answer = try await Health(desk: desk).probe(request) { return answer }
+            return .error(.notFound, code: 5, "there is nothing at \(path); see /")
         }
-    }
-
-    private static func isProbe(_ path: Substring, _ name: String) -> Bool {
-        path == name || path.hasPrefix(name + "/")
     }
 
     private static let readOnlyPaths: Set<Substring> = [
@@ -85,7 +73,7 @@ package struct APIService: HTTPService {
 
     private func index() -> HTTPResponse {
         let text = """
-            weft \(Version.weft), member \(member.name) of fabric \(String(member.clusterID, radix: 16))
+            weft \(Version.weft), \(desk.title)
 
               curl -X PUT --data-binary @volume.json HOST/v1/kv/volumes/v1    store a value
               curl HOST/v1/kv/volumes/v1                                      read it
@@ -98,14 +86,6 @@ package struct APIService: HTTPService {
               GET  /version /health /livez /readyz /metrics
 
             """
-        return HTTPResponse(status: .ok, headers: ["content-type": "text/plain; charset=utf-8"], body: Array(text.utf8))
-    }
-}
-
-extension HTTPResponse {
-    static func methodNotAllowed(_ allowed: String) -> HTTPResponse {
-        var response = HTTPResponse.error(.methodNotAllowed, code: 12, "only \(allowed) here")
-        response.headers.add(name: "allow", value: allowed)
-        return response
+        return .text(text)
     }
 }

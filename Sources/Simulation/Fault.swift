@@ -80,7 +80,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .membership: "members and learners are added, promoted, removed and replaced under load"
         case .transfer: "the lead is handed over"
         case .compaction: "old revisions are compacted away"
-        case .rivalChanges: "two leaders each remove a voter and find half of the others, or one is asked to remove two at once"
+        case .rivalChanges: "two leaders each remove a voter and find half of the others, or one is to remove two"
         case .overtaking: "a leader tells the others of an entry that is about to be replaced, and is cut off"
         case .recovery: "all members are lost but one, and the fabric goes on from that one's disk"
         case .overload: "a member is asked for more than it can apply and write, and is slow at it"

@@ -97,6 +97,20 @@ import Testing
         }
     }
 
+    /// Codecs reach a member through operations only: what is asked for is authorised where operations are carried out.
+    @Test func codecsReachNoMember() {
+        let codecs = Self.sources.filter { $0.target == "API" && !$0.path.contains("/Operations/") }
+        #expect(codecs.count > 20)
+        for source in codecs {
+            for (number, line) in source.lines.enumerated() where source.path != "Sources/API/APIService.swift" {
+                let code = line.components(separatedBy: "//")[0]
+                for forbidden in ["RunningMember", "desk.member", ".run(at:", "desk.ask"] {
+                    #expect(!code.contains(forbidden), "\(source.path):\(number + 1) has \(forbidden)")
+                }
+            }
+        }
+    }
+
     @Test(arguments: sources) func nothingForbiddenIsWritten(_ source: Source) {
         for (number, line) in source.lines.enumerated() {
             // Tasks of a group end with it.

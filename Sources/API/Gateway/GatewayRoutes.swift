@@ -1,0 +1,111 @@
+internal import HTTPServer
+
+/// A path of etcd's gateway, and what becomes of requests to it.
+struct GatewayRoute: Sendable {
+    typealias Respond = @Sendable (Gateway, HTTPRequest) async throws(APIError) -> HTTPResponse
+
+    let path: Substring
+    let isStream: Bool
+    let respond: Respond
+
+    private static func unary<Asked: GatewayOperation>(_ path: Substring, _ kind: Asked.Type) -> GatewayRoute {
+        GatewayRoute(path: path, isStream: false) { gateway, request async throws(APIError) in
+            try await gateway.unary(kind, request)
+        }
+    }
+
+    static let table = Dictionary(uniqueKeysWithValues: all.map { ($0.path, $0) })
+
+    static let all = kv + streams + leases + concurrency + cluster + maintenance + auth
+
+    private static let kv = [
+        GatewayRoute(path: "/v3/kv/range", isStream: false) { gateway, request async throws(APIError) in
+            try await gateway.range(request)
+        },
+        unary("/v3/kv/put", KV.Put.self),
+        unary("/v3/kv/deleterange", KV.DeleteRange.self),
+        unary("/v3/kv/txn", KV.Txn.self),
+        unary("/v3/kv/compaction", KV.Compact.self),
+    ]
+
+    private static let streams = [
+        GatewayRoute(path: "/v3/watch", isStream: true) { gateway, request throws(APIError) in
+            try gateway.watch(request)
+        },
+        GatewayRoute(path: "/v3/lease/keepalive", isStream: true) { gateway, request throws(APIError) in
+            try gateway.keepAlive(request)
+        },
+        GatewayRoute(path: "/v3/election/observe", isStream: true) { gateway, request throws(APIError) in
+            try gateway.observe(request)
+        },
+        GatewayRoute(path: "/v3/maintenance/snapshot", isStream: true) { gateway, _ throws(APIError) in
+            gateway.snapshot()
+        },
+    ]
+
+    private static let leases = [
+        unary("/v3/lease/grant", Leases.Grant.self),
+        unary("/v3/lease/revoke", Leases.Revoke.self), unary("/v3/kv/lease/revoke", Leases.Revoke.self),
+        unary("/v3/lease/timetolive", Leases.TimeToLive.self), unary("/v3/kv/lease/timetolive", Leases.TimeToLive.self),
+        unary("/v3/lease/leases", Leases.List.self), unary("/v3/kv/lease/leases", Leases.List.self),
+    ]
+
+    private static let concurrency = [
+        unary("/v3/lock/lock", Locks.Lock.self),
+        unary("/v3/lock/unlock", Locks.Unlock.self),
+        unary("/v3/election/campaign", Elections.Campaign.self),
+        unary("/v3/election/proclaim", Elections.Proclaim.self),
+        unary("/v3/election/leader", Elections.Leader.self),
+        unary("/v3/election/resign", Elections.Resign.self),
+    ]
+
+    private static let cluster = [
+        unary("/v3/cluster/member/list", Cluster.List.self),
+        unary("/v3/cluster/member/add", Cluster.Add.self),
+        unary("/v3/cluster/member/remove", Cluster.Remove.self),
+        unary("/v3/cluster/member/update", Cluster.Update.self),
+        unary("/v3/cluster/member/promote", Cluster.Promote.self),
+    ]
+
+    private static let maintenance = [
+        unary("/v3/maintenance/status", Maintenance.Status.self),
+        unary("/v3/maintenance/alarm", Maintenance.Alarms.self),
+        unary("/v3/maintenance/defragment", Maintenance.Defragment.self),
+        unary("/v3/maintenance/hash", Maintenance.Hash.self),
+        unary("/v3/maintenance/hashkv", Maintenance.HashKV.self),
+        unary("/v3/maintenance/hashKV", Maintenance.HashKV.self),
+        unary("/v3/maintenance/transfer-leadership", Maintenance.MoveLeader.self),
+        unary("/v3/maintenance/downgrade", Maintenance.Downgrade.self),
+    ]
+
+    private static let auth =
+        [
+            unary("/v3/auth/status", Auth.Status.self),
+            unary("/v3/auth/user/list", Auth.ListUsers.self),
+            unary("/v3/auth/role/list", Auth.ListRoles.self),
+            unary("/v3/auth/disable", Auth.Disable.self),
+        ]
+        + Auth.Refused.allCases.map { refused in
+            GatewayRoute(path: refused.gatewayPath, isStream: false) { _, _ throws(APIError) in throw refused.error }
+        }
+}
+
+extension Auth.Refused {
+    fileprivate var gatewayPath: Substring {
+        switch self {
+        case .enable: "/v3/auth/enable"
+        case .authenticate: "/v3/auth/authenticate"
+        case .userAdd: "/v3/auth/user/add"
+        case .userGet: "/v3/auth/user/get"
+        case .userDelete: "/v3/auth/user/delete"
+        case .userChangePassword: "/v3/auth/user/changepw"
+        case .userGrantRole: "/v3/auth/user/grant"
+        case .userRevokeRole: "/v3/auth/user/revoke"
+        case .roleAdd: "/v3/auth/role/add"
+        case .roleGet: "/v3/auth/role/get"
+        case .roleDelete: "/v3/auth/role/delete"
+        case .roleGrantPermission: "/v3/auth/role/grant"
+        case .roleRevokePermission: "/v3/auth/role/revoke"
+        }
+    }
+}

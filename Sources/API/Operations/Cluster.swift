@@ -1,0 +1,87 @@
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Server
+
+/// etcd's Cluster service, and what weft knows of members beyond it.
+enum Cluster {
+    struct List: Operation {
+        var linearizable: Bool
+
+        func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
+            if linearizable {
+                try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
+            }
+            return desk.answered(desk.member.membership.entries)
+        }
+    }
+
+    struct Added: Sendable {
+        var member: Membership.Entry
+        var members: [Membership.Entry]
+    }
+
+    /// Adds a member. Everybody begins without a vote; who shall vote is promoted once it has caught up.
+    struct Add: Operation {
+        var peerURLs: [String]
+        var role: Member.Role
+        var replaces: NodeID?
+        var domain = ""
+
+        func run(at desk: Desk) async throws(APIError) -> Answered<Added> {
+            try checkPeerURLs(peerURLs)
+            let newcomer = Member(
+                id: UInt64.random(in: 1...UInt64.max), role: role, peerURLs: peerURLs, replaces: replaces,
+                domain: domain)
+            let members = try await Change(.add(newcomer)).run(at: desk).body
+            let entry = Membership.Entry(member: newcomer, attributes: MemberAttributes(name: "", clientURLs: []))
+            return desk.answered(Added(member: entry, members: members))
+        }
+    }
+
+    struct Remove: Operation {
+        var id: NodeID
+
+        func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
+            try await Change(.remove(id)).run(at: desk)
+        }
+    }
+
+    struct Promote: Operation {
+        var id: NodeID
+
+        func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
+            try await Change(.promote(id)).run(at: desk)
+        }
+    }
+
+    struct Update: Operation {
+        var id: NodeID
+        var peerURLs: [String]
+
+        func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
+            try checkPeerURLs(peerURLs)
+            return try await Change(.update(id, peerURLs: peerURLs)).run(at: desk)
+        }
+    }
+
+    /// Any change; answers who is a member then.
+    struct Change: Operation {
+        var change: ConfigurationChange
+
+        init(_ change: ConfigurationChange) {
+            self.change = change
+        }
+
+        func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
+            _ = try await desk.ask { member throws(ServerError) in try await member.change(change) }
+            return desk.answered(desk.member.membership.entries)
+        }
+    }
+
+    private static func checkPeerURLs(_ urls: [String]) throws(APIError) {
+        guard !urls.isEmpty, urls.allSatisfy(isPeerURL) else {
+            throw APIError(.invalidArgument, "etcdserver: given member URLs are invalid")
+        }
+    }
+}

@@ -1,0 +1,88 @@
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Server
+
+/// One thing that a client can ask for. It is carried out once, whatever protocol brought it: codecs turn bytes into operations and
+/// answers into bytes.
+protocol Operation: Sendable {
+    associatedtype Answer: Sendable
+    func run(at desk: Desk) async throws(APIError) -> Answer
+}
+
+/// An operation that an event loop can have carried out without a task.
+protocol LoopOperation: Operation {
+    /// Begins it. `done` is called once, on any thread, and must only pass the answer on.
+    /// - Returns: false, and nothing is done, when it is one for a task.
+    func begin(at desk: Desk, _ done: @escaping @Sendable (Result<Answer, APIError>) -> Void) -> Bool
+}
+
+/// An operation that is one command.
+protocol CommandOperation: LoopOperation {
+    /// Nil when it turns out to change nothing: `read` answers it then.
+    var command: Command? { get }
+    /// Refuses what need not be proposed.
+    func check(_ limits: RequestLimits) throws(MVCCError)
+    /// Where it is counted.
+    static func counter(_ metrics: Metrics) -> Counter?
+    static func answer(_ applied: Applied, _ header: ResponseHeader) -> Answer
+    func read(_ member: RunningMember) async throws(ServerError) -> Applied
+}
+
+extension CommandOperation {
+    func check(_ limits: RequestLimits) throws(MVCCError) {}
+    static func counter(_ metrics: Metrics) -> Counter? { nil }
+
+    func read(_ member: RunningMember) async throws(ServerError) -> Applied {
+        preconditionFailure("\(Self.self) is a command always")
+    }
+
+    func run(at desk: Desk) async throws(APIError) -> Answer {
+        do throws(MVCCError) { try check(desk.member.limits) } catch { throw APIError(error) }
+        Self.counter(desk.member.metrics)?.add()
+        let applied = try await desk.ask { member throws(ServerError) in
+            guard let command else { return try await read(member) }
+            return try await member.propose(command)
+        }
+        return Self.answer(applied, desk.header(applied))
+    }
+
+    func begin(at desk: Desk, _ done: @escaping @Sendable (Result<Answer, APIError>) -> Void) -> Bool {
+        guard let command else { return false }
+        do throws(MVCCError) {
+            try check(desk.member.limits)
+        } catch {
+            done(.failure(APIError(error)))
+            return true
+        }
+        let isTaken = desk.member.propose(command) { outcome in
+            switch outcome {
+            case .success(let applied): done(.success(Self.answer(applied, desk.header(applied))))
+            case .failure(let error): done(.failure(APIError(error)))
+            }
+        }
+        // What is left to a task is counted there.
+        if isTaken { Self.counter(desk.member.metrics)?.add() }
+        return isTaken
+    }
+}
+
+/// The header of every answer of etcd's API.
+struct ResponseHeader: Sendable {
+    var clusterID: UInt64
+    var memberID: UInt64
+    var revision: Int64
+    var term: Term
+}
+
+/// What an operation of etcd's API answers.
+protocol HeadedAnswer: Sendable {
+    associatedtype Body: Sendable
+    var header: ResponseHeader { get }
+    var body: Body { get }
+}
+
+struct Answered<Body: Sendable>: HeadedAnswer {
+    var header: ResponseHeader
+    var body: Body
+}

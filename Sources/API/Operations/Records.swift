@@ -1,0 +1,167 @@
+internal import Fabric
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Server
+
+/// The records of the storage cluster: domains, nodes, volumes and events.
+enum Records {
+    struct Read: Operation {
+        /// From what is applied here, without asking anybody.
+        var serializable = false
+
+        func run(at desk: Desk) async throws(APIError) -> FabricState {
+            try await desk.ask { member throws(ServerError) in try await member.fabric(serializable: serializable) }
+        }
+    }
+
+    /// In whose name something is changed, and what is expected of the record.
+    struct Terms: Sendable {
+        var by: String
+        var reason = ""
+        /// A revision, 0 for none, nil for any.
+        var expected: Int64?
+    }
+
+    struct Changed: Sendable {
+        var answer: FabricAnswer
+        /// The records after it.
+        var fabric: FabricState
+    }
+
+    /// What the records say to a change: that is an answer, too.
+    typealias Outcome = Result<Changed, FabricRefusal>
+
+    struct Change: Operation {
+        var action: FabricCommand.Action
+        var terms: Terms
+
+        func run(at desk: Desk) async throws(APIError) -> Outcome {
+            try await desk.outcome { member throws(ServerError) in
+                try await member.change(action, by: terms.by, reason: terms.reason, expected: terms.expected)
+            }
+        }
+    }
+
+    struct Register: Operation {
+        var node: NodeSpec
+        var terms: Terms
+
+        func run(at desk: Desk) async throws(APIError) -> Outcome {
+            try await desk.outcome { member throws(ServerError) in
+                try await member.register(node, by: terms.by, expected: terms.expected)
+            }
+        }
+    }
+
+    struct Heartbeat: Operation {
+        var node: String
+
+        /// For how many seconds the node is online now.
+        func run(at desk: Desk) async throws(APIError) -> Result<Int64, FabricRefusal> {
+            let answer = try await desk.refusable { member throws(ServerError) in try await member.heartbeat(of: node) }
+            return answer.flatMap { seconds in
+                guard let seconds else {
+                    return .failure(.conflict("node \"\(node)\" is offline: register it again"))
+                }
+                return .success(seconds)
+            }
+        }
+    }
+
+    struct SetDomain: Operation {
+        var name: String
+        var isActive: Bool
+        /// Also when that costs volumes.
+        var force = false
+        var terms: Terms
+
+        func run(at desk: Desk) async throws(APIError) -> Outcome {
+            try await desk.outcome { member throws(ServerError) in
+                try await member.setDomain(
+                    name, isActive: isActive, force: force, by: terms.by, reason: terms.reason,
+                    expected: terms.expected)
+            }
+        }
+    }
+
+    struct RemoveDomain: Operation {
+        var name: String
+        var terms: Terms
+
+        func run(at desk: Desk) async throws(APIError) -> Outcome {
+            let members = desk.member.status.configuration.members.count { $0.domain == name }
+            guard members == 0 else {
+                return .failure(.conflict("\(members) members of the fabric belong to domain \"\(name)\""))
+            }
+            return try await Change(action: .removeDomain(name), terms: terms).run(at: desk)
+        }
+    }
+
+    /// Changes as they happen.
+    struct Watch: Operation {
+        /// What the client knows already; nil begins with what comes next.
+        var after: Int64?
+
+        func run(at desk: Desk) async throws(APIError) -> RecordFeed {
+            let start = try await current(desk)
+            if let after, after > start { return .toCome(after) }
+            guard desk.member.fabricFeed.reaches(back: after ?? start) else { return .forgotten(after ?? start) }
+            return .changes(RecordChanges(desk: desk, start: after ?? start))
+        }
+
+        /// The revision of the records here; asks for all that others have when the client knows more, or nothing.
+        private func current(_ desk: Desk) async throws(APIError) -> Int64 {
+            let applied = desk.member.appliedFabric.revision
+            if let after, after <= applied { return applied }
+            return try await Read().run(at: desk).revision
+        }
+    }
+
+    enum RecordFeed: Sendable {
+        case changes(RecordChanges)
+        /// There is no such revision yet.
+        case toCome(Int64)
+        /// What came after this revision is not kept any more.
+        case forgotten(Int64)
+    }
+
+    struct RecordChanges: Sendable {
+        fileprivate let desk: Desk
+        let start: Int64
+
+        fileprivate init(desk: Desk, start: Int64) {
+            self.desk = desk
+            self.start = start
+        }
+
+        /// The records as they are now.
+        var fabric: FabricState { desk.member.appliedFabric }
+
+        /// What came after `revision`, waiting for something, and the revision now; nil when it is not kept any more, or the task
+        /// is cancelled.
+        func next(after revision: Int64) async -> (changes: [FabricChange], revision: Int64)? {
+            await desk.member.fabricFeed.changes(after: revision)
+        }
+    }
+}
+
+extension Desk {
+    fileprivate func refusable<T: Sendable>(
+        _ body: (RunningMember) async throws(ServerError) -> T
+    ) async throws(APIError) -> Result<T, FabricRefusal> {
+        do throws(ServerError) {
+            return .success(try await body(member))
+        } catch .refused(.fabric(let refusal)) {
+            return .failure(refusal)
+        } catch {
+            throw APIError(error)
+        }
+    }
+
+    fileprivate func outcome(
+        _ body: (RunningMember) async throws(ServerError) -> (FabricAnswer, FabricState)
+    ) async throws(APIError) -> Records.Outcome {
+        try await refusable(body).map { Records.Changed(answer: $0.0, fabric: $0.1) }
+    }
+}
