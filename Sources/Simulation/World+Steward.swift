@@ -58,9 +58,10 @@ extension World {
     /// Answers if there was something to do.
     private func replaceLost(_ leader: SimulatedProcess, _ configuration: Configuration) -> Bool {
         guard let first = steward.lost.first else { return false }
-        if let member = configuration[first.id] {
+        // Of a leader that has just started: it knows what its log says before it has applied that.
+        let newest = leader.replica?.raft.configuration ?? configuration
+        if let member = configuration[first.id] ?? newest[first.id] {
             // Commits may wait for what is lost, also by a configuration that is for that very reason not applied.
-            let newest = leader.replica?.raft.configuration ?? configuration
             let waits =
                 plan.spread > 1
                 && [configuration, newest].contains { !$0.policy.inactive.contains(member.domain) }
