@@ -27,10 +27,10 @@ struct Health: Sendable {
 
     /// `/livez`, `/readyz`, or one of their checks, whose name follows in the path. Nil when it is no such path.
     func probe(_ request: HTTPRequest) async throws(APIError) -> HTTPResponse? {
-        let parts = request.path.split(separator: "/", maxSplits: 1)
+        let parts = request.path.dropFirst().split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let probes: [Substring: HealthOperations.Probe] = ["livez": .live, "readyz": .ready]
         guard let probe = parts.first.flatMap({ probes[$0] }) else { return nil }
-        let name = parts.count > 1 ? String(parts[1]) : nil
+        let name = parts.count > 1 && !parts[1].isEmpty ? String(parts[1]) : nil
         let operation = HealthOperations.Checks(probe: probe, name: name, excluded: Self.excluded(request))
         guard let checks = try await desk.carryOut(operation) else { return nil }
         let isVerbose = request.queryFields.contains { $0.name == "verbose" }

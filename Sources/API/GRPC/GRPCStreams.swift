@@ -83,7 +83,8 @@ extension GRPCService {
     // MARK: - Backups and health
 
     func answerSnapshot(_ call: GRPCCall) async throws(APIError) {
-        guard try await receive(call) != nil else { return }
+        guard let bytes = try await receive(call) else { return }
+        _ = try Etcdserverpb_SnapshotRequest(grpc: bytes)
         let backup = try await desk.carryOut(Maintenance.BackUp())
         while let (piece, left) = try await backup.next() {
             var answer = Etcdserverpb_SnapshotResponse()
@@ -95,7 +96,8 @@ extension GRPCService {
     }
 
     func answerHealthWatch(_ call: GRPCCall) async throws(APIError) {
-        guard try await receive(call) != nil else { return }
+        guard let bytes = try await receive(call) else { return }
+        _ = try Grpc_Health_V1_HealthCheckRequest(grpc: bytes)
         var said: Bool?
         while !Task.isCancelled {
             let isServing = try await desk.carryOut(HealthOperations.IsServing())

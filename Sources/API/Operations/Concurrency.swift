@@ -117,7 +117,7 @@ struct Concurrency: Sendable {
     private func follow(
         _ request: WatchRequest, until isEnough: ([KeyValue]) async throws(APIError) -> Bool
     ) async throws(APIError) {
-        let session = try await desk.carryOut(Watches.Open())
+        let session = try await desk.carryOut(Watches.Open(isAfterRead: true))
         try session.watch(request)
         while true {
             let outputs = try await session.outputs()
@@ -137,7 +137,7 @@ struct Concurrency: Sendable {
         var deletion = Self.deletion(of: claim)
         let range = KeyRange(start: claim.key, end: .single)
         deletion.compares.append(Compare(range: range, relation: .equal, operand: .mod(claim.written)))
-        _ = try? await desk.carryOut(KV.Txn(request: deletion))
+        _ = try? await desk.ask { [deletion] member throws(ServerError) in try await member.propose(.txn(deletion)) }
     }
 
     private static func deletion(of claim: Claim) -> TxnRequest {

@@ -66,14 +66,13 @@ struct MetricsText: Operation {
         text.gauge(
             "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of the database file that are in use.",
             Double(sizes.inUse))
-        peers(&text, member)
+        peers(&text, member, status)
         fabric(&text, member)
         process(&text)
         return text.content
     }
 
-    private static func peers(_ text: inout Text, _ member: RunningMember) {
-        let status = member.status
+    private static func peers(_ text: inout Text, _ member: RunningMember, _ status: RaftStatus) {
         text.gauge("weft_raft_last_index", "The last index of the log.", Double(status.lastIndex))
         for peer in status.peers {
             let domain = status.configuration[peer.id]?.domain ?? ""

@@ -9,9 +9,13 @@ enum Watches {
     struct Open: Operation {
         /// It ends, or is not begun, while there is no leader.
         var requiresLeader = false
+        /// It follows a linearizable read: what was acknowledged before is here.
+        var isAfterRead = false
 
         func run(at desk: Desk) async throws(APIError) -> WatchSession {
-            try await desk.ask { member throws(ServerError) in try member.expectCaughtUp() }
+            if !isAfterRead {
+                try await desk.ask { member throws(ServerError) in try member.expectCaughtUp() }
+            }
             if requiresLeader, !desk.member.hasLeaderLately { throw APIError(WatchEnd.noLeader) }
             return WatchSession(desk, WatchStream(requiresLeader: requiresLeader))
         }

@@ -37,6 +37,7 @@ struct PlainWatch: Sendable {
             gone.headers.add(name: "weft-compact-revision", value: String(compacted.compactRevision))
             return gone
         }
+        try session.watch(watch)
         let accepted = request.headers["accept"].joined(separator: ",")
         let format: Format = accepted.contains("application/x-ndjson") ? .lines : .events
         var response = HTTPResponse(
@@ -45,10 +46,8 @@ struct PlainWatch: Sendable {
                 "content-type": format == .lines ? "application/x-ndjson" : "text/event-stream",
                 "cache-control": "no-store", "weft-store-revision": String(session.revision),
             ])
-        let begun = watch
         response.stream = { writer in
             do throws(APIError) {
-                try session.watch(begun)
                 try await Self.follow(session, format, writer)
             } catch {
                 // To who is gone nobody says so.
