@@ -1,5 +1,6 @@
 internal import Client
 internal import NIOCore
+internal import TLS
 
 /// How requests are encoded.
 package enum Encoding: String, CaseIterable, Sendable {
@@ -18,14 +19,14 @@ enum Caller {
     case grpc(GRPCConnection)
     case json(HTTP1Connection)
 
-    static func connect(_ encoding: Encoding, to endpoint: Endpoint, on loop: any EventLoop) -> EventLoopFuture<
-        NIOLoopBound<Caller>
-    > {
+    static func connect(
+        _ encoding: Encoding, to endpoint: Endpoint, _ tls: TLSContext?, on loop: any EventLoop
+    ) -> EventLoopFuture<NIOLoopBound<Caller>> {
         switch encoding {
         case .grpc:
-            GRPCConnection.connect(to: endpoint, on: loop).map { NIOLoopBound(.grpc($0), eventLoop: loop) }
+            GRPCConnection.connect(to: endpoint, tls, on: loop).map { NIOLoopBound(.grpc($0), eventLoop: loop) }
         case .json:
-            HTTP1Connection.connect(to: endpoint, on: loop).map { NIOLoopBound(.json($0), eventLoop: loop) }
+            HTTP1Connection.connect(to: endpoint, tls, on: loop).map { NIOLoopBound(.json($0), eventLoop: loop) }
         }
     }
 

@@ -1,5 +1,6 @@
 internal import Client
 internal import NIOCore
+internal import TLS
 
 /// A connection to one of the members, made again when it is lost, to the next member then. Only on its event loop.
 final class Link: @unchecked Sendable {
@@ -7,24 +8,29 @@ final class Link: @unchecked Sendable {
 
     private let encoding: Encoding
     private let endpoints: [Endpoint]
+    private let tls: TLSContext?
     private let loop: any EventLoop
     private var place: Int
     private var isConnecting = false
     private(set) var caller: Caller
 
-    private init(_ caller: Caller, _ encoding: Encoding, _ endpoints: [Endpoint], place: Int, loop: any EventLoop) {
+    private init(
+        _ caller: Caller, _ encoding: Encoding, _ endpoints: [Endpoint], _ tls: TLSContext?, place: Int,
+        loop: any EventLoop
+    ) {
         self.caller = caller
         self.encoding = encoding
         self.endpoints = endpoints
+        self.tls = tls
         self.place = place
         self.loop = loop
     }
 
     static func connect(
-        _ encoding: Encoding, to endpoints: [Endpoint], place: Int, on loop: any EventLoop
+        _ encoding: Encoding, to endpoints: [Endpoint], _ tls: TLSContext?, place: Int, on loop: any EventLoop
     ) -> EventLoopFuture<Link> {
-        Caller.connect(encoding, to: endpoints[place % endpoints.count], on: loop).map { caller in
-            Link(caller.value, encoding, endpoints, place: place, loop: loop)
+        Caller.connect(encoding, to: endpoints[place % endpoints.count], tls, on: loop).map { caller in
+            Link(caller.value, encoding, endpoints, tls, place: place, loop: loop)
         }
     }
 
@@ -39,7 +45,7 @@ final class Link: @unchecked Sendable {
         if isConnecting { return }
         isConnecting = true
         place += 1
-        Caller.connect(encoding, to: endpoints[place % endpoints.count], on: loop).whenComplete { result in
+        Caller.connect(encoding, to: endpoints[place % endpoints.count], tls, on: loop).whenComplete { result in
             switch result {
             case .success(let caller):
                 self.caller = caller.value

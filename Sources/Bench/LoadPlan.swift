@@ -1,8 +1,11 @@
 package import Client
+package import TLS
 
 /// What a run does, how much of it and with whom.
 package struct LoadPlan: Sendable {
     package var endpoints: [Endpoint]
+    /// For endpoints that are secure.
+    package var tls: TLSContext?
     package var encoding = Encoding.grpc
     package var workload: Workload
     package var connections = 1

@@ -34,7 +34,8 @@ package struct LoadRun: Sendable {
         for number in 0..<max(plan.connections, 1) {
             let place = number % loops.count
             links[place].append(
-                try await Link.connect(plan.encoding, to: plan.endpoints, place: number, on: loops[place]).get())
+                try await Link.connect(plan.encoding, to: plan.endpoints, plan.tls, place: number, on: loops[place])
+                    .get())
         }
         let watches = try await openWatches(loops)
         let start = NIODeadline.now().uptimeNanoseconds + 20_000_000
@@ -110,7 +111,7 @@ package struct LoadRun: Sendable {
             let keys = stride(from: number, to: watching.watchers, by: max(watching.connections, 1)).map {
                 plan.keys.key($0 % plan.keys.count)
             }
-            let connection = try await GRPCConnection.connect(to: endpoint, on: loops[place]).get()
+            let connection = try await GRPCConnection.connect(to: endpoint, plan.tls, on: loops[place]).get()
             let stream = WatchStream(connection, keys: keys, loop: loops[place])
             if !keys.isEmpty { try await loops[place].flatSubmit { stream.open() }.get() }
             streams[place].append(stream)
@@ -127,7 +128,7 @@ package struct LoadRun: Sendable {
         plan.clients = Self.fillClients
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
-        let link = try await Link.connect(plan.encoding, to: plan.endpoints, place: 0, on: loop).get()
+        let link = try await Link.connect(plan.encoding, to: plan.endpoints, plan.tls, place: 0, on: loop).get()
         let filling = Filling(link, plan, batch: Self.fillBatch, loop: loop, progress: progress)
         let result = await loop.flatSubmit { filling.start(clients: Self.fillClients) }.getResult()
         try await group.shutdownGracefully()

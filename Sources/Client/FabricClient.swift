@@ -22,6 +22,13 @@ package struct FabricClient: Sendable {
         http = HTTPClient(group: group)
     }
 
+    /// The same client for other endpoints.
+    package func at(_ endpoints: [Endpoint]) -> FabricClient {
+        var client = FabricClient(endpoints: endpoints, group: group)
+        client.http = http
+        return client
+    }
+
     /// POSTs to the gateway.
     package func call(_ path: String, _ fields: (inout JSONWriter) -> Void = { _ in }) async throws -> JSONValue {
         var json = JSONWriter()

@@ -1,6 +1,7 @@
 package import NIOCore
 internal import NIOPosix
 internal import Sockets
+package import TLS
 
 /// A connection that carries gRPC calls, as many at once as the server takes. Only on its event loop.
 ///
@@ -23,8 +24,10 @@ package final class GRPCConnection: ChannelInboundHandler, @unchecked Sendable {
     }
 
     /// Connects.
-    package static func connect(to endpoint: Endpoint, on loop: any EventLoop) -> EventLoopFuture<GRPCConnection> {
-        guard let session = GRPCSession(authority: endpoint.authority) else {
+    package static func connect(
+        to endpoint: Endpoint, _ tls: TLSContext? = nil, on loop: any EventLoop
+    ) -> EventLoopFuture<GRPCConnection> {
+        guard let session = GRPCSession(authority: endpoint.authority, isSecure: endpoint.isSecure) else {
             return loop.makeFailedFuture(GRPCFailure(code: 8, message: "no memory for a connection"))
         }
         let connection = GRPCConnection(session: session, loop: loop)
@@ -37,6 +40,7 @@ package final class GRPCConnection: ChannelInboundHandler, @unchecked Sendable {
         return Dialer().connect(
             bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
         ) { channel in
+            try channel.encrypt(to: endpoint, tls, protocols: ["h2"])
             try channel.pipeline.syncOperations.addHandler(connection)
         }.map { _ in connection }
     }

@@ -10,9 +10,11 @@ final class GRPCSession {
     private let session: OpaquePointer
     private let authority: FieldText
     private let open = OpenStreams()
+    private let constants: ConstantFields
 
-    init?(authority: String) {
+    init?(authority: String, isSecure: Bool) {
         self.authority = FieldText(authority)
+        constants = isSecure ? secureConstants : plainConstants
         var session: OpaquePointer?
         let user = Unmanaged.passUnretained(open).toOpaque()
         guard nghttp2_session_client_new(&session, callbacks.pointer, user) == 0, let session else { return nil }
@@ -136,17 +138,20 @@ private struct ConstantFields: @unchecked Sendable {
     let authority = FieldText(":authority")
     private let kept: [FieldText]
 
-    init() {
+    init(scheme: String) {
         let fields = [
-            Self.make(":method", "POST"), Self.make(":scheme", "http"), Self.make("content-type", "application/grpc"),
+            Self.make(":method", "POST"), Self.make(":scheme", scheme), Self.make("content-type", "application/grpc"),
             Self.make("te", "trailers"),
         ]
-        (method, scheme, contentType, trailers) = (fields[0].field, fields[1].field, fields[2].field, fields[3].field)
+        (method, self.scheme, contentType, trailers) = (
+            fields[0].field, fields[1].field, fields[2].field, fields[3].field
+        )
         kept = fields.flatMap(\.texts)
     }
 }
 
-private let constants = ConstantFields()
+private let plainConstants = ConstantFields(scheme: "http")
+private let secureConstants = ConstantFields(scheme: "https")
 
 // MARK: - Callbacks
 

@@ -2,6 +2,7 @@ package import NIOCore
 package import NIOHTTP1
 internal import NIOPosix
 internal import Sockets
+package import TLS
 
 /// A connection that carries one HTTP/1.1 request after the other. Only on its event loop.
 package final class HTTP1Connection: ChannelInboundHandler, @unchecked Sendable {
@@ -31,12 +32,15 @@ package final class HTTP1Connection: ChannelInboundHandler, @unchecked Sendable 
     }
 
     /// Connects.
-    package static func connect(to endpoint: Endpoint, on loop: any EventLoop) -> EventLoopFuture<HTTP1Connection> {
+    package static func connect(
+        to endpoint: Endpoint, _ tls: TLSContext? = nil, on loop: any EventLoop
+    ) -> EventLoopFuture<HTTP1Connection> {
         let connection = HTTP1Connection(authority: endpoint.authority, loop: loop)
         let bootstrap = ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
         return Dialer().connect(
             bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
         ) { channel in
+            try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(connection)
         }.map { _ in connection }

@@ -5,6 +5,7 @@ package import NIOCore
 package import NIOHTTP1
 internal import NIOPosix
 internal import Sockets
+package import TLS
 
 /// A small HTTP/1.1 client: one request, one connection.
 package struct HTTPClient: Sendable {
@@ -29,6 +30,8 @@ package struct HTTPClient: Sendable {
     private let dialer = Dialer()
     /// Longest wait for the whole answer.
     package var timeout = TimeAmount.seconds(10)
+    /// For endpoints that are secure.
+    package var tls: TLSContext?
     private static let bodyBytesMax = 1 << 30
 
     package init(group: any EventLoopGroup) {
@@ -39,7 +42,7 @@ package struct HTTPClient: Sendable {
     /// What it throws ends the request.
     package typealias Sink = @Sendable (Response, [UInt8]) throws -> Void
 
-    /// Sends a request to `http://host:port` with `path` as it is.
+    /// Sends a request to `endpoint` with `path` as it is.
     /// - Parameter sink: takes the body of an answer that is no error, however long that takes.
     package func send(
         _ method: HTTPMethod, _ endpoint: Endpoint, _ path: String, headers: HTTPHeaders = [:], body: [UInt8] = [],
@@ -54,7 +57,7 @@ package struct HTTPClient: Sendable {
         let timer = loop.scheduleTask(in: timeout) {
             promise.fail(Failure(description: "\(endpoint) did not answer in \(timeout.nanoseconds / 1_000_000_000) s"))
         }
-        let request = head
+        let (request, tls) = (head, tls)
         // What comes bit by bit may take its time.
         let taken: Sink? = sink.map { sink in Self.unhurried(sink, timer) }
         let bootstrap = ClientBootstrap(group: loop)
@@ -66,6 +69,7 @@ package struct HTTPClient: Sendable {
         dialer.connect(
             bootstrap, to: [(endpoint.host, endpoint.port)], timeout: Self.connectTimeout, on: loop
         ) { channel in
+            try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(
                 Collector(promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax, sink: taken))
@@ -155,20 +159,36 @@ package struct HTTPClient: Sendable {
     }
 }
 
+extension Channel {
+    /// Has a connection to a secure endpoint encrypted; before other handlers are added.
+    func encrypt(to endpoint: Endpoint, _ tls: TLSContext?, protocols: [String]) throws {
+        guard endpoint.isSecure else { return }
+        guard let tls else { throw TLSError("\(endpoint) is reached by TLS: --cacert says whom to believe") }
+        try pipeline.syncOperations.addHandler(TLSHandler(to: endpoint.host, tls, protocols: protocols))
+    }
+}
+
 /// Where a member's clients connect.
 package struct Endpoint: Equatable, Sendable, CustomStringConvertible {
     package var host: String
     package var port: Int
+    /// By TLS.
+    package var isSecure: Bool
 
-    package init(host: String, port: Int) {
+    package init(host: String, port: Int, isSecure: Bool = false) {
         self.host = host
         self.port = port
+        self.isSecure = isSecure
     }
 
-    /// `http://host:port`, `host:port` or `host`; nil for anything else.
+    /// `https://host:port`, `http://host:port`, `host:port` or `host`; nil for anything else.
     package init?(_ text: String) {
         var rest = text[...]
-        if rest.hasPrefix("http://") { rest = rest.dropFirst("http://".count) }
+        isSecure = rest.hasPrefix("https://")
+        for scheme in ["http://", "https://"] where rest.hasPrefix(scheme) {
+            rest = rest.dropFirst(scheme.count)
+            break
+        }
         if rest.hasSuffix("/") { rest = rest.dropLast() }
         guard !rest.isEmpty, !rest.contains("/") else { return nil }
         if rest.hasPrefix("[") {
@@ -190,5 +210,5 @@ package struct Endpoint: Equatable, Sendable, CustomStringConvertible {
     }
 
     package var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
-    package var description: String { "http://\(authority)" }
+    package var description: String { "\(isSecure ? "https" : "http")://\(authority)" }
 }

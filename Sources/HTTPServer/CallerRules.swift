@@ -8,6 +8,8 @@ package struct CallerRules: Sendable {
     package var origins: Set<String> = []
     /// If said, requests must name one of these hosts; "*" is all (`--host-whitelist`).
     package var hosts: Set<String>?
+    /// The connection is encrypted. Who may be asked for by which name is then told by the certificate.
+    var isSecure = false
     /// Names of this member. A page's request to another name comes by a DNS name that was rebound to this address.
     package var ownHosts: Set<String> = []
 
@@ -24,7 +26,7 @@ package struct CallerRules: Sendable {
     /// - Parameter isGRPC: whitelists of hosts are not for gRPC, as in etcd.
     func verdict(on method: HTTPMethod, _ headers: HTTPHeaders, isGRPC: Bool = false) -> Verdict {
         let host = headers.first(name: "host").map(Self.name) ?? ""
-        if !isGRPC, let hosts, !hosts.contains("*"), !hosts.contains(host) {
+        if !isGRPC, !isSecure, let hosts, !hosts.contains("*"), !hosts.contains(host) {
             return .refused(.misdirectedRequest, "host \"\(host)\" is not in --host-whitelist")
         }
         let origin = headers.first(name: "origin")
@@ -46,7 +48,8 @@ package struct CallerRules: Sendable {
     }
 
     private func isOwn(_ origin: String?, _ site: String?, host: String) -> Bool {
-        (origin == nil || origin == "http://\(host)") && (site == nil || site == "same-origin" || site == "none")
+        (origin == nil || origin == "\(isSecure ? "https" : "http")://\(host)")
+            && (site == nil || site == "same-origin" || site == "none")
     }
 
     /// What lets a page of `origin` read an answer.

@@ -4,6 +4,7 @@
 package import Logging
 internal import NIOCore
 package import Sockets
+package import TLS
 
 /// Serves each connection at a port within the limits, HTTP/1.1 and HTTP/2 side by side.
 package final class HTTPListener: Sendable {
@@ -20,17 +21,30 @@ package final class HTTPListener: Sendable {
     }
 
     /// Begins to serve. Blocks until the port is open.
-    package init(at door: Port, service: any HTTPService, limits: HTTPLimits) throws {
+    /// - Parameter tls: for addresses that are secure.
+    package init(at door: Port, service: any HTTPService, limits: HTTPLimits, tls: TLSSource? = nil) throws {
         self.door = door
+        let handshakes = TLSHandshakes()
+        var secureLimits = limits
+        secureLimits.callers.isSecure = true
+        let limitsOfSecure = secureLimits
         let turns = LoopTurns()
         // Above the higher mark a writer waits, until what is left is below the lower.
         let marks = ChannelOptions.Types.WriteBufferWaterMark(
             low: limits.streamBytesMax / 4, high: limits.streamBytesMax)
-        try door.open { channel, guest in
+        try door.open { channel, guest, isSecure in
             try channel.syncOptions?.setOption(.writeBufferWaterMark, value: marks)
+            if isSecure {
+                guard let tls else { throw TLSError("TLS is not set up") }
+                let handler = try TLSHandler(from: tls.current, handshakes) { error in
+                    door.complain("TLS", of: channel, because: error)
+                }
+                try channel.pipeline.syncOperations.addHandler(handler)
+            }
             try channel.pipeline.syncOperations.addHandler(
                 ProtocolDetector(
-                    service: service, limits: limits, on: turns.pair(for: channel.eventLoop, service), guest))
+                    service: service, limits: isSecure ? limitsOfSecure : limits,
+                    on: turns.pair(for: channel.eventLoop, service), guest))
         }
     }
 

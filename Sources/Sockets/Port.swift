@@ -22,7 +22,7 @@ package final class Port: Sendable {
 
     private struct State {
         var listeners: [any Channel] = []
-        var configure: (@Sendable (any Channel, Doorman.Guest) throws -> Void)?
+        var configure: (@Sendable (any Channel, Doorman.Guest, _ isSecure: Bool) throws -> Void)?
     }
 
     private let state = Mutex(State())
@@ -31,7 +31,10 @@ package final class Port: Sendable {
     package var localAddress: SocketAddress? { state.withLock { $0.listeners.first?.localAddress } }
 
     /// Takes an address. Who calls waits until the port is opened. Blocks.
-    package func bind(host: String, port: Int, group: any EventLoopGroup, backlog: Int32 = 1024) throws {
+    /// - Parameter isSecure: said of each connection that comes to it.
+    package func bind(
+        host: String, port: Int, group: any EventLoopGroup, backlog: Int32 = 1024, isSecure: Bool = false
+    ) throws {
         let listener: any Channel
         do {
             listener = try ServerBootstrap(group: group)
@@ -44,7 +47,7 @@ package final class Port: Sendable {
                     }
                 }
                 .childChannelOption(.autoRead, value: true)
-                .childChannelInitializer { self.receive($0) }
+                .childChannelInitializer { self.receive($0, isSecure: isSecure) }
                 .bind(host: host, port: port).wait()
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
@@ -55,7 +58,9 @@ package final class Port: Sendable {
 
     /// Lets callers in.
     /// - Parameter configure: sets up a connection that was let in, on its loop.
-    package func open(_ configure: @escaping @Sendable (any Channel, Doorman.Guest) throws -> Void) throws {
+    package func open(
+        _ configure: @escaping @Sendable (any Channel, Doorman.Guest, _ isSecure: Bool) throws -> Void
+    ) throws {
         let listeners = state.withLock { state in
             state.configure = configure
             return state.listeners
@@ -68,14 +73,14 @@ package final class Port: Sendable {
         for listener in state.withLock({ $0.listeners }) { listener.close(promise: nil) }
     }
 
-    private func receive(_ channel: any Channel) -> EventLoopFuture<Void> {
+    private func receive(_ channel: any Channel, isSecure: Bool) -> EventLoopFuture<Void> {
         guard let configure = state.withLock({ $0.configure }), let guest = doorman.admit(channel) else {
             complain("there are too many", of: channel, because: nil)
             return channel.close()
         }
         do {
             try Self.setOptions(of: channel)
-            try configure(channel, guest)
+            try configure(channel, guest, isSecure)
             return channel.eventLoop.makeSucceededVoidFuture()
         } catch {
             complain("it cannot be set up", of: channel, because: error)

@@ -90,7 +90,7 @@ package final class Transport: Sendable {
 
     /// Begins to take peers.
     package func open() throws {
-        try port.open { channel, guest in
+        try port.open { channel, guest, _ in
             let reader = FrameReader(budget: self.budget)
             let sync = channel.pipeline.syncOperations
             try sync.addHandler(reader)

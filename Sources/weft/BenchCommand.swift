@@ -94,6 +94,7 @@ struct LoadFlags: ParsableArguments {
         let space = KeySpace(prefix: prefix, count: keys, keySize: keySize, distribution: distribution)
         var plan = LoadPlan(endpoints: endpoints, workload: workload, keys: space)
         plan.encoding = encoding
+        plan.tls = try client.client().http.tls
         plan.connections = connections ?? endpoints.count
         plan.clients = clients
         plan.threads = threads

@@ -11,6 +11,7 @@ internal import Replication
 internal import Server
 internal import Sockets
 internal import Storage
+internal import TLS
 internal import Transport
 #if canImport(Glibc)
     internal import Glibc
@@ -32,6 +33,8 @@ struct Daemon: Sendable {
     let events = Mailbox<Event>()
     private var limits = HTTPLimits()
     private let clientPort: Port
+    /// For client addresses that are secure.
+    private let tls: TLSSource?
     private let peerPort: Port
 
     /// Takes the member's addresses: before anything is written, for a second start must change nothing.
@@ -56,13 +59,21 @@ struct Daemon: Sendable {
         limits.callers = settings.callers
         limits.budget = settings.server.budget
         clientPort = HTTPListener.makePort(limits, logger)
+        do throws(TLSError) {
+            let isSecure = settings.listenClient.contains(where: \.isSecure)
+            tls = isSecure ? try TLSSource(settings.clientTLS, .server, logger) : nil
+        } catch {
+            throw Problem(.usage, error.description)
+        }
         peerPort = Transport.makePort(logger)
         for flag in IgnoredFlags.given {
             logger.warning("--\(flag) has no meaning in this version of weft and is ignored")
         }
         do {
-            for address in settings.listenClient.map(ServeSettings.address) {
-                try clientPort.bind(host: address.host, port: address.port, group: group)
+            for endpoint in settings.listenClient {
+                let address = ServeSettings.address(endpoint)
+                try clientPort.bind(
+                    host: address.host, port: address.port, group: group, isSecure: endpoint.isSecure)
             }
             for address in settings.listenPeer.map(ServeSettings.address) {
                 try peerPort.bind(host: address.host, port: address.port, group: peerGroup, backlog: 128)
@@ -94,7 +105,7 @@ struct Daemon: Sendable {
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
         member.awaitCaughtUp()
         let service = APIService(member: member)
-        let listener = try HTTPListener(at: clientPort, service: service, limits: limits)
+        let listener = try HTTPListener(at: clientPort, service: service, limits: limits, tls: tls)
         let urls = settings.listenClient.map(\.description).joined(separator: ", ")
         logger.info(
             """
@@ -122,6 +133,7 @@ struct Daemon: Sendable {
     private func expectAnswer() throws {
         guard let endpoint = settings.listenClient.first else { return }
         let own = ["0.0.0.0": "127.0.0.1", "::": "::1"][endpoint.host] ?? endpoint.host
+        if endpoint.isSecure { return try SecureKnock.await(own, endpoint.port, group: group, Self.answerNanoseconds) }
         let answers = Mailbox<(any Error)?>()
         let client = HTTPClient(group: group)
         let door = Endpoint(host: own, port: endpoint.port)

@@ -138,7 +138,7 @@ struct Session {
         let answer = try await flags.ask { client in
             var failure: any Error = HTTPClient.Failure(description: "there is no endpoint")
             for endpoint in client.endpoints {
-                var one = FabricClient(endpoints: [endpoint], group: client.group)
+                var one = client.at([endpoint])
                 one.http = client.http
                 do {
                     return try await one.call("/v3/lease/keepalive") { $0.field("ID", lease) }

@@ -70,7 +70,7 @@ struct Defragment: AsyncParsableCommand {
             for member in try await client.members().members {
                 let endpoints = member.clientURLs.compactMap(Endpoint.init)
                 guard !endpoints.isEmpty else { continue }
-                _ = try await FabricClient(endpoints: endpoints, group: client.group).call("/v3/maintenance/defragment")
+                _ = try await client.at(endpoints).call("/v3/maintenance/defragment")
                 names.append(member.name)
             }
             return names
@@ -173,7 +173,7 @@ struct Check: AsyncParsableCommand {
             return answers
         }
         do {
-            var own = FabricClient(endpoints: endpoints, group: client.group)
+            var own = client.at(endpoints)
             own.http.timeout = client.http.timeout
             answers.status = try await own.call("/v3/maintenance/status")
             _ = try await own.call("/v3/kv/range") { $0.field("key", [0]) }

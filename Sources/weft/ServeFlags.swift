@@ -86,6 +86,33 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Most bytes in a request. (default: 1572864)")
     var maxRequestBytes: String?
 
+    @Option(help: "The certificate that clients see at https:// addresses, and those of its issuers.")
+    var certFile: String?
+
+    @Option(help: "The key of --cert-file.")
+    var keyFile: String?
+
+    @Option(help: "Let only clients in that show a certificate of these CAs.")
+    var trustedCaFile: String?
+
+    @Option(help: "true: clients show a certificate of --trusted-ca-file, as that demands by itself.")
+    var clientCertAuth: String?
+
+    @Option(help: "Clients' certificates that were taken back.")
+    var clientCrlFile: String?
+
+    @Option(help: "Let only clients in whose certificate is for this name.")
+    var clientCertAllowedHostname: String?
+
+    @Option(help: "Cipher suites of TLS 1.2, with commas between. (default: those with ECDHE and AES-GCM or ChaCha20)")
+    var cipherSuites: String?
+
+    @Option(help: "TLS1.2 or TLS1.3. (default: TLS1.2)")
+    var tlsMinVersion: String?
+
+    @Option(help: "TLS1.2 or TLS1.3. (default: the newest)")
+    var tlsMaxVersion: String?
+
     @Option(help: "Origins whose pages may ask, with commas between; * is all. (default: none)")
     var cors: String?
 
@@ -125,7 +152,11 @@ struct ServeFlags: ParsableArguments {
             ("auto-compaction-mode", autoCompactionMode),
             ("auto-compaction-retention", autoCompactionRetention), ("quota-backend-bytes", quotaBackendBytes),
             ("watch-progress-notify-interval", watchProgressNotifyInterval), ("max-txn-ops", maxTxnOps),
-            ("max-request-bytes", maxRequestBytes), ("cors", cors), ("host-whitelist", hostWhitelist),
+            ("max-request-bytes", maxRequestBytes), ("cert-file", certFile), ("key-file", keyFile),
+            ("trusted-ca-file", trustedCaFile), ("client-cert-auth", clientCertAuth),
+            ("client-crl-file", clientCrlFile), ("client-cert-allowed-hostname", clientCertAllowedHostname),
+            ("cipher-suites", cipherSuites), ("tls-min-version", tlsMinVersion), ("tls-max-version", tlsMaxVersion),
+            ("cors", cors), ("host-whitelist", hostWhitelist),
             ("max-connections-per-address", maxConnectionsPerAddress), ("memory-budget", memoryBudget),
             ("log-level", logLevel),
         ]

@@ -9,6 +9,7 @@ internal import Raft
 internal import Replication
 internal import Server
 internal import SettingsFile
+internal import TLS
 internal import Transport
 #if canImport(Glibc)
     internal import Glibc
@@ -23,6 +24,9 @@ struct ServeSettings {
     /// From where clients' requests are taken.
     var callers = CallerRules()
     var connectionsPerAddressMax: Int?
+    /// For client addresses that are secure.
+    var clientTLS = TLSSettings()
+    private var demandsCertificates = false
     /// Keys that were set somewhere; the others have their defaults.
     private(set) var isSet: Set<String> = []
     private var initialCluster: String?
@@ -88,7 +92,9 @@ struct ServeSettings {
         "checkpoint-interval", "scrub-interval", "auto-compaction-mode", "auto-compaction-retention",
         "quota-backend-bytes",
         "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
-        "max-request-bytes", "cors", "host-whitelist", "max-connections-per-address", "memory-budget", "log-level",
+        "max-request-bytes", "cert-file", "key-file", "trusted-ca-file", "client-cert-auth", "client-crl-file",
+        "client-cert-allowed-hostname", "cipher-suites", "tls-min-version", "tls-max-version", "cors", "host-whitelist",
+        "max-connections-per-address", "memory-budget", "log-level",
         "config-file",
     ]
 
@@ -115,14 +121,13 @@ struct ServeSettings {
             }
             server.domain = value
         case "data-dir": server.dataDirectory = value
-        case "listen-peer-urls": listenPeer = try endpoints(value)
+        case "listen-peer-urls": listenPeer = try peerEndpoints(value)
         case "listen-client-urls": listenClient = try endpoints(value)
-        case "initial-advertise-peer-urls": server.advertisedPeerURLs = try endpoints(value).map(\.description)
+        case "initial-advertise-peer-urls": server.advertisedPeerURLs = try peerEndpoints(value).map(\.description)
         case "advertise-client-urls": server.advertisedClientURLs = try endpoints(value).map(\.description)
         case "initial-cluster": initialCluster = value
         case "found":
-            founds = value == "true"
-            guard founds || value == "false" else { throw Problem(.usage, "\(value) is neither true nor false") }
+            founds = try flag(value)
         case "initial-cluster-state":
             guard value == "new" || value == "existing" else {
                 throw Problem(.usage, "\(value) is neither new nor existing")
@@ -165,6 +170,21 @@ struct ServeSettings {
                 throw Problem(.usage, "\"\(value)\" is none of debug, info, warn, error, critical")
             }
             logLevel = level
+        default: try setTLS(key, value)
+        }
+    }
+
+    private mutating func setTLS(_ key: String, _ value: String) throws {
+        switch key {
+        case "cert-file": clientTLS.certificateFile = value
+        case "key-file": clientTLS.keyFile = value
+        case "trusted-ca-file": clientTLS.trustedCAFile = value
+        case "client-cert-auth": demandsCertificates = try flag(value)
+        case "client-crl-file": clientTLS.crlFile = value
+        case "client-cert-allowed-hostname": clientTLS.allowedHostname = value
+        case "cipher-suites": clientTLS.cipherSuites = Self.list(value)
+        case "tls-min-version": clientTLS.lowestVersion = try tlsVersion(value) ?? .tls12
+        case "tls-max-version": clientTLS.highestVersion = try tlsVersion(value)
         default: throw Problem(.usage, "unknown setting \"\(key)\"")
         }
     }
@@ -173,6 +193,20 @@ struct ServeSettings {
         text.split(separator: ",").map { part in
             String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
         }
+    }
+
+    private func flag(_ text: String) throws -> Bool {
+        guard let flag = Bool(text) else { throw Problem(.usage, "\(text) is neither true nor false") }
+        return flag
+    }
+
+    /// Nil for an empty text, which leaves the choice to this release.
+    private func tlsVersion(_ text: String) throws -> TLSSettings.Version? {
+        if text.isEmpty { return nil }
+        guard let version = TLSSettings.Version(rawValue: text) else {
+            throw Problem(.usage, "\(text) is neither TLS1.2 nor TLS1.3")
+        }
+        return version
     }
 
     private func number(_ text: String, _ range: ClosedRange<Int>) throws -> Int {
@@ -195,14 +229,20 @@ struct ServeSettings {
         let parts = text.split(separator: ",").map { String($0.drop { $0 == " " }) }
         guard !parts.isEmpty else { throw Problem(.usage, "a URL is expected, such as http://127.0.0.1:2379") }
         return try parts.map { part in
-            if part.hasPrefix("https://") {
-                throw Problem(.usage, "\(part): TLS is not available yet; use http:// on a network you trust")
-            }
-            guard part.hasPrefix("http://"), let endpoint = Endpoint(part) else {
-                throw Problem(.usage, "\"\(part)\" is no URL of the form http://HOST:PORT")
+            guard part.hasPrefix("http://") || part.hasPrefix("https://"), let endpoint = Endpoint(part) else {
+                throw Problem(.usage, "\"\(part)\" is no URL of the form http://HOST:PORT or https://HOST:PORT")
             }
             return endpoint
         }
+    }
+
+    private func peerEndpoints(_ text: String) throws -> [Endpoint] {
+        let found = try endpoints(text)
+        if let secure = found.first(where: \.isSecure) {
+            throw Problem(
+                .usage, "\(secure): TLS between members is not available yet; use http:// on a network you trust")
+        }
+        return found
     }
 
     private func autoCompaction() throws -> AutoCompaction {
@@ -226,6 +266,7 @@ struct ServeSettings {
         server.replication.autoCompaction = try autoCompaction()
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
+        try completeTLS()
         try deriveAdvertised()
         server.isPeerAddressSaid = isSet.contains("initial-advertise-peer-urls") || isSet.contains("listen-peer-urls")
         if !isSet.contains("data-dir") { server.dataDirectory = "\(server.name).weft" }
@@ -247,6 +288,26 @@ struct ServeSettings {
                 .usage,
                 "--initial-cluster has \(own.peerURLs.joined(separator: ",")) for \(server.name), but --initial-advertise-peer-urls is \(server.advertisedPeerURLs.joined(separator: ","))"
             )
+        }
+    }
+
+    /// What contradicts itself is said before anything begins.
+    private mutating func completeTLS() throws {
+        guard !demandsCertificates || clientTLS.trustedCAFile != nil else {
+            throw Problem(
+                .usage, "--client-cert-auth: --trusted-ca-file must say of which CAs clients' certificates may be")
+        }
+        // As in etcd, who says whom to trust asks for certificates.
+        clientTLS.demandsCertificate = clientTLS.trustedCAFile != nil
+        guard clientTLS.demandsCertificate || clientTLS.crlFile == nil && clientTLS.allowedHostname == nil else {
+            throw Problem(.usage, "what is asked of clients' certificates needs --trusted-ca-file")
+        }
+        guard clientTLS.cipherSuites.isEmpty || clientTLS.lowestVersion < .tls13 else {
+            throw Problem(.usage, "--cipher-suites: those of TLS 1.3, the lowest version, are not to choose")
+        }
+        let isSecure = listenClient.contains(where: \.isSecure)
+        guard !isSecure || clientTLS.certificateFile != nil && clientTLS.keyFile != nil else {
+            throw Problem(.usage, "an https:// address needs --cert-file and --key-file")
         }
     }
 
@@ -285,7 +346,7 @@ struct ServeSettings {
             guard sides.count == 2 else {
                 throw Problem(.usage, "--initial-cluster: \"\(part)\" is not NAME=URL")
             }
-            let url = try endpoints(String(sides[1]))[0].description
+            let url = try peerEndpoints(String(sides[1]))[0].description
             if let known = founders.firstIndex(where: { $0.name == sides[0] }) {
                 founders[known].peerURLs.append(url)
             } else {

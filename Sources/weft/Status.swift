@@ -58,7 +58,7 @@ struct Status: AsyncParsableCommand {
             return row
         }
         do {
-            var own = FabricClient(endpoints: endpoints, group: client.group)
+            var own = client.at(endpoints)
             own.http.timeout = client.http.timeout
             row.status = try await own.call("/v3/maintenance/status")
             row.version = try FabricClient.answer(await own.http.send(.GET, first, "/version"))["weft"]?.text
@@ -73,7 +73,7 @@ struct Status: AsyncParsableCommand {
         let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
         let endpoints = leader?.member.clientURLs.compactMap(Endpoint.init) ?? []
         guard !endpoints.isEmpty else { return }
-        var own = FabricClient(endpoints: endpoints, group: client.group)
+        var own = client.at(endpoints)
         own.http.timeout = client.http.timeout
         guard let places = try? await own.send(.GET, "/v1/fabric/status?serializable") else { return }
         for place in places["members"]?.items ?? [] {

@@ -16,7 +16,7 @@ import Testing
     /// A listener that takes everybody.
     private func listener(
         _ limits: Doorman.Limits = Doorman.Limits(guestsMax: 100, guestsPerAddressMax: 100),
-        _ configure: @escaping @Sendable (any Channel, Doorman.Guest) -> Void = { _, _ in }
+        _ configure: @escaping @Sendable (any Channel, Doorman.Guest, Bool) -> Void = { _, _, _ in }
     ) throws -> (port: Port, number: Int) {
         let port = Port("test", limits, Logger(label: "test"))
         try port.bind(host: "127.0.0.1", port: 0, group: Self.group)
@@ -74,7 +74,7 @@ import Testing
     @Test("When a port is full, the connection that has been idle longest goes, and never one that serves")
     func longestIdleGoes() async throws {
         let guests = NIOLockedValueBox<[Doorman.Guest]>([])
-        let (port, here) = try listener(Doorman.Limits(guestsMax: 3, guestsPerAddressMax: 3)) { _, guest in
+        let (port, here) = try listener(Doorman.Limits(guestsMax: 3, guestsPerAddressMax: 3)) { _, guest, _ in
             guests.withLockedValue { $0.append(guest) }
         }
         defer { port.close() }

@@ -56,24 +56,25 @@ import Testing
             "API", "Bytes", "CSimulatedDisk", "Glibc", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile", "SQLite",
             "Storage", "Transport",
         ],
+        "TLS": ["COpenSSL", "Glibc", "Logging", "NIOCore", "Synchronization"],
         "HTTPServer": [
             "Bytes", "CNGHTTP2", "CZlib", "Glibc", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets",
-            "Synchronization",
+            "Synchronization", "TLS",
         ],
         "API": [
             "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
-        "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets"],
-        "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization"],
+        "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
+        "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization", "TLS"],
         "weft": [
             "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Client", "Dispatch", "Fabric", "Glibc",
             "HTTPServer",
             "JSON", "Logging",
             "MVCC",
             "NIOCore", "NIOHTTP1", "NIOPosix", "Raft", "Replication", "Server", "Sockets", "Storage", "Synchronization",
-            "Transport", "SettingsFile",
+            "TLS", "Transport", "SettingsFile",
         ],
     ]
 

@@ -1,0 +1,144 @@
+internal import COpenSSL
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// Certificate, key and rules of one side, as they were in their files at one time. Thread-safe.
+package final class TLSContext: @unchecked Sendable {
+    package enum Side: Sendable {
+        case client
+        case server
+    }
+
+    // Not written to once it is made, but for its count of references, which OpenSSL keeps thread-safe.
+    let pointer: OpaquePointer
+    let settings: TLSSettings
+    let side: Side
+    private let revoked: RevocationList?
+
+    /// - Throws: with a reason that names the file.
+    package init(_ settings: TLSSettings, _ side: Side) throws(TLSError) {
+        guard let context = SSL_CTX_new(side == .server ? TLS_server_method() : TLS_client_method()) else {
+            throw .last("TLS cannot be set up")
+        }
+        pointer = context
+        self.settings = settings
+        self.side = side
+        var failure: TLSError?
+        var list: RevocationList?
+        do throws(TLSError) {
+            list = try settings.crlFile.map { path throws(TLSError) in try RevocationList(path) }
+        } catch {
+            failure = error
+        }
+        revoked = list
+        if let failure { throw failure }
+        try setRules()
+        try useCertificate()
+        try setTrust()
+        if side == .server {
+            SSL_CTX_set_alpn_select_cb(context, selectProtocol, nil)
+        }
+    }
+
+    deinit { SSL_CTX_free(pointer) }
+
+    private func setRules() throws(TLSError) {
+        let highest = settings.highestVersion ?? .tls13
+        guard settings.lowestVersion <= highest else {
+            throw TLSError("the lowest version \(settings.lowestVersion.rawValue) is above \(highest.rawValue)")
+        }
+        guard weft_tls_set_versions(pointer, settings.lowestVersion.number, highest.number) == 1 else {
+            throw .last("TLS versions cannot be set")
+        }
+        if side == .server { weft_tls_set_server_modes(pointer) } else { weft_tls_set_client_modes(pointer) }
+        // Without names: ephemeral keys and authenticated encryption only.
+        let ciphers =
+            settings.cipherSuites.isEmpty
+            ? "ECDHE+AESGCM:ECDHE+CHACHA20" : try CipherSuites.openSSLNames(settings.cipherSuites)
+        guard SSL_CTX_set_cipher_list(pointer, ciphers) == 1 else { throw .last("cipher suites cannot be set") }
+    }
+
+    private func useCertificate() throws(TLSError) {
+        guard let certificate = settings.certificateFile else {
+            guard side == .client else { throw TLSError("a certificate is missing: --cert-file and --key-file") }
+            return
+        }
+        guard let key = settings.keyFile else { throw TLSError("\(certificate) has no key: --key-file is missing") }
+        guard SSL_CTX_use_certificate_chain_file(pointer, certificate) == 1 else {
+            throw .last("\(certificate) is no certificate that can be read")
+        }
+        guard SSL_CTX_use_PrivateKey_file(pointer, key, SSL_FILETYPE_PEM) == 1 else {
+            throw .last("\(key) is no key that can be read and fits \(certificate)")
+        }
+    }
+
+    private func setTrust() throws(TLSError) {
+        if let trusted = settings.trustedCAFile {
+            guard SSL_CTX_load_verify_locations(pointer, trusted, nil) == 1 else {
+                throw .last("\(trusted) has no certificates that can be read")
+            }
+            if side == .server {
+                guard let names = SSL_load_client_CA_file(trusted) else {
+                    throw .last("\(trusted) has no certificates that can be read")
+                }
+                SSL_CTX_set_client_CA_list(pointer, names)
+            }
+        } else if side == .client, !settings.trustsAnybody {
+            guard SSL_CTX_set_default_verify_paths(pointer) == 1 else {
+                throw .last("this machine has no certificates to trust; see --cacert")
+            }
+        }
+        let mode =
+            side == .client
+            ? (settings.trustsAnybody ? SSL_VERIFY_NONE : SSL_VERIFY_PEER)
+            : settings.demandsCertificate ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE
+        SSL_CTX_set_verify(pointer, mode, nil)
+    }
+
+    /// What OpenSSL does not look at by itself once it trusts a certificate.
+    func check(_ session: OpaquePointer) throws(TLSError) {
+        guard let certificate = SSL_get1_peer_certificate(session) else { return }
+        defer { X509_free(certificate) }
+        if let revoked, let chain = SSL_get0_verified_chain(session) {
+            for place in 0..<weft_tls_certificates(chain) {
+                if let certificate = weft_tls_certificate(chain, place), revoked.contains(certificate) {
+                    throw TLSError("its certificate, or one of its issuers', is revoked")
+                }
+            }
+        }
+        if side == .server, let name = settings.allowedHostname,
+            X509_check_host(certificate, name, name.utf8.count, 0, nil) != 1
+        {
+            throw TLSError("its certificate is not for \(name)")
+        }
+    }
+}
+
+extension TLSSettings.Version {
+    fileprivate var number: Int32 { self == .tls12 ? TLS1_2_VERSION : TLS1_3_VERSION }
+}
+
+/// HTTP/2 if the client knows it, else HTTP/1.1; a client that names neither is refused (RFC 7301, section 3.2).
+private let selectProtocol:
+    @convention(c) (
+        OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?,
+        UnsafePointer<UInt8>?, UInt32, UnsafeMutableRawPointer?
+    ) -> Int32 = { _, chosen, length, offered, count, _ in
+        guard let offered else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+        let bytes = UnsafeBufferPointer(start: offered, count: Int(count))
+        for wanted in ["h2", "http/1.1"] {
+            var place = 0
+            while place < bytes.count {
+                let size = Int(bytes[place])
+                let end = min(place + 1 + size, bytes.count)
+                if bytes[(place + 1)..<end].elementsEqual(wanted.utf8) {
+                    chosen?.pointee = offered + place + 1
+                    length?.pointee = UInt8(size)
+                    return SSL_TLSEXT_ERR_OK
+                }
+                place = end
+            }
+        }
+        return SSL_TLSEXT_ERR_ALERT_FATAL
+    }

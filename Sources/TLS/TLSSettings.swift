@@ -1,0 +1,29 @@
+/// How a port or a caller speaks TLS. Files are PEM; their content may change while they are in use.
+package struct TLSSettings: Equatable, Sendable {
+    package enum Version: String, CaseIterable, Comparable, Sendable {
+        case tls12 = "TLS1.2"
+        case tls13 = "TLS1.3"
+
+        package static func < (a: Version, b: Version) -> Bool { a == .tls12 && b == .tls13 }
+    }
+
+    /// A certificate, then those of its issuers.
+    package var certificateFile: String?
+    package var keyFile: String?
+    /// Whom the other side's certificate must be from.
+    package var trustedCAFile: String?
+    /// PEM or DER.
+    package var crlFile: String?
+    /// A server demands a certificate of those who call.
+    package var demandsCertificate = false
+    /// If given, a name that the other side's certificate must be for.
+    package var allowedHostname: String?
+    package var lowestVersion = Version.tls12
+    package var highestVersion: Version?
+    /// For TLS 1.2, by their names of the IANA; empty leaves the choice to this release.
+    package var cipherSuites: [String] = []
+    /// A client believes anybody.
+    package var trustsAnybody = false
+
+    package init() {}
+}

@@ -1,0 +1,63 @@
+package import Logging
+internal import Synchronization
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// A side's context, made anew when its files have changed: certificates are renewed without a restart. Thread-safe.
+package final class TLSSource: Sendable {
+    /// By what a file is known to have changed.
+    private struct Stamp: Equatable {
+        var inode: UInt64
+        var bytes: Int64
+        var seconds: Int
+        var nanoseconds: Int
+    }
+
+    private struct State {
+        var context: TLSContext
+        var stamps: [Stamp?]
+    }
+
+    private let settings: TLSSettings
+    private let side: TLSContext.Side
+    private let logger: Logger
+    private let state: Mutex<State>
+
+    /// - Throws: when the files cannot be used as they are.
+    package init(_ settings: TLSSettings, _ side: TLSContext.Side, _ logger: Logger) throws(TLSError) {
+        self.settings = settings
+        self.side = side
+        self.logger = logger
+        let stamps = Self.stamps(settings)
+        let context = try TLSContext(settings, side)
+        state = Mutex(State(context: context, stamps: stamps))
+    }
+
+    /// As the files are now; as they were before when they cannot be used.
+    package var current: TLSContext {
+        state.withLock { state in
+            let stamps = Self.stamps(settings)
+            guard stamps != state.stamps else { return state.context }
+            state.stamps = stamps
+            do throws(TLSError) {
+                state.context = try TLSContext(settings, side)
+                logger.info("\(settings.certificateFile ?? "a certificate") and what belongs to it are read anew")
+            } catch {
+                logger.error("the certificate in use stays, since the new one cannot be used: \(error)")
+            }
+            return state.context
+        }
+    }
+
+    private static func stamps(_ settings: TLSSettings) -> [Stamp?] {
+        [settings.certificateFile, settings.keyFile, settings.trustedCAFile, settings.crlFile].map { path in
+            guard let path else { return nil }
+            var found = stat()
+            guard stat(path, &found) == 0 else { return nil }
+            return Stamp(
+                inode: UInt64(found.st_ino), bytes: Int64(found.st_size), seconds: found.st_mtim.tv_sec,
+                nanoseconds: found.st_mtim.tv_nsec)
+        }
+    }
+}
