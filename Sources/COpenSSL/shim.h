@@ -31,10 +31,6 @@ static inline int weft_tls_set_server_name(SSL *session, const char *name) {
 
 static inline int weft_tls_pending(BIO *bio) { return (int)BIO_pending(bio); }
 
-static inline int weft_tls_use_extra_certificate(SSL_CTX *context, X509 *certificate) {
-    return (int)SSL_CTX_add0_chain_cert(context, certificate);
-}
-
 static inline int weft_tls_certificates(const STACK_OF(X509) *chain) { return sk_X509_num(chain); }
 
 static inline X509 *weft_tls_certificate(const STACK_OF(X509) *chain, int place) { return sk_X509_value(chain, place); }

@@ -92,7 +92,7 @@ package final class TLSContext: @unchecked Sendable {
         let mode =
             side == .client
             ? (settings.trustsAnybody ? SSL_VERIFY_NONE : SSL_VERIFY_PEER)
-            : settings.demandsCertificate ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE
+            : settings.trustedCAFile != nil ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE
         SSL_CTX_set_verify(pointer, mode, nil)
     }
 

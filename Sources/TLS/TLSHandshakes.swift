@@ -1,7 +1,7 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The handshakes of a port that are under way: beyond so many the oldest makes room, so that those who never end theirs lock
+/// The handshakes of a port that are under way: when there are too many the oldest makes room, so that callers that never end theirs lock
 /// nobody out. Thread-safe.
 package final class TLSHandshakes: Sendable {
     struct Ticket: Sendable {

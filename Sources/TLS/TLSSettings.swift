@@ -10,12 +10,10 @@ package struct TLSSettings: Equatable, Sendable {
     /// A certificate, then those of its issuers.
     package var certificateFile: String?
     package var keyFile: String?
-    /// Whom the other side's certificate must be from.
+    /// Whom the other side's certificate must be from. As in etcd, a server that has it demands a certificate of each client.
     package var trustedCAFile: String?
     /// PEM or DER.
     package var crlFile: String?
-    /// A server demands a certificate of those who call.
-    package var demandsCertificate = false
     /// If given, a name that the other side's certificate must be for.
     package var allowedHostname: String?
     package var lowestVersion = Version.tls12

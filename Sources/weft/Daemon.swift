@@ -133,7 +133,6 @@ struct Daemon: Sendable {
     private func expectAnswer() throws {
         guard let endpoint = settings.listenClient.first else { return }
         let own = ["0.0.0.0": "127.0.0.1", "::": "::1"][endpoint.host] ?? endpoint.host
-        if endpoint.isSecure { return try SecureKnock.await(own, endpoint.port, group: group, Self.answerNanoseconds) }
         let answers = Mailbox<(any Error)?>()
         let client = HTTPClient(group: group)
         let door = Endpoint(host: own, port: endpoint.port)
@@ -141,7 +140,11 @@ struct Daemon: Sendable {
         Task(priority: .high) {
             while true {
                 do {
-                    _ = try await client.send(.GET, door, "/livez")
+                    if endpoint.isSecure {
+                        try await SecureKnock.knock(at: door, group: group)
+                    } else {
+                        _ = try await client.send(.GET, door, "/livez")
+                    }
                     return answers.post(nil)
                 } catch {
                     guard monotonicNanoseconds() < end else { return answers.post(error) }

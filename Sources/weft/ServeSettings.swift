@@ -266,7 +266,7 @@ struct ServeSettings {
         server.replication.autoCompaction = try autoCompaction()
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
-        try completeTLS()
+        try checkTLS()
         try deriveAdvertised()
         server.isPeerAddressSaid = isSet.contains("initial-advertise-peer-urls") || isSet.contains("listen-peer-urls")
         if !isSet.contains("data-dir") { server.dataDirectory = "\(server.name).weft" }
@@ -292,14 +292,12 @@ struct ServeSettings {
     }
 
     /// What contradicts itself is said before anything begins.
-    private mutating func completeTLS() throws {
+    private func checkTLS() throws {
         guard !demandsCertificates || clientTLS.trustedCAFile != nil else {
             throw Problem(
                 .usage, "--client-cert-auth: --trusted-ca-file must say of which CAs clients' certificates may be")
         }
-        // As in etcd, who says whom to trust asks for certificates.
-        clientTLS.demandsCertificate = clientTLS.trustedCAFile != nil
-        guard clientTLS.demandsCertificate || clientTLS.crlFile == nil && clientTLS.allowedHostname == nil else {
+        guard clientTLS.trustedCAFile != nil || clientTLS.crlFile == nil && clientTLS.allowedHostname == nil else {
             throw Problem(.usage, "what is asked of clients' certificates needs --trusted-ca-file")
         }
         guard clientTLS.cipherSuites.isEmpty || clientTLS.lowestVersion < .tls13 else {

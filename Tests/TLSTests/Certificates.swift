@@ -74,7 +74,6 @@ final class Certificates {
         settings.certificateFile = path("\(name).pem")
         settings.keyFile = path("\(name).key")
         settings.trustedCAFile = clientCA.map { path("\($0).pem") }
-        settings.demandsCertificate = clientCA != nil
         return settings
     }
 

@@ -21,7 +21,7 @@ enum Cluster {
         var members: [Membership.Entry]
     }
 
-    /// Adds a member. Everybody begins without a vote; who shall vote is promoted once it has caught up.
+    /// Adds a member. It begins without a vote; a voter to be is promoted once it has caught up.
     struct Add: Operation {
         var peerURLs: [String]
         var role: Member.Role

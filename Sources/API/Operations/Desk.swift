@@ -25,6 +25,11 @@ struct Desk: Sendable {
         do throws(ServerError) { return try await body(member) } catch { throw APIError(error) }
     }
 
+    /// Refuses what need not be asked.
+    func check(_ body: (RequestLimits) throws(MVCCError) -> Void) throws(APIError) {
+        do throws(MVCCError) { try body(member.limits) } catch { throw APIError(error) }
+    }
+
     func header(revision: Int64, term: Term) -> ResponseHeader {
         ResponseHeader(clusterID: member.clusterID, memberID: member.id, revision: revision, term: term)
     }

@@ -9,13 +9,13 @@ enum KV {
         var request: RangeRequest
 
         func run(at desk: Desk) async throws(APIError) -> Answered<RangeResult> {
-            try desk.check(request)
+            try desk.check { limits throws(MVCCError) in try limits.check(request) }
             let (result, term) = try await desk.ask { member throws(ServerError) in try await member.range(request) }
             return Answered(header: desk.header(revision: result.revision, term: term), body: result)
         }
     }
 
-    /// The same for who can send an answer bit by bit: a large one never is in memory as a whole.
+    /// The same for a codec that sends an answer bit by bit: a large one never is in memory as a whole.
     struct LargeRange: Operation {
         enum Found: Sendable {
             case whole(Answered<RangeResult>)
@@ -28,7 +28,7 @@ enum KV {
 
         func run(at desk: Desk) async throws(APIError) -> Found {
             guard request.isPlain else { return .whole(try await Range(request: request).run(at: desk)) }
-            try desk.check(request)
+            try desk.check { limits throws(MVCCError) in try limits.check(request) }
             let whole = try await desk.ask { member throws(ServerError) -> (RangeResult, term: Term)? in
                 do throws(ServerError) {
                     return try await member.range(request, bytesMax: Self.wholeBytesMax)
@@ -140,12 +140,6 @@ struct RangePortions: Sendable {
             guard let next = portion.next else { return }
             range.start = next
         }
-    }
-}
-
-extension Desk {
-    fileprivate func check(_ request: RangeRequest) throws(APIError) {
-        do throws(MVCCError) { try member.limits.check(request) } catch { throw APIError(error) }
     }
 }
 

@@ -38,7 +38,7 @@ extension CommandOperation {
     }
 
     func run(at desk: Desk) async throws(APIError) -> Answer {
-        do throws(MVCCError) { try check(desk.member.limits) } catch { throw APIError(error) }
+        try desk.check(check)
         Self.counter(desk.member.metrics)?.add()
         let applied = try await desk.ask { member throws(ServerError) in
             guard let command else { return try await read(member) }
@@ -49,10 +49,10 @@ extension CommandOperation {
 
     func begin(at desk: Desk, _ done: @escaping @Sendable (Result<Answer, APIError>) -> Void) -> Bool {
         guard let command else { return false }
-        do throws(MVCCError) {
-            try check(desk.member.limits)
+        do throws(APIError) {
+            try desk.check(check)
         } catch {
-            done(.failure(APIError(error)))
+            done(.failure(error))
             return true
         }
         let isTaken = desk.member.propose(command) { outcome in

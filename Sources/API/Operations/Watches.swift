@@ -67,7 +67,7 @@ final class WatchSession: Sendable {
     private let stream: WatchStream
     private var member: RunningMember { desk.member }
 
-    /// etcd's `maxRequestBytes` with what surrounds it: larger answers are split for those who can bear it.
+    /// etcd's `maxRequestBytes` with what surrounds it: larger answers are split where the client allows it.
     static let fragmentBytes = 1_572_864
 
     fileprivate init(_ desk: Desk, _ stream: WatchStream) {
