@@ -14,8 +14,9 @@ extension World {
             release: MemberAttributes.Release(
                 name: "release \(process.settings.versions.upperBound)", versions: process.settings.versions))
         guard process.attributes != wanted else { return }
-        propose(.publish(memberID: process.identity.memberID, wanted), at: process)
-        add(.publish(process), after: Self.second)
+        propose(.publish(memberID: process.identity.memberID, wanted), at: process) { [unowned self] _ in
+            add(.publish(process), after: Self.second / 10)
+        }
     }
 
     /// The operator installs the later release somewhere, goes back to the earlier one, or ends the upgrade, maybe too early.
@@ -58,8 +59,9 @@ extension World {
         machines[number].versions = versions
     }
 
-    func propose(_ command: Command, at process: SimulatedProcess) {
+    func propose(_ command: Command, at process: SimulatedProcess, answer: @escaping (Outcome) -> Void = { _ in }) {
         let id = makeRequestID()
+        process.expect(id, answer)
         let payload = CommandEnvelope.encode(command, requestID: id)
         process.post(
             .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + 7 * Self.second))
