@@ -99,15 +99,17 @@ package final class WatchStream: Sendable {
         var mayBeAsked: Bool { isOver || outputs.count + asked < WatchStream.outputsMax }
     }
 
-    private static let bytesMax = 1 << 20
     /// Answers to requests that may wait, and requests that may wait to be answered.
     private static let outputsMax = 1000
     private let state = Mutex(State())
     /// Ends when there is no leader for a while.
     package let requiresLeader: Bool
+    private let bytesMax: Int
 
-    package init(requiresLeader: Bool) {
+    /// - Parameter bytesMax: of changes that wait for the client.
+    package init(requiresLeader: Bool, bytesMax: Int = 1 << 20) {
         self.requiresLeader = requiresLeader
+        self.bytesMax = bytesMax
     }
 
     // MARK: - The client's side
@@ -175,7 +177,7 @@ package final class WatchStream: Sendable {
     // MARK: - The hub's side
 
     var isOpen: Bool { state.withLock { !$0.isOver } }
-    var hasRoom: Bool { state.withLock { $0.bytes < Self.bytesMax } }
+    var hasRoom: Bool { state.withLock { $0.bytes < bytesMax } }
     var isIdle: Bool { state.withLock { $0.outputs.isEmpty } }
 
     /// Puts in an output; false when there is no room for it. Small ones always find room.
@@ -183,7 +185,7 @@ package final class WatchStream: Sendable {
         let size = output.bytes
         var isTaken = true
         wake { state in
-            if !mustFit, state.bytes > 0, state.bytes + size > Self.bytesMax {
+            if !mustFit, state.bytes > 0, state.bytes + size > bytesMax {
                 state.isBehind = true
                 isTaken = false
             } else {

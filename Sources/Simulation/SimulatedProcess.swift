@@ -431,20 +431,21 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         world.temptDisk(machine, chance: 0.2)
         let work = checkpointMail + [.replaceState(by: path, opened: {})]
         checkpointMail = []
-        let before = slots.map { _ in readAll() }
+        let before = slots.map { _ in read(Self.readAll) }
         for item in work where try !checkpointer.handle([item]) { throw .unusable("the lane has ended") }
-        for old in before { expect(readAll(), asBefore: old) }
+        for old in before { expect(read(Self.readAll), asBefore: old) }
+        expectRefusal(asBefore: before[0])
         return try storage(directory.statePath) { () throws(SQLiteError) in
             try MemberDisk.openStore(directory.statePath, marks)
         }
     }
 
     /// All keys, in the newest state that is published.
-    private func readAll() -> Result<RangeResult, ReadFailure> {
-        read { view, reader in
-            Result { () throws(ReadFailure) in
-                try view.range(RangeRequest(range: KeyRange(prefix: [])), try Self.opened(reader))
-            }
+    private static func readAll(
+        _ view: View, _ reader: Result<StateReader, SQLiteError>
+    ) -> Result<RangeResult, ReadFailure> {
+        Result { () throws(ReadFailure) in
+            try view.range(RangeRequest(range: KeyRange(prefix: [])), try opened(reader))
         }
     }
 
@@ -460,6 +461,14 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
                     check: "a reader keeps to its state while another takes its place",
                     detail: "\(found) instead of revision \(before.revision)"))
         }
+    }
+
+    /// A thread that has read nothing yet finds the other file: it is turned away, or answers as the old one.
+    private func expectRefusal(asBefore before: Result<RangeResult, ReadFailure>) {
+        guard let view else { return }
+        let found = ReaderSlot(path: directory.statePath, marks: marks, cacheBytes: 64 << 10).read({ view }, Self.readAll)
+        if case .failure(.disk(let error)) = found, error.isBusy { return }
+        expect(found, asBefore: before)
     }
 
     func noteFabric(_ changes: [FabricChange], revision: Int64) {}

@@ -129,12 +129,15 @@ struct Progress {
     private var applied: Index = 0
     /// By those who do not lead.
     private var stored: Index = 0
+    /// Watches were told of everything before it.
+    private var told: Int64 = 0
 
     init() {}
 
     init(_ world: World) {
         let leader = world.leader
         term = leader?.seen.term
+        told = world.watchers.reduce(0) { $0 + $1.next }
         for process in world.machines.compactMap(\.process) {
             applied += process.view?.appliedIndex ?? 0
             if process.machine != leader?.machine { stored += process.seen.durableIndex }
@@ -143,7 +146,7 @@ struct Progress {
 
     /// Leaders that take turns fill logs and get nowhere.
     func isFurther(than before: Progress) -> Bool {
-        applied > before.applied || term != nil && term == before.term && stored > before.stored
+        applied > before.applied || told > before.told || term != nil && term == before.term && stored > before.stored
     }
 }
 

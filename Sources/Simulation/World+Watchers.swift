@@ -9,6 +9,12 @@ final class SimulatedWatcher {
     var next: Int64 = 2
     var process: SimulatedProcess?
     var stream: WatchStream?
+    /// Of changes that wait for it.
+    let bytesMax: Int
+
+    init(bytesMax: Int) {
+        self.bytesMax = bytesMax
+    }
 }
 
 extension World {
@@ -43,7 +49,7 @@ extension World {
         var request = WatchRequest(range: KeyRange(prefix: Array("k".utf8)))
         request.startRevision = watcher.next
         request.wantsProgress = true
-        let stream = WatchStream(requiresLeader: false)
+        let stream = WatchStream(requiresLeader: false, bytesMax: watcher.bytesMax)
         process.watch(request, stream)
         (watcher.process, watcher.stream) = (process, stream)
     }

@@ -102,7 +102,7 @@ package final class World: @unchecked Sendable {
         faultDice = Dice(seed: seed, purpose: "faults")
         network = Network(seed: seed, plan: plan)
         clients = Clients(seed: seed, plan: plan)
-        watchers = (0..<2).map { _ in SimulatedWatcher() }
+        watchers = [1 << 20, 400].map(SimulatedWatcher.init)
     }
 
     /// Runs to the end, or to the first violation.
