@@ -26,6 +26,7 @@ package enum Fault: String, CaseIterable, Sendable {
     case membership, transfer, compaction
     case busySnapshots = "busy-snapshots"
     case rivalChanges = "rival-changes"
+    case newVoter = "new-voter"
     case overtaking
     case recovery, overload, upgrade
 
@@ -39,8 +40,8 @@ package enum Fault: String, CaseIterable, Sendable {
             "disk"
         case .drift, .freeze: "clock"
         case .crash, .stop, .quickRestart, .pause, .wipe: "process"
-        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .overtaking, .recovery, .overload,
-            .upgrade:
+        case .membership, .transfer, .compaction, .busySnapshots, .rivalChanges, .newVoter, .overtaking, .recovery,
+            .overload, .upgrade:
             "control"
         }
     }
@@ -81,6 +82,7 @@ package enum Fault: String, CaseIterable, Sendable {
         case .transfer: "the lead is handed over"
         case .compaction: "old revisions are compacted away"
         case .rivalChanges: "two leaders each remove a voter and find half of the others, or one is to remove two"
+        case .newVoter: "a newcomer gets its vote beside a witness, hears nothing more, and the leader is lost"
         case .overtaking: "a leader tells the others of an entry that is about to be replaced, and is cut off"
         case .recovery: "all members are lost but one, and the fabric goes on from that one's disk"
         case .overload: "a member is asked for more than it can apply and write, and is slow at it"

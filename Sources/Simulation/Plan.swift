@@ -74,7 +74,7 @@ package struct Plan: Sendable {
         replication.memtableMillisecondsMax = UInt64(dice.pick([300, 1000, 5000]))
         replication.memtableBytesMax = dice.pick([3000, 50_000, 16 << 20])
         raft.electionTicks = dice.pick([5, 10, 10, 10])
-        hasWitness = voters >= 3 && dice.chance(0.25)
+        hasWitness = voters >= 3 && dice.chance(faults.contains(.newVoter) ? 0.5 : 0.1)
         hasPriorities = dice.chance(0.3)
         readsByLease = dice.chance(0.7) && (!faults.contains(.freeze) || makes(.readsByStoppedClocks))
         raft.mayHavePromised = readsByLease

@@ -466,7 +466,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// A thread that has read nothing yet finds the other file: it is turned away, or answers as the old one.
     private func expectRefusal(asBefore before: Result<RangeResult, ReadFailure>) {
         guard let view else { return }
-        let found = ReaderSlot(path: directory.statePath, marks: marks, cacheBytes: 64 << 10).read({ view }, Self.readAll)
+        let found = ReaderSlot(path: directory.statePath, marks: marks, cacheBytes: 64 << 10).read(
+            { view }, Self.readAll)
         if case .failure(.disk(let error)) = found, error.isBusy { return }
         expect(found, asBefore: before)
     }

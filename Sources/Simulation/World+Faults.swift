@@ -26,6 +26,7 @@ extension World {
         case "process": strikeProcess(fault, machine)
         default:
             if fault == .rivalChanges { beginRivalry() }
+            if fault == .newVoter { replaceVoter() }
             if fault == .overtaking { beginOvertaking() }
             if fault == .recovery { beginRecovery() }
             if fault == .overload { overload(machine) }

@@ -136,6 +136,7 @@ extension World {
 
     /// A leader has just changed who votes, and nobody knows.
     private func temptChange(_ process: SimulatedProcess) {
+        if temptNewVoter(process) { return }
         guard faultDice.chance(0.3) else { return }
         let soon = faultDice.next() % (2 * plan.syncNanoseconds + 3 * plan.linkNanoseconds)
         if plan.faults.contains(.partition), faultDice.chance(0.7) {
@@ -143,6 +144,23 @@ extension World {
         } else if let end = ends.randomElement(using: &faultDice) {
             add(.end(process, powerCut: end == .powerCut), after: soon)
         }
+    }
+
+    /// A leader has just given a newcomer its vote, where a witness votes: if it hears nothing more and the leader is lost, it and
+    /// the witness must have all there is. Answers if it is so.
+    private func temptNewVoter(_ process: SimulatedProcess) -> Bool {
+        guard plan.faults.contains(.newVoter), let newest = process.replica?.raft.configuration,
+            newest.members.contains(where: { $0.isVoting && $0.isWitness }),
+            let newcomer = newest.voters.first(where: { !newest.isWitness($0) && !process.members.isVoter($0) }),
+            let machine = machine(of: newcomer)
+        else { return false }
+        say("m\(machine) has its vote, and hears nothing more of m\(process.machine)")
+        for (from, to) in [(process.machine, machine), (machine, process.machine)] {
+            network.links[from][to].isCut = true
+            add(.lift(.link(from: from, to: to)), after: 5 * Self.second)
+        }
+        add(.lose(process), after: 3 * plan.linkNanoseconds + 3 * plan.syncNanoseconds + faultDice.next() % Self.second)
+        return true
     }
 
     /// A leader was told to hand over.
