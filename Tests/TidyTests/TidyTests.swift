@@ -32,6 +32,7 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "Bytes": ["CPlatform", "Synchronization"], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
         "Storage": ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite", "Glibc"],
+        "Access": ["Bytes"],
         "Fabric": ["Bytes"],
         "MVCC": ["Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
         "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
