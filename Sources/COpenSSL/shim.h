@@ -34,3 +34,9 @@ static inline int weft_tls_pending(BIO *bio) { return (int)BIO_pending(bio); }
 static inline int weft_tls_certificates(const STACK_OF(X509) *chain) { return sk_X509_num(chain); }
 
 static inline X509 *weft_tls_certificate(const STACK_OF(X509) *chain, int place) { return sk_X509_value(chain, place); }
+
+/// If the newest error is that a file of PEM has no more blocks.
+static inline int weft_tls_is_end_of_pem(void) {
+    unsigned long error = ERR_peek_last_error();
+    return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+}

@@ -32,7 +32,7 @@ package struct CallerRules: Sendable {
         let origin = headers.first(name: "origin")
         let site = headers.first(name: "sec-fetch-site")
         if origin == nil, site == nil { return .taken(origin: nil) }
-        guard Self.isAddress(host) || ownHosts.contains(host) || hosts?.contains(host) == true else {
+        guard isSecure || Self.isAddress(host) || ownHosts.contains(host) || hosts?.contains(host) == true else {
             return .refused(
                 .misdirectedRequest,
                 "a page asks for host \"\(host)\", which is not this member's; see --host-whitelist")

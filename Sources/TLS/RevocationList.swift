@@ -9,8 +9,12 @@ final class RevocationList: @unchecked Sendable {
         guard let file = BIO_new_file(path, "r") else { throw .last("\(path) cannot be read") }
         defer { BIO_free(file) }
         var lists: [OpaquePointer] = []
-        while let list = PEM_read_bio_X509_CRL(file, nil, nil, nil) { lists.append(list) }
-        // The end of a file is an error, too.
+        while let list = PEM_read_bio_X509_CRL(file, nil, refusePassphrase, nil) { lists.append(list) }
+        // The end of a file is an error, too. With any other it is not known who else is revoked.
+        guard weft_tls_is_end_of_pem() == 1 else {
+            for list in lists { X509_CRL_free(list) }
+            throw .last("list \(lists.count + 1) of \(path) cannot be read")
+        }
         ERR_clear_error()
         if lists.isEmpty, let binary = BIO_new_file(path, "r") {
             defer { BIO_free(binary) }

@@ -59,21 +59,27 @@ package final class TLSContext: @unchecked Sendable {
         guard SSL_CTX_set_cipher_list(pointer, ciphers) == 1 else { throw .last("cipher suites cannot be set") }
     }
 
+    /// Names are those that a certificate gives as such, whole or with a wildcard for the first label: as Go's clients have it.
+    static let hostFlags = UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
+
     private func useCertificate() throws(TLSError) {
         guard let certificate = settings.certificateFile else {
             guard side == .client else { throw TLSError("a certificate is missing: --cert-file and --key-file") }
             return
         }
         guard let key = settings.keyFile else { throw TLSError("\(certificate) has no key: --key-file is missing") }
+        SSL_CTX_set_default_passwd_cb(pointer, refusePassphrase)
         guard SSL_CTX_use_certificate_chain_file(pointer, certificate) == 1 else {
             throw .last("\(certificate) is no certificate that can be read")
         }
         guard SSL_CTX_use_PrivateKey_file(pointer, key, SSL_FILETYPE_PEM) == 1 else {
-            throw .last("\(key) is no key that can be read and fits \(certificate)")
+            throw .last("\(key) is no key without a pass phrase that can be read and fits \(certificate)")
         }
     }
 
     private func setTrust() throws(TLSError) {
+        // Any certificate of the file is an anchor, an intermediate one, too, as in etcd.
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(pointer), UInt(X509_V_FLAG_PARTIAL_CHAIN))
         if let trusted = settings.trustedCAFile {
             guard SSL_CTX_load_verify_locations(pointer, trusted, nil) == 1 else {
                 throw .last("\(trusted) has no certificates that can be read")
@@ -98,9 +104,15 @@ package final class TLSContext: @unchecked Sendable {
 
     /// What OpenSSL does not look at by itself once it trusts a certificate.
     func check(_ session: OpaquePointer) throws(TLSError) {
-        guard let certificate = SSL_get1_peer_certificate(session) else { return }
+        guard let certificate = SSL_get1_peer_certificate(session) else {
+            guard side == .server, settings.trustedCAFile == nil else { throw TLSError("it shows no certificate") }
+            return
+        }
         defer { X509_free(certificate) }
-        if let revoked, let chain = SSL_get0_verified_chain(session) {
+        if let revoked {
+            guard let chain = SSL_get0_verified_chain(session) else {
+                throw TLSError("whether its certificate is revoked cannot be told")
+            }
             for place in 0..<weft_tls_certificates(chain) {
                 if let certificate = weft_tls_certificate(chain, place), revoked.contains(certificate) {
                     throw TLSError("its certificate, or one of its issuers', is revoked")
@@ -108,11 +120,17 @@ package final class TLSContext: @unchecked Sendable {
             }
         }
         if side == .server, let name = settings.allowedHostname,
-            X509_check_host(certificate, name, name.utf8.count, 0, nil) != 1
+            X509_check_ip_asc(certificate, name, 0) != 1,
+            X509_check_host(certificate, name, name.utf8.count, Self.hostFlags, nil) != 1
         {
             throw TLSError("its certificate is not for \(name)")
         }
     }
+}
+
+/// Nobody is there to type one.
+let refusePassphrase: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
+    _, _, _, _ in -1
 }
 
 extension TLSSettings.Version {

@@ -146,16 +146,22 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
         }
     }
 
+    /// OpenSSL's buffer keeps the largest size that it ever had.
+    private static let sliceBytes = 64 << 10
+
     private func encrypt(_ context: ChannelHandlerContext, _ data: ByteBuffer, _ promise: EventLoopPromise<Void>?) {
-        if case .failed(let error) = session.write(data) {
-            promise?.fail(error)
-            return fail(context, error)
+        // An empty write keeps its place among the others: its promise says that all before it are sent.
+        guard data.readableBytes > 0 else { return context.write(Self.wrapOutboundOut(data), promise: promise) }
+        var rest = data
+        while let slice = rest.readSlice(length: min(Self.sliceBytes, rest.readableBytes)), slice.readableBytes > 0 {
+            let progress = session.write(slice)
+            guard case .done = progress, let output = session.output(context.channel.allocator) else {
+                let error = progress.error ?? TLSError("bytes cannot be encrypted")
+                promise?.fail(error)
+                return fail(context, error)
+            }
+            context.write(Self.wrapOutboundOut(output), promise: rest.readableBytes == 0 ? promise : nil)
         }
-        guard let output = session.output(context.channel.allocator) else {
-            promise?.succeed()
-            return
-        }
-        context.write(Self.wrapOutboundOut(output), promise: promise)
     }
 
     package func flush(context: ChannelHandlerContext) {

@@ -11,6 +11,8 @@ struct TLSSession: ~Copyable {
         case wantsMore
         case done
         case failed(TLSError)
+
+        var error: TLSError? { if case .failed(let error) = self { error } else { nil } }
     }
 
     private let context: TLSContext
@@ -29,27 +31,33 @@ struct TLSSession: ~Copyable {
             throw .last("a connection cannot be set up")
         }
         SSL_set_bio(session, incoming, outgoing)
+        if let serverName {
+            do throws(TLSError) { try Self.expect(serverName, session) } catch {
+                SSL_free(session)
+                throw error
+            }
+        }
         self.context = context
         self.session = session
         self.incoming = incoming
         self.outgoing = outgoing
         switch context.side {
         case .server: SSL_set_accept_state(session)
-        case .client:
-            SSL_set_connect_state(session)
-            if let serverName { Self.expect(serverName, session, context) }
+        case .client: SSL_set_connect_state(session)
         }
     }
 
     deinit { SSL_free(session) }
 
-    private static func expect(_ name: String, _ session: OpaquePointer, _ context: TLSContext) {
+    private static func expect(_ name: String, _ session: OpaquePointer) throws(TLSError) {
         let parameters = SSL_get0_param(session)
         // An address is compared with those in the certificate, and is no name to send.
         if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) == 1 { return }
         ERR_clear_error()
-        _ = weft_tls_set_server_name(session, name)
-        _ = X509_VERIFY_PARAM_set1_host(parameters, name, name.utf8.count)
+        X509_VERIFY_PARAM_set_hostflags(parameters, TLSContext.hostFlags)
+        guard !name.isEmpty, weft_tls_set_server_name(session, name) == 1,
+            X509_VERIFY_PARAM_set1_host(parameters, name, name.utf8.count) == 1
+        else { throw .last("\"\(name)\" is no name of a server") }
     }
 
     /// A client's wishes, best first, such as "h2".
@@ -124,7 +132,7 @@ struct TLSSession: ~Copyable {
         case SSL_ERROR_ZERO_RETURN: return .failed(TLSError("the other side ended it"))
         default:
             let reason = SSL_get_verify_result(session)
-            guard reason == X509_V_OK else {
+            guard reason == X509_V_OK || context.settings.trustsAnybody else {
                 ERR_clear_error()
                 let text = X509_verify_cert_error_string(reason).map { String(cString: $0) } ?? "unknown"
                 return .failed(TLSError("the certificate is not trusted: \(text)"))

@@ -10,8 +10,9 @@ package final class TLSSource: Sendable {
     private struct Stamp: Equatable {
         var inode: UInt64
         var bytes: Int64
-        var seconds: Int
-        var nanoseconds: Int
+        /// Of the newest change of its bytes, and of anything.
+        var written: [Int]
+        var changed: [Int]
     }
 
     private struct State {
@@ -56,8 +57,9 @@ package final class TLSSource: Sendable {
             var found = stat()
             guard stat(path, &found) == 0 else { return nil }
             return Stamp(
-                inode: UInt64(found.st_ino), bytes: Int64(found.st_size), seconds: found.st_mtim.tv_sec,
-                nanoseconds: found.st_mtim.tv_nsec)
+                inode: UInt64(found.st_ino), bytes: Int64(found.st_size),
+                written: [found.st_mtim.tv_sec, found.st_mtim.tv_nsec],
+                changed: [found.st_ctim.tv_sec, found.st_ctim.tv_nsec])
         }
     }
 }

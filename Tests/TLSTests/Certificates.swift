@@ -30,6 +30,8 @@ final class Certificates {
         try text.write(toFile: path(name), atomically: true, encoding: .utf8)
     }
 
+    func read(_ name: String) throws -> String { try String(contentsOfFile: path(name), encoding: .utf8) }
+
     /// Makes NAME.pem and NAME.key, which sign others.
     func makeCA(_ name: String) throws {
         try openssl(

@@ -97,6 +97,23 @@ private final class Pair {
         }
     }
 
+    @Test("An empty write is done when those before it are, and a large one in the end")
+    func promises() throws {
+        let files = try certificates()
+        let pair = try Pair(files.server(), files.client(trusting: "ca"))
+        var done: [String] = []
+        for (name, bytes) in [("large", 300_000), ("empty", 0)] {
+            let promise = pair.server.eventLoop.makePromise(of: Void.self)
+            promise.futureResult.assumeIsolated().whenSuccess { done.append(name) }
+            pair.server.write(ByteBuffer(repeating: 7, count: bytes), promise: promise)
+        }
+        #expect(done.isEmpty)
+        pair.server.flush()
+        #expect(done == ["large", "empty"])
+        pair.carry()
+        #expect(pair.atClient.received.count == 300_000)
+    }
+
     @Test("A server is believed only with a certificate of the CA that is for its name")
     func servers() throws {
         let files = try certificates()
@@ -128,6 +145,16 @@ private final class Pair {
         }
         door.allowedHostname = "node.example"
         #expect(try Pair(door, files.client(trusting: "ca", as: "good")).works)
+        // What a subject calls itself is no name, nor is a name that merely begins like it.
+        try files.makeLeaf("named", by: "ca", names: "email:nobody@example.org")
+        door.allowedHostname = "named"
+        #expect(try !Pair(door, files.client(trusting: "ca", as: "named")).works)
+        try files.makeLeaf("partial", by: "ca", names: "DNS:no*.example")
+        door.allowedHostname = "node.example"
+        #expect(try !Pair(door, files.client(trusting: "ca", as: "partial")).works)
+        try files.makeLeaf("addressed", by: "ca", names: "IP:10.0.0.9")
+        door.allowedHostname = "10.0.0.9"
+        #expect(try Pair(door, files.client(trusting: "ca", as: "addressed")).works)
         door.allowedHostname = "elsewhere.example"
         #expect(try !Pair(door, files.client(trusting: "ca", as: "good")).works)
     }
@@ -165,6 +192,14 @@ private final class Pair {
         #expect(failure { $0.keyFile = nil }.contains("--key-file"))
         #expect(failure { $0.trustedCAFile = files.path("server.key") }.contains("server.key"))
         #expect(failure { $0.crlFile = files.path("server.pem") }.contains("no list of revoked"))
+        try files.revoke(["other"], by: "ca")
+        let list = try files.read("ca.crl")
+        try files.write(list + list.replacing("M", with: "N"), to: "two.crl")
+        #expect(failure { $0.crlFile = files.path("two.crl") }.contains("list 2 of "))
+        try files.write(list + list.prefix(80), to: "cut.crl")
+        #expect(failure { $0.crlFile = files.path("cut.crl") }.contains("list 2 of "))
+        try files.openssl("pkey", "-in", "server.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
+        #expect(failure { $0.keyFile = files.path("locked.key") }.contains("pass phrase"))
         #expect(failure { $0.cipherSuites = ["TLS_AES_128_GCM_SHA256"] }.contains("TLS 1.3"))
         #expect(failure { $0.cipherSuites = ["ROT13"] }.contains("ROT13"))
         #expect(
