@@ -45,7 +45,7 @@ let package = Package(
         .target(name: "CPageSums", dependencies: ["CPlatform", "CSQLite"]),
         room("SQLite", ["CPageSums", "CSQLite"]),
         room("Storage", ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite"]),
-        room("MVCC", ["Bytes", "Fabric", "SQLite"]),
+        room("MVCC", ["Access", "Bytes", "Fabric", "SQLite"]),
         room("Sockets", [nioCore, nioPosix, logging]),
         room("Transport", ["Bytes", "Raft", "Sockets", "Storage", nioCore, nioPosix, logging]),
         room("Replication", ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
@@ -95,7 +95,7 @@ let package = Package(
         room(
             "API",
             [
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Bytes", "EtcdProto", "Fabric",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Access", "Bytes", "EtcdProto", "Fabric",
                 "HTTPServer",
                 "JSON", "MVCC",
                 "Raft", "Replication", "Server", nioHTTP1,
@@ -117,7 +117,7 @@ let package = Package(
         tests("AccessTests", ["Access", "Bytes"]),
         tests("FabricTests", ["Bytes", "Fabric"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
-        tests("MVCCTests", ["Bytes", "Fabric", "MVCC", "SQLite"]),
+        tests("MVCCTests", ["Access", "Bytes", "Fabric", "MVCC", "SQLite"]),
         tests("ReplicationTests", ["Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
         tests("TransportTests", ["Bytes", "Raft", "Transport", nioCore, nioEmbedded]),
         tests(

@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import NIOHTTP1
 internal import Raft
@@ -14,6 +15,7 @@ struct APIError: Error, Equatable, Sendable {
         case deadlineExceeded = 4
         case notFound = 5
         case alreadyExists = 6
+        case permissionDenied = 7
         case resourceExhausted = 8
         case failedPrecondition = 9
         case outOfRange = 11
@@ -99,6 +101,7 @@ struct APIError: Error, Equatable, Sendable {
         case .answerTooLargeButDone:
             self.init(.resourceExhausted, "weft: the request was carried out, but its answer would be over 256 MiB")
         case .fabric(let refusal): self.init(.failedPrecondition, "\(refusal)")
+        case .access(let refusal): self.init(refusal)
         case .noSpace: self.init(.resourceExhausted, "etcdserver: mvcc: database space exceeded")
         case .corrupt: self.init(.dataLoss, "etcdserver: corrupt cluster")
         case .unreadable:
@@ -138,10 +141,21 @@ struct APIError: Error, Equatable, Sendable {
         }
     }
 
+    private init(_ refusal: AccessRefusal) {
+        switch refusal {
+        case .emptyUserName, .emptyRoleName, .invalid, .oldRevision: self.init(.invalidArgument, refusal.message)
+        case .denied: self.init(.permissionDenied, refusal.message)
+        case .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole, .roleNotGranted,
+            .permissionNotGranted:
+            self.init(.failedPrecondition, refusal.message)
+        }
+    }
+
     var status: HTTPResponseStatus {
         switch code {
         case .invalidArgument, .failedPrecondition, .outOfRange: .badRequest
         case .deadlineExceeded: .gatewayTimeout
+        case .permissionDenied: .forbidden
         case .notFound: .notFound
         case .alreadyExists: .conflict
         case .resourceExhausted: .tooManyRequests

@@ -1,27 +1,17 @@
-internal import Bytes
-
 /// Who may do what: etcd's auth store. Users have roles, roles have permissions. All members apply the same changes in the same
 /// order and come to the same state.
 package struct AccessState: Equatable, Sendable {
     /// The name of the user, and of the role, that may do everything.
     package static let root = Array("root".utf8)
 
-    package private(set) var isEnabled = false
+    package internal(set) var isEnabled = false
     /// Of the whole state: what was allowed as of an older one is looked at again.
-    package private(set) var revision: UInt64 = 1
+    package internal(set) var revision: UInt64 = 1
     /// By name.
-    package private(set) var users = NameTable<User>()
-    package private(set) var roles = NameTable<Role>()
+    package internal(set) var users = NameTable<User>()
+    package internal(set) var roles = NameTable<Role>()
 
     package init() {}
-
-    /// As it was written down.
-    package init(isEnabled: Bool, revision: UInt64, users: [User], roles: [Role]) {
-        self.isEnabled = isEnabled
-        self.revision = revision
-        for user in users { self.users.put(user) }
-        for role in roles { self.roles.put(role) }
-    }
 
     /// Carries out a change, or refuses it and stays what it is.
     package mutating func apply(_ change: AccessChange) throws(AccessRefusal) {

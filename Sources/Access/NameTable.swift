@@ -28,6 +28,22 @@ package struct NameTable<Record: Named & Equatable & Sendable>: Equatable, Senda
         if isThere { all[index] = record } else { all.insert(record, at: index) }
     }
 
+    /// What is new, other or gone, by ascending name.
+    func differences(from before: Self) -> [(name: [UInt8], record: Record?)] {
+        var found: [(name: [UInt8], record: Record?)] = []
+        var place = 0
+        for record in all {
+            while place < before.all.count, before.all[place].name.lexicographicallyPrecedes(record.name) {
+                found.append((before.all[place].name, nil))
+                place += 1
+            }
+            let isKnown = place < before.all.count && before.all[place].name == record.name
+            if !isKnown || before.all[place] != record { found.append((record.name, record)) }
+            if isKnown { place += 1 }
+        }
+        return found + before.all[place...].map { ($0.name, nil) }
+    }
+
     /// Answers if there was one.
     mutating func remove(_ name: [UInt8]) -> Bool {
         let (index, isThere) = place(of: name)

@@ -67,7 +67,7 @@ extension Command {
         guard !alarms.isEmpty else { return nil }
         switch self {
         case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .raiseVersion: return nil
-        case .put, .fabric, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
+        case .put, .fabric, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke, .access:
             if alarms.contains(.corrupt) { return .corrupt }
             return addsKeys && alarms.contains(.noSpace) ? .noSpace : nil
         }

@@ -1,3 +1,4 @@
+internal import Access
 package import Bytes
 internal import Fabric
 
@@ -6,7 +7,7 @@ extension Command {
     /// A decoded txn may not nest deeper.
     package static let depthMax = 16
     /// What a command begins with, in this release. Those that are not among them come from a later one.
-    package static let kinds: ClosedRange<UInt8> = 1...15
+    package static let kinds: ClosedRange<UInt8> = 1...16
     /// Attributes of members, which those without a state take up, too.
     package static let publishKinds: Set<UInt8> = [5, 14]
     package static let raiseVersionKind: UInt8 = 15
@@ -59,6 +60,9 @@ extension Command {
         case .raiseVersion(let version):
             writer.byte(Self.raiseVersionKind)
             writer.varint(version)
+        case .access(let change):
+            writer.byte(16)
+            change.encode(into: &writer)
         }
     }
 
@@ -107,6 +111,7 @@ extension Command {
             attributes.release = try MemberAttributes.Release(from: &reader)
             self = .publish(memberID: memberID, attributes)
         case Self.raiseVersionKind: self = .raiseVersion(try reader.varint())
+        case 16: self = .access(try AccessChange(from: &reader))
         case let kind: throw .invalid("command \(kind)")
         }
         try reader.expectEnd()

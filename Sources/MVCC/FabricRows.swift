@@ -1,8 +1,9 @@
+internal import Access
 internal import Bytes
 internal import Fabric
 internal import SQLite
 
-/// Changes of the fabric's records that are not in `kv.db` yet; the last of each counts.
+/// Changes of the fabric's records, and of users and roles, that are not in `kv.db` yet; the last of each counts.
 struct FabricRows: Sendable {
     struct Key: Hashable {
         var kind: UInt8
@@ -15,10 +16,15 @@ struct FabricRows: Sendable {
 
     /// Answers the change's checksum.
     mutating func note(_ change: FabricChange) -> UInt32 {
-        let key = Key(kind: change.kind.rawValue, key: change.key)
-        rows[key] = .some(change.body)
-        bytes += 64 + key.key.count + (change.body?.count ?? 0)
-        return RowSum.of(key, change.body)
+        note(Key(kind: change.kind.rawValue, key: change.key), change.body)
+    }
+
+    mutating func note(_ row: AccessRow) -> UInt32 { note(Key(kind: row.kind.rawValue, key: row.key), row.body) }
+
+    private mutating func note(_ key: Key, _ body: [UInt8]?) -> UInt32 {
+        rows[key] = .some(body)
+        bytes += 64 + key.key.count + (body?.count ?? 0)
+        return RowSum.of(key, body)
     }
 }
 
@@ -42,26 +48,37 @@ extension StateFile {
         """
 
     /// All records, each row checked. An image of an older version has none.
-    static func fabric(_ connection: borrowing Connection) throws(SQLiteError) -> FabricState {
-        var state = FabricState()
-        guard try connection.integer("PRAGMA user_version") ?? 0 >= 4 else { return state }
+    static func records(
+        _ connection: borrowing Connection
+    ) throws(SQLiteError) -> (fabric: FabricState, access: AccessState) {
+        var fabric = FabricState()
+        var access = AccessState()
+        guard try connection.integer("PRAGMA user_version") ?? 0 >= 4 else { return (fabric, access) }
         var scan = try connection.prepare("SELECT kind,key,body,sum FROM fabric")
         while try scan.step() {
             let key = FabricRows.Key(kind: UInt8(clamping: scan.integer(0)), key: scan.blob(1))
             let body = scan.blob(2)
-            guard scan.integer(3) == Int64(RowSum.of(key, body)), let kind = RecordKind(rawValue: key.kind) else {
+            guard scan.integer(3) == Int64(RowSum.of(key, body)) else {
                 throw damage("a row of the fabric is not what was written", connection.path)
             }
             do throws(DecodingFault) {
-                try state.load(kind, body)
+                if let kind = RecordKind(rawValue: key.kind) {
+                    try fabric.load(kind, body)
+                } else if let kind = AccessRow.Kind(rawValue: key.kind) {
+                    try access.load(kind, body)
+                } else {
+                    throw .invalid("a record of kind \(key.kind)")
+                }
             } catch {
                 throw damage("a row of the fabric cannot be read: \(error)", connection.path)
             }
         }
-        return state
+        return (fabric, access)
     }
 }
 
 extension StateReader {
-    func fabric() throws(SQLiteError) -> FabricState { try StateFile.fabric(connection) }
+    func records() throws(SQLiteError) -> (fabric: FabricState, access: AccessState) {
+        try StateFile.records(connection)
+    }
 }

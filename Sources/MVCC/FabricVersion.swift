@@ -6,6 +6,8 @@ package enum FabricVersion {
     package static let first: UInt64 = 1
     /// Configurations say if reads are answered by leases.
     package static let readsByLease: UInt64 = 2
+    /// Users and roles.
+    package static let access: UInt64 = 2
     /// What this release can be part of.
     package static let supported: ClosedRange<UInt64> = 1...2
 }
@@ -18,6 +20,7 @@ extension Command {
             .publish,
             .raiseAlarm, .lowerAlarm, .fabric, .raiseVersion:
             FabricVersion.first
+        case .access: FabricVersion.access
         }
     }
 }

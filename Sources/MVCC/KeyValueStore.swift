@@ -1,3 +1,4 @@
+package import Access
 package import Bytes
 package import Fabric
 package import SQLite
@@ -23,6 +24,8 @@ package final class KeyValueStore {
     package let leases: LeaseTable
     /// Domains, nodes and volumes.
     package internal(set) var fabric: FabricState
+    /// Users and roles.
+    package internal(set) var access: AccessState
     var fabricRows = FabricRows()
     var fabricChanges: [FabricChange] = []
     private var leaseChanges = LeaseChanges()
@@ -43,7 +46,7 @@ package final class KeyValueStore {
         let meta = try reader.meta()
         self.meta = meta
         leases = try reader.leases()
-        fabric = try reader.fabric()
+        (fabric, access) = try reader.records()
         fabric.setLeases(NodeLeases(version: meta.version))
         tables = Tables(try reader.liveCounts(of: meta, bucketMax: bucketMax), revision: meta.revision)
     }
@@ -55,7 +58,7 @@ package final class KeyValueStore {
             compactRevision: meta.compactRevision,
             appliedIndex: meta.appliedIndex, appliedTerm: meta.appliedTerm, hash: meta.hash, alarms: meta.alarms,
             version: meta.version,
-            leases: leases, fabric: fabric)
+            leases: leases, fabric: fabric, access: access)
     }
 
     /// About what the changes not yet in the file take in memory.
@@ -150,6 +153,7 @@ package final class KeyValueStore {
             // These are no requests: `recover(_:)` and `raise(to:)` do them.
             if command.action == .recover || command.action == .exchangeLeases { return .failure(.unreadable) }
             return try apply(command, term: term)
+        case .access(let change): return apply(change)
         case .leaseAge(let marks):
             for mark in marks { age(mark) }
             return .success(.done)

@@ -1,3 +1,4 @@
+package import Access
 package import Bytes
 package import Fabric
 
@@ -207,6 +208,8 @@ package enum Command: Equatable, Sendable {
     case fabric(FabricCommand)
     /// From now on the formats of this version are used: see `FabricVersion`.
     case raiseVersion(UInt64)
+    /// Of users, roles and rights.
+    case access(AccessChange)
 }
 
 /// What a command did.
@@ -249,6 +252,7 @@ package enum MVCCError: Error, Equatable, Sendable {
     /// An alarm is raised: the members' states differ.
     case corrupt
     case fabric(FabricRefusal)
+    case access(AccessRefusal)
     /// A command whose kind is known, and that is not well formed.
     case unreadable
     /// The fabric must have this version first: see `FabricVersion`.

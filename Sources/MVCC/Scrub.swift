@@ -25,7 +25,7 @@ extension StateReader {
         case .index(let first): return try scrubIndex(from: first).map { .index(from: $0) } ?? .rest
         case .rest:
             return try inSnapshot { () throws(SQLiteError) in
-                _ = (try meta(), try leases(), try fabric())
+                _ = (try meta(), try leases(), try records())
                 for table in ["live_count", "start"] { _ = try connection.integer("SELECT sum(count) FROM \(table)") }
                 return nil
             } failure: {

@@ -61,7 +61,7 @@ enum StateFile {
             rows -= 1
         }
         _ = try leases(connection)
-        _ = try fabric(connection)
+        _ = try records(connection)
         guard rows == 0 else { throw damage("it has \(rows) revisions more than its index", connection.path) }
     }
 

@@ -1,3 +1,4 @@
+package import Access
 package import Fabric
 package import SQLite
 
@@ -19,6 +20,8 @@ package struct View: Sendable {
     /// As they are now, perhaps later than the rest of this.
     package let leases: LeaseTable
     package let fabric: FabricState
+    /// Users and roles.
+    package let access: AccessState
 
     /// Answers a range; a revision of 0 reads the newest this view has.
     /// - Parameter budget: what the answer may take in memory.

@@ -120,7 +120,7 @@ struct ModelStore {
             if members?.contains(alarm.memberID) != false { alarms.insert(alarm.memberID) }
             return true
         case .lowerAlarm(_, let memberID): return alarms.remove(memberID) != nil
-        case .leaseAge, .publish, .fabric, .raiseVersion: return true
+        case .leaseAge, .publish, .fabric, .raiseVersion, .access: return true
         }
     }
 

@@ -1,3 +1,4 @@
+import Access
 import Bytes
 import Fabric
 import Testing
@@ -150,5 +151,29 @@ private struct Chance: RandomNumberGenerator {
                 }
             }
         }
+    }
+
+    @Test("Users and roles come with version 2, are in the file, and count for the state's hash")
+    func access() throws {
+        let folder = try TemporaryFolder()
+        let rig = try Rig(path: folder.path + "/kv.db")
+        let add = Command.access(.addUser(AccessState.root, passwordHash: [1]))
+        #expect(try rig.apply(add) == .failure(.needsVersion(2)))
+        #expect(try rig.apply(.raiseVersion(2)) == .success(.done))
+        let hash = rig.store.meta.hash
+        #expect(try rig.apply(add) == .success(.done))
+        #expect(rig.store.meta.hash != hash)
+        #expect(try rig.apply(add) == .failure(.access(.userExists)))
+        #expect(try rig.apply(.access(.grantRole(AccessState.root, user: AccessState.root))) == .success(.done))
+        #expect(try rig.apply(.access(.enable)) == .success(.done))
+        #expect(rig.store.meta.revision == 1, "no key changed")
+        try rig.checkpoint()
+        #expect(try rig.apply(.access(.addRole([7]))) == .success(.done))
+        #expect(try rig.apply(.access(.disable)) == .success(.done))
+        try rig.checkpoint()
+        let access = rig.store.access
+        #expect(access.users.all.count == 1 && access.roles.all.count == 1 && !access.isEnabled && access.revision == 5)
+        let reader = try StateReader(path: folder.path + "/kv.db", cacheBytes: 1 << 20)
+        #expect(try KeyValueStore(reader: reader, marks: FileMarks()).access == access)
     }
 }

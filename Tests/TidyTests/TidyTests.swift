@@ -34,7 +34,7 @@ import Testing
         "Storage": ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite", "Glibc"],
         "Access": ["Bytes"],
         "Fabric": ["Bytes"],
-        "MVCC": ["Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
+        "MVCC": ["Access", "Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
         "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
         "Transport": [
             "Bytes", "Raft", "Sockets", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization",
@@ -63,7 +63,7 @@ import Testing
             "Synchronization", "TLS",
         ],
         "API": [
-            "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
+            "Access", "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
