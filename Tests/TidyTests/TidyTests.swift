@@ -63,7 +63,8 @@ import Testing
             "Synchronization", "TLS",
         ],
         "API": [
-            "Access", "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON", "MVCC", "Raft",
+            "Access", "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON",
+            "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
