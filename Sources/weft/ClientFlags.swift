@@ -3,7 +3,6 @@ internal import Client
 internal import JSON
 internal import NIOCore
 internal import NIOPosix
-internal import TLS
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -25,17 +24,7 @@ struct ClientFlags: ParsableArguments {
     @Option(help: "Seconds to wait for an answer.")
     var timeout: Int = 10
 
-    @Option(help: "Believe members with a certificate of these CAs; also WEFT_CACERT. (default: the machine's own)")
-    var cacert: String?
-
-    @Option(help: "Show this certificate; also WEFT_CERT.")
-    var cert: String?
-
-    @Option(help: "The key of --cert; also WEFT_KEY.")
-    var key: String?
-
-    @Flag(help: "Believe anybody who answers by TLS: whoever is between here and the member reads and changes all.")
-    var insecureSkipTlsVerify = false
+    @OptionGroup var tls: TLSFlags
 
     func client() throws -> FabricClient {
         let text = endpoints ?? getenv("WEFT_ENDPOINTS").map { String(cString: $0) } ?? "http://localhost:2379"
@@ -47,25 +36,8 @@ struct ClientFlags: ParsableArguments {
         }
         var client = FabricClient(endpoints: found, group: MultiThreadedEventLoopGroup.singleton)
         client.http.timeout = .seconds(Int64(max(timeout, 1)))
-        if found.contains(where: \.isSecure) || cacert != nil || insecureSkipTlsVerify { client.http.tls = try tls() }
+        client.http.tls = try tls.context(for: found)
         return client
-    }
-
-    /// How members are reached by TLS.
-    private func tls() throws -> TLSContext {
-        func given(_ flag: String?, _ variable: String) -> String? {
-            flag ?? getenv(variable).map { String(cString: $0) }
-        }
-        var settings = TLSSettings()
-        settings.trustedCAFile = given(cacert, "WEFT_CACERT")
-        settings.certificateFile = given(cert, "WEFT_CERT")
-        settings.keyFile = given(key, "WEFT_KEY")
-        settings.trustsAnybody = insecureSkipTlsVerify
-        do throws(TLSError) {
-            return try TLSContext(settings, .client)
-        } catch {
-            throw Problem(.usage, error.description)
-        }
     }
 
     /// Runs `body` with a client, and puts what goes wrong into the user's words.

@@ -24,6 +24,7 @@ struct Join: AsyncParsableCommand {
             Examples:
               weft join http://10.0.0.1:2379 --name m4 --data-dir /var/lib/weft
               weft join http://10.0.0.1:2379 --name m5 --domain west
+              weft join https://10.0.0.1:2379 --name m6 --cacert /etc/weft/ca.pem
               weft join http://10.0.0.1:2379 --name tie --domain third --witness
               weft join http://127.0.0.1:2379 --name m4 --listen-client-urls http://127.0.0.1:4379 \\
                 --listen-peer-urls http://127.0.0.1:4380
@@ -44,6 +45,7 @@ struct Join: AsyncParsableCommand {
     @Option(help: "Name or id of a member whose vote this one takes, in one step, once it has caught up.")
     var replace: String?
 
+    @OptionGroup var tls: TLSFlags
     @OptionGroup var flags: ServeFlags
 
     func validate() throws {
@@ -54,7 +56,7 @@ struct Join: AsyncParsableCommand {
 
     func run() async throws {
         guard let endpoint = Endpoint(url) else {
-            throw Problem(.usage, "\"\(url)\" is no URL of the form http://HOST:PORT")
+            throw Problem(.usage, "\"\(url)\" is no URL of the form http://HOST:PORT or https://HOST:PORT")
         }
         var settings = try ServeSettings(flags)
         do {
@@ -63,8 +65,10 @@ struct Join: AsyncParsableCommand {
             }
             let identity = try directory.identity()
             let group = MultiThreadedEventLoopGroup.singleton
+            var client = FabricClient(endpoints: [endpoint], group: group)
+            client.http.tls = try tls.context(for: [endpoint])
             let joining = Joining(
-                client: FabricClient(endpoints: [endpoint], group: group), endpoint: endpoint,
+                client: client, endpoint: endpoint,
                 role: learner ? "learner" : witness ? "witness" : "voter", replaces: replace,
                 timeoutSeconds: joinTimeout)
             if let identity {

@@ -304,6 +304,12 @@ struct ServeSettings {
             throw Problem(.usage, "--cipher-suites: those of TLS 1.3, the lowest version, are not to choose")
         }
         let isSecure = listenClient.contains(where: \.isSecure)
+        // It would be open to everybody instead.
+        guard isSecure || clientTLS.trustedCAFile == nil else {
+            throw Problem(
+                .usage,
+                "--trusted-ca-file asks for clients' certificates, but --listen-client-urls has no https:// address")
+        }
         guard !isSecure || clientTLS.certificateFile != nil && clientTLS.keyFile != nil else {
             throw Problem(.usage, "an https:// address needs --cert-file and --key-file")
         }

@@ -194,11 +194,29 @@ def settings_that_contradict_themselves_are_named(report, weft):
                 ("a list of revoked certificates without a CA", [*cert, *https, "--client-crl-file", "x"], "--trusted-ca-file"),
                 ("cipher suites of TLS 1.3", [*cert, *https, "--tls-min-version", "TLS1.3", "--cipher-suites", "x"], "TLS 1.3"),
                 ("an unknown cipher suite", [*cert, *https, "--cipher-suites", "ROT13"], "ROT13"),
+                ("a CA of clients where all is clear", ["--trusted-ca-file", authority.path("ca.pem")], "no https:// address"),
                 ("an unknown version", [*cert, *https, "--tls-min-version", "SSL3"], "SSL3"),
                 ("a key that does not fit", [cert[0], cert[1], "--key-file", authority.path("ca.key"), *https], "ca.key"),
                 ("TLS between members", ["--listen-peer-urls", "https://127.0.0.1:1"], "between members")]:
             said = run(weft, "serve", "--data-dir", member.data, *flags, status=2)
             report.check(what, word in said and not os.path.exists(member.data), said)
+        said = run(weft, "get", "k", "--endpoints", "https://127.0.0.1:1", "--cert", authority.path("server.pem"), status=2)
+        report.check("a certificate without its key", "--key" in said and "--key-file" not in said, said)
+
+
+@check
+def a_machine_joins_by_tls(report, weft):
+    with Authority() as authority:
+        authority.leaf("server")
+        late = None
+        with Secure(weft, authority) as secure:
+            late = secure.fabric.add("m2")
+            late.spawn(["join", secure.url, *late.arguments()])
+            late.process.wait(timeout=30)
+            report.check("a CA that is not known is no fabric to join", late.process.returncode != 0, late.process.returncode)
+            late.spawn(["join", secure.url, "--cacert", authority.path("ca.pem"), *late.arguments()])
+            late.wait_healthy()
+            report.check("it is a voter in the end", attempt(20, lambda: not late.status().get("isLearner")) is not None, late.status())
 
 
 @check
