@@ -1,8 +1,8 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The handshakes of a port that are under way: when there are too many the oldest makes room, so that callers that never end theirs lock
-/// nobody out. Thread-safe.
+/// The handshakes of a port that are under way. When there are too many, the oldest of the address that has most of them makes room:
+/// callers that never end theirs lock nobody out, but those behind the same address. Thread-safe.
 package final class TLSHandshakes: Sendable {
     struct Ticket: Sendable {
         fileprivate let number: UInt64
@@ -11,15 +11,16 @@ package final class TLSHandshakes: Sendable {
     private struct State {
         var next: UInt64 = 0
         /// By number, which is by age.
-        var channels: [UInt64: any Channel] = [:]
-        var oldest: UInt64 = 0
+        var channels: [UInt64: (channel: any Channel, address: String)] = [:]
 
-        mutating func takeOldest() -> (any Channel)? {
-            while oldest < next {
-                defer { oldest += 1 }
-                if let channel = channels.removeValue(forKey: oldest) { return channel }
+        mutating func takeOldestOfBusiest() -> (any Channel)? {
+            var callers: [String: (count: Int, oldest: UInt64)] = [:]
+            for (number, entry) in channels {
+                let known = callers[entry.address] ?? (0, number)
+                callers[entry.address] = (known.count + 1, min(known.oldest, number))
             }
-            return nil
+            let busiest = callers.values.max { ($0.count, $1.oldest) < ($1.count, $0.oldest) }
+            return busiest.flatMap { channels.removeValue(forKey: $0.oldest)?.channel }
         }
     }
 
@@ -34,8 +35,8 @@ package final class TLSHandshakes: Sendable {
         let (ticket, evicted) = state.withLock { state in
             let ticket = Ticket(number: state.next)
             state.next += 1
-            state.channels[ticket.number] = channel
-            return (ticket, state.channels.count > countMax ? state.takeOldest() : nil)
+            state.channels[ticket.number] = (channel, channel.remoteAddress?.ipAddress ?? "")
+            return (ticket, state.channels.count > countMax ? state.takeOldestOfBusiest() : nil)
         }
         evicted?.close(mode: .all, promise: nil)
         return ticket

@@ -223,6 +223,24 @@ private final class Pair {
         #expect(source.current !== second)
     }
 
+    @Test("Who floods a port with handshakes makes room for others, and not they for them")
+    func flood() throws {
+        let handshakes = TLSHandshakes(countMax: 4)
+        func call(from address: String) throws -> EmbeddedChannel {
+            let channel = EmbeddedChannel()
+            channel.connect(to: try SocketAddress(ipAddress: address, port: 1), promise: nil)
+            _ = handshakes.begin(channel)
+            return channel
+        }
+        let honest = try call(from: "10.0.0.2")
+        let first = try (0..<3).map { _ in try call(from: "10.0.0.3") }
+        let other = try call(from: "10.0.0.4")
+        #expect(honest.isActive && other.isActive && first.map(\.isActive) == [false, true, true])
+        let more = try (0..<20).map { _ in try call(from: "10.0.0.3") }
+        #expect(honest.isActive && other.isActive && handshakes.count == 4)
+        #expect(more.map(\.isActive).suffix(3) == [false, true, true])
+    }
+
     @Test("A handshake that does not end is ended, and the oldest makes room for new ones")
     func slowHandshakes() throws {
         let files = try certificates()
