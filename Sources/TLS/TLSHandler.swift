@@ -153,7 +153,7 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
         // An empty write keeps its place among the others: its promise says that all before it are sent.
         guard data.readableBytes > 0 else { return context.write(Self.wrapOutboundOut(data), promise: promise) }
         var rest = data
-        while let slice = rest.readSlice(length: min(Self.sliceBytes, rest.readableBytes)), slice.readableBytes > 0 {
+        while rest.readableBytes > 0, let slice = rest.readSlice(length: min(Self.sliceBytes, rest.readableBytes)) {
             let progress = session.write(slice)
             guard case .done = progress, let output = session.output(context.channel.allocator) else {
                 let error = progress.error ?? TLSError("bytes cannot be encrypted")

@@ -6,21 +6,36 @@ internal import Synchronization
 package final class TLSHandshakes: Sendable {
     struct Ticket: Sendable {
         fileprivate let number: UInt64
+        fileprivate let address: String
     }
 
     private struct State {
         var next: UInt64 = 0
-        /// By number, which is by age.
-        var channels: [UInt64: (channel: any Channel, address: String)] = [:]
+        var count = 0
+        /// By address; the oldest of each first.
+        var callers: [String: [(number: UInt64, channel: any Channel)]] = [:]
 
-        mutating func takeOldestOfBusiest() -> (any Channel)? {
-            var callers: [String: (count: Int, oldest: UInt64)] = [:]
-            for (number, entry) in channels {
-                let known = callers[entry.address] ?? (0, number)
-                callers[entry.address] = (known.count + 1, min(known.oldest, number))
+        mutating func add(_ channel: any Channel, from address: String) -> Ticket {
+            defer { next += 1 }
+            count += 1
+            callers[address, default: []].append((next, channel))
+            return Ticket(number: next, address: address)
+        }
+
+        /// Nil when it is gone already.
+        mutating func remove(_ ticket: Ticket) -> (any Channel)? {
+            guard let place = callers[ticket.address]?.firstIndex(where: { $0.number == ticket.number }) else {
+                return nil
             }
-            let busiest = callers.values.max { ($0.count, $1.oldest) < ($1.count, $0.oldest) }
-            return busiest.flatMap { channels.removeValue(forKey: $0.oldest)?.channel }
+            let channel = callers[ticket.address]?.remove(at: place).channel
+            if callers[ticket.address]?.isEmpty == true { callers[ticket.address] = nil }
+            count -= 1
+            return channel
+        }
+
+        mutating func removeOldestOfBusiest() -> (any Channel)? {
+            let busiest = callers.max { ($0.value.count, $1.value[0].number) < ($1.value.count, $0.value[0].number) }
+            return busiest.flatMap { remove(Ticket(number: $0.value[0].number, address: $0.key)) }
         }
     }
 
@@ -32,19 +47,18 @@ package final class TLSHandshakes: Sendable {
     }
 
     func begin(_ channel: any Channel) -> Ticket {
+        let address = channel.remoteAddress?.ipAddress ?? ""
         let (ticket, evicted) = state.withLock { state in
-            let ticket = Ticket(number: state.next)
-            state.next += 1
-            state.channels[ticket.number] = (channel, channel.remoteAddress?.ipAddress ?? "")
-            return (ticket, state.channels.count > countMax ? state.takeOldestOfBusiest() : nil)
+            let ticket = state.add(channel, from: address)
+            return (ticket, state.count > countMax ? state.removeOldestOfBusiest() : nil)
         }
         evicted?.close(mode: .all, promise: nil)
         return ticket
     }
 
     func end(_ ticket: Ticket) {
-        state.withLock { state in _ = state.channels.removeValue(forKey: ticket.number) }
+        state.withLock { state in _ = state.remove(ticket) }
     }
 
-    package var count: Int { state.withLock { $0.channels.count } }
+    package var count: Int { state.withLock { $0.count } }
 }

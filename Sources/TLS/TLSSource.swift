@@ -10,9 +10,9 @@ package final class TLSSource: Sendable {
     private struct Stamp: Equatable {
         var inode: UInt64
         var bytes: Int64
-        /// Of the newest change of its bytes, and of anything.
-        var written: [Int]
-        var changed: [Int]
+        /// Of the newest change: of its bytes, its owner or its mode.
+        var seconds: Int
+        var nanoseconds: Int
     }
 
     private struct State {
@@ -57,9 +57,8 @@ package final class TLSSource: Sendable {
             var found = stat()
             guard stat(path, &found) == 0 else { return nil }
             return Stamp(
-                inode: UInt64(found.st_ino), bytes: Int64(found.st_size),
-                written: [found.st_mtim.tv_sec, found.st_mtim.tv_nsec],
-                changed: [found.st_ctim.tv_sec, found.st_ctim.tv_nsec])
+                inode: UInt64(found.st_ino), bytes: Int64(found.st_size), seconds: found.st_ctim.tv_sec,
+                nanoseconds: found.st_ctim.tv_nsec)
         }
     }
 }
