@@ -444,9 +444,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private static func readAll(
         _ view: View, _ reader: Result<StateReader, SQLiteError>
     ) -> Result<RangeResult, ReadFailure> {
-        Result { () throws(ReadFailure) in
-            try view.range(RangeRequest(range: KeyRange(prefix: [])), try opened(reader))
-        }
+        range(RangeRequest(range: KeyRange(prefix: [])), view, reader)
     }
 
     /// While another file is in place and its state not published, whoever could read goes on.
@@ -571,9 +569,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         guard view != nil else { return nil }
         var result: Result<RangeResult, ReadFailure>?
         onDisk { () throws(StorageError) in
-            result = self.read { view, reader in
-                Result { () throws(ReadFailure) in try view.range(request, try Self.opened(reader)) }
-            }
+            result = self.read { Self.range(request, $0, $1) }
             if case .failure(.disk(let error)) = result { throw StorageError(error, path: directory.statePath) }
         }
         return isAlive ? result : nil
@@ -584,6 +580,12 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
         guard let view else { preconditionFailure("no state is published yet") }
         nextSlot = (nextSlot + 1) % slots.count
         return slots[nextSlot].read({ view }, body)
+    }
+
+    private static func range(
+        _ request: RangeRequest, _ view: View, _ reader: Result<StateReader, SQLiteError>
+    ) -> Result<RangeResult, ReadFailure> {
+        Result { () throws(ReadFailure) in try view.range(request, try opened(reader)) }
     }
 
     private static func opened(_ reader: Result<StateReader, SQLiteError>) throws(ReadFailure) -> StateReader {

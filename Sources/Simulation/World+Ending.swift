@@ -89,19 +89,15 @@ extension World {
 
     private func sendProbe(through process: SimulatedProcess) -> Probe {
         let probe = Probe(process: process)
-        let id = makeRequestID()
-        let payload = CommandEnvelope.encode(
-            .put(PutRequest(key: Array("k0".utf8), value: Array("probe".utf8))), requestID: id)
-        process.expect(id) { [unowned self] outcome in
+        let put = PutRequest(key: Array("k0".utf8), value: Array("probe".utf8))
+        // With one entry under way at a time and a second to each round trip those of seven members take a while.
+        propose(.put(put), at: process, within: 30 * Self.second) { [unowned self] outcome in
             switch outcome {
             // Too much is stored: that is an answer.
             case .success, .failure(.refused(.noSpace)): probe.isAnswered = true
             case .failure: probes = []
             }
         }
-        // With one entry under way at a time and a second to each round trip those of seven members take a while.
-        process.post(
-            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + 30 * Self.second))
         return probe
     }
 

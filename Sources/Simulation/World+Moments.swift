@@ -155,12 +155,17 @@ extension World {
             let machine = machine(of: newcomer)
         else { return false }
         say("m\(machine) has its vote, and hears nothing more of m\(process.machine)")
-        for (from, to) in [(process.machine, machine), (machine, process.machine)] {
-            network.links[from][to].isCut = true
-            add(.lift(.link(from: from, to: to)), after: 5 * Self.second)
-        }
+        part(process.machine, from: machine, for: 5 * Self.second)
         add(.lose(process), after: 3 * plan.linkNanoseconds + 3 * plan.syncNanoseconds + faultDice.next() % Self.second)
         return true
+    }
+
+    /// Two machines do not hear each other for a while.
+    private func part(_ one: Int, from other: Int, for duration: UInt64) {
+        for (from, to) in [(one, other), (other, one)] {
+            network.links[from][to].isCut = true
+            add(.lift(.link(from: from, to: to)), after: duration)
+        }
     }
 
     /// A leader was told to hand over.
@@ -263,11 +268,7 @@ extension World {
         let others = voters.compactMap(machine(of:)).filter { $0 != leader.machine && $0 != victim }
         let deaf = others.shuffled(using: &faultDice).prefix((voters.count - 1) / 2)
         guard !deaf.isEmpty else { return }
-        let duration = 4 * Self.second
-        for (from, to) in deaf.flatMap({ [(leader.machine, $0), ($0, leader.machine)] }) {
-            network.links[from][to].isCut = true
-            add(.lift(.link(from: from, to: to)), after: duration)
-        }
+        for machine in deaf { part(leader.machine, from: machine, for: 4 * Self.second) }
         say("\(deaf.map { "m\($0)" }.joined(separator: ", ")) and m\(leader.machine) do not hear each other")
         let wait = Self.second + faultDice.next() % (2 * Self.second)
         clients.quietUntil = now + wait

@@ -59,12 +59,15 @@ extension World {
         machines[number].versions = versions
     }
 
-    func propose(_ command: Command, at process: SimulatedProcess, answer: @escaping (Outcome) -> Void = { _ in }) {
+    func propose(
+        _ command: Command, at process: SimulatedProcess, within nanoseconds: UInt64 = 7 * second,
+        answer: @escaping (Outcome) -> Void = { _ in }
+    ) {
         let id = makeRequestID()
         process.expect(id, answer)
         let payload = CommandEnvelope.encode(command, requestID: id)
         process.post(
-            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + 7 * Self.second))
+            .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + nanoseconds))
     }
 }
 
