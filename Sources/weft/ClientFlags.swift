@@ -3,9 +3,6 @@ internal import Client
 internal import JSON
 internal import NIOCore
 internal import NIOPosix
-#if canImport(Glibc)
-    internal import Glibc
-#endif
 
 /// How an answer is printed.
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
@@ -27,7 +24,7 @@ struct ClientFlags: ParsableArguments {
     @OptionGroup var tls: TLSFlags
 
     func client() throws -> FabricClient {
-        let text = endpoints ?? getenv("WEFT_ENDPOINTS").map { String(cString: $0) } ?? "http://localhost:2379"
+        let text = given(endpoints, "WEFT_ENDPOINTS") ?? "http://localhost:2379"
         let found = try text.split(separator: ",").map { part in
             guard let endpoint = Endpoint(String(part)) else {
                 throw Problem(.usage, "\"\(part)\" is no URL of the form http://HOST:PORT or https://HOST:PORT")

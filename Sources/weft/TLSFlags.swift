@@ -36,8 +36,9 @@ struct TLSFlags: ParsableArguments {
             throw Problem(.usage, error.description)
         }
     }
+}
 
-    private func given(_ flag: String?, _ variable: String) -> String? {
-        flag ?? getenv(variable).map { String(cString: $0) }
-    }
+/// What a flag says, or else the environment.
+func given(_ flag: String?, _ variable: String) -> String? {
+    flag ?? getenv(variable).map { String(cString: $0) }
 }
