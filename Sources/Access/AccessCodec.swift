@@ -26,27 +26,25 @@ extension AccessChange {
     }
 
     package init(from reader: inout ByteReader) throws(DecodingFault) {
-        let kind = try reader.byte()
-        guard kind > 2 else {
-            guard kind > 0 else { throw .invalid("change of rights 0") }
-            self = kind == 1 ? .enable : .disable
-            return
-        }
-        let first = try reader.lengthPrefixed()
-        switch kind {
-        case 3: self = .addUser(first, passwordHash: try reader.lengthPrefixed())
-        case 4: self = .addUser(first, passwordHash: nil)
-        case 5: self = .deleteUser(first)
-        case 6: self = .changePassword(first, passwordHash: try reader.lengthPrefixed())
-        case 7: self = .grantRole(first, user: try reader.lengthPrefixed())
-        case 8: self = .revokeRole(first, user: try reader.lengthPrefixed())
-        case 9: self = .addRole(first)
-        case 10: self = .deleteRole(first)
-        case 11: self = .grantPermission(try Permission(from: &reader), role: first)
+        func name() throws(DecodingFault) -> [UInt8] { try reader.lengthPrefixed() }
+        switch try reader.byte() {
+        case 1: self = .enable
+        case 2: self = .disable
+        case 3: self = .addUser(try name(), passwordHash: try name())
+        case 4: self = .addUser(try name(), passwordHash: nil)
+        case 5: self = .deleteUser(try name())
+        case 6: self = .changePassword(try name(), passwordHash: try name())
+        case 7: self = .grantRole(try name(), user: try name())
+        case 8: self = .revokeRole(try name(), user: try name())
+        case 9: self = .addRole(try name())
+        case 10: self = .deleteRole(try name())
+        case 11:
+            let role = try name()
+            self = .grantPermission(try Permission(from: &reader), role: role)
         case 12:
-            let key = try reader.lengthPrefixed()
-            self = .revokePermission(key: key, end: try reader.lengthPrefixed(), role: first)
-        default: throw .invalid("change of rights \(kind)")
+            let role = try name()
+            self = .revokePermission(key: try name(), end: try name(), role: role)
+        case let kind: throw .invalid("change of rights \(kind)")
         }
     }
 }
@@ -65,51 +63,65 @@ extension Permission {
     }
 }
 
-extension User {
+/// The body of a row: first a byte for the format, so that a later version can tell what it reads.
+enum RowBody {
     private static let format: UInt8 = 1
 
-    package func encoded() -> [UInt8] {
+    static func encode(_ body: (inout ByteWriter) -> Void) -> [UInt8] {
         var writer = ByteWriter(reserving: 128)
-        writer.byte(Self.format)
-        writer.lengthPrefixed(name)
-        writer.bool(passwordHash != nil)
-        if let passwordHash { writer.lengthPrefixed(passwordHash) }
-        writer.varint(UInt64(roles.count))
-        for role in roles { writer.lengthPrefixed(role) }
+        writer.byte(format)
+        body(&writer)
         return writer.bytes
     }
 
-    package init(decoding bytes: [UInt8]) throws(DecodingFault) {
+    static func decode<T>(
+        _ bytes: [UInt8], _ body: (inout ByteReader) throws(DecodingFault) -> T
+    ) throws(DecodingFault) -> T {
         var reader = ByteReader(bytes)
-        guard try reader.byte() == Self.format else { throw .invalid("format of a user") }
-        let name = try reader.lengthPrefixed()
-        let hash = try reader.bool() ? try reader.lengthPrefixed() : nil
-        var roles: [[UInt8]] = []
-        for _ in 0..<(try reader.count(itemBytesMin: 1)) { roles.append(try reader.lengthPrefixed()) }
+        guard try reader.byte() == format else { throw .invalid("format of a row of users and roles") }
+        let value = try body(&reader)
         try reader.expectEnd()
-        self.init(name: name, passwordHash: hash, roles: roles)
+        return value
+    }
+}
+
+extension User {
+    package func encoded() -> [UInt8] {
+        RowBody.encode { writer in
+            writer.lengthPrefixed(name)
+            writer.bool(passwordHash != nil)
+            if let passwordHash { writer.lengthPrefixed(passwordHash) }
+            writer.varint(UInt64(roles.count))
+            for role in roles { writer.lengthPrefixed(role) }
+        }
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodingFault) {
+        self = try RowBody.decode(bytes) { reader throws(DecodingFault) in
+            let name = try reader.lengthPrefixed()
+            let hash = try reader.bool() ? try reader.lengthPrefixed() : nil
+            var roles: [[UInt8]] = []
+            for _ in 0..<(try reader.count(itemBytesMin: 1)) { roles.append(try reader.lengthPrefixed()) }
+            return User(name: name, passwordHash: hash, roles: roles)
+        }
     }
 }
 
 extension Role {
-    private static let format: UInt8 = 1
-
     package func encoded() -> [UInt8] {
-        var writer = ByteWriter(reserving: 128)
-        writer.byte(Self.format)
-        writer.lengthPrefixed(name)
-        writer.varint(UInt64(permissions.count))
-        for permission in permissions { permission.encode(into: &writer) }
-        return writer.bytes
+        RowBody.encode { writer in
+            writer.lengthPrefixed(name)
+            writer.varint(UInt64(permissions.count))
+            for permission in permissions { permission.encode(into: &writer) }
+        }
     }
 
     package init(decoding bytes: [UInt8]) throws(DecodingFault) {
-        var reader = ByteReader(bytes)
-        guard try reader.byte() == Self.format else { throw .invalid("format of a role") }
-        let name = try reader.lengthPrefixed()
-        var permissions: [Permission] = []
-        for _ in 0..<(try reader.count(itemBytesMin: 3)) { permissions.append(try Permission(from: &reader)) }
-        try reader.expectEnd()
-        self.init(name: name, permissions: permissions)
+        self = try RowBody.decode(bytes) { reader throws(DecodingFault) in
+            let name = try reader.lengthPrefixed()
+            var permissions: [Permission] = []
+            for _ in 0..<(try reader.count(itemBytesMin: 3)) { permissions.append(try Permission(from: &reader)) }
+            return Role(name: name, permissions: permissions)
+        }
     }
 }

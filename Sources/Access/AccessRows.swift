@@ -16,17 +16,15 @@ package struct AccessRow: Equatable, Sendable {
 }
 
 extension AccessState {
-    private static let markFormat: UInt8 = 1
-
     /// What differs from an earlier state.
     package func rows(since before: AccessState) -> [AccessRow] {
         var rows: [AccessRow] = []
         if isEnabled != before.isEnabled || revision != before.revision {
-            var writer = ByteWriter(reserving: 16)
-            writer.byte(Self.markFormat)
-            writer.bool(isEnabled)
-            writer.varint(revision)
-            rows.append(AccessRow(kind: .mark, key: [], body: writer.bytes))
+            let body = RowBody.encode { writer in
+                writer.bool(isEnabled)
+                writer.varint(revision)
+            }
+            rows.append(AccessRow(kind: .mark, key: [], body: body))
         }
         for (name, user) in users.differences(from: before.users) {
             rows.append(AccessRow(kind: .user, key: name, body: user?.encoded()))
@@ -41,11 +39,9 @@ extension AccessState {
     package mutating func load(_ kind: AccessRow.Kind, _ body: [UInt8]) throws(DecodingFault) {
         switch kind {
         case .mark:
-            var reader = ByteReader(body)
-            guard try reader.byte() == Self.markFormat else { throw .invalid("format of the mark of rights") }
-            isEnabled = try reader.bool()
-            revision = try reader.varint()
-            try reader.expectEnd()
+            (isEnabled, revision) = try RowBody.decode(body) { reader throws(DecodingFault) in
+                (try reader.bool(), try reader.varint())
+            }
         case .user: users.put(try User(decoding: body))
         case .role: roles.put(try Role(decoding: body))
         }

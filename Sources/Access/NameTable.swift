@@ -1,3 +1,5 @@
+internal import Bytes
+
 package protocol Named {
     var name: [UInt8] { get }
 }
@@ -9,13 +11,8 @@ package struct NameTable<Record: Named & Equatable & Sendable>: Equatable, Senda
 
     /// Where a record of this name is, or would be.
     private func place(of name: [UInt8]) -> (index: Int, isThere: Bool) {
-        var low = 0
-        var high = all.count
-        while low < high {
-            let middle = (low + high) / 2
-            if all[middle].name.lexicographicallyPrecedes(name) { low = middle + 1 } else { high = middle }
-        }
-        return (low, low < all.count && all[low].name == name)
+        let index = all.partitioningIndex { !$0.name.lexicographicallyPrecedes(name) }
+        return (index, index < all.count && all[index].name == name)
     }
 
     package subscript(_ name: [UInt8]) -> Record? {

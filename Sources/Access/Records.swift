@@ -40,7 +40,7 @@ package struct Permission: Equatable, Sendable {
 
     var isValid: Bool { !key.isEmpty && (end.isEmpty || end == [0] || key.lexicographicallyPrecedes(end)) }
 
-    func allows(_ use: KeyUse) -> Bool {
+    package func allows(_ use: KeyUse) -> Bool {
         switch use {
         case .read: kind == 0 || kind == 2
         case .write: kind == 1 || kind == 2
@@ -72,7 +72,7 @@ package enum AccessChange: Equatable, Sendable {
 }
 
 /// Why a change is refused, or somebody may not do what they ask for. The words are etcd's.
-package enum AccessRefusal: Error, CaseIterable, Equatable, Sendable {
+package enum AccessRefusal: Error, Equatable, Sendable {
     case noRootUser, noRootRole, emptyUserName, userExists, noUser, emptyRoleName, roleExists, noRole
     case roleNotGranted, permissionNotGranted, invalid, denied, oldRevision
 

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// What has a place among others of its type.
 protocol Ordered: Sendable {
     associatedtype Order: Comparable
@@ -30,23 +32,12 @@ struct SortedChunks<Element: Ordered>: Sendable {
     /// Where an element is, or is to go.
     private func place(of order: Element.Order) -> Place {
         // In the last chunk that begins with it or before it.
-        let behind = Self.partition(chunks) { $0[0].order <= order }
+        let behind = chunks.partitioningIndex { $0[0].order > order }
         let chunk = max(behind - 1, 0)
         guard chunk < chunks.count else { return Place(chunk: 0, offset: 0, isThere: false) }
-        let offset = Self.partition(chunks[chunk]) { $0.order < order }
+        let offset = chunks[chunk].partitioningIndex { $0.order >= order }
         let isThere = offset < chunks[chunk].count && chunks[chunk][offset].order == order
         return Place(chunk: chunk, offset: offset, isThere: isThere)
-    }
-
-    /// How many at the front are as `isBefore` says: all those, and none behind them.
-    private static func partition<T>(_ items: [T], _ isBefore: (T) -> Bool) -> Int {
-        var low = 0
-        var high = items.count
-        while low < high {
-            let middle = (low + high) / 2
-            if isBefore(items[middle]) { low = middle + 1 } else { high = middle }
-        }
-        return low
     }
 
     subscript(_ order: Element.Order) -> Element? {

@@ -20,7 +20,7 @@ extension KeyValueStore {
             }
         }
         let changes = fabric.takeChanges()
-        for change in changes { meta.mix(fabricRows.note(change)) }
+        for change in changes { meta.mix(recordRows.note(change)) }
         fabricChanges += changes
         return result.map(CommandResult.fabric).mapError(MVCCError.fabric)
     }

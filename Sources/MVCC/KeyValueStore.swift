@@ -12,7 +12,7 @@ package final class KeyValueStore {
     package struct Frozen: Sendable {
         package let table: Memtable
         package let leases: LeaseChanges
-        let fabric: FabricRows
+        let records: RecordRows
         let counts: LiveCounts
         package let meta: StateMeta
     }
@@ -26,7 +26,7 @@ package final class KeyValueStore {
     package internal(set) var fabric: FabricState
     /// Users and roles.
     package internal(set) var access: AccessState
-    var fabricRows = FabricRows()
+    var recordRows = RecordRows()
     var fabricChanges: [FabricChange] = []
     private var leaseChanges = LeaseChanges()
     private var leaseEvents: [LeaseEvent] = []
@@ -63,7 +63,7 @@ package final class KeyValueStore {
 
     /// About what the changes not yet in the file take in memory.
     package var pendingBytes: Int { activeBytes + (tables.frozen?.bytes ?? 0) }
-    package var activeBytes: Int { tables.active.bytes + leaseChanges.bytes + fabricRows.bytes }
+    package var activeBytes: Int { tables.active.bytes + leaseChanges.bytes + recordRows.bytes }
     package var isFreezing: Bool { tables.frozen != nil }
 
     /// Sets the current memtable aside to be written; nil while one is.
@@ -72,10 +72,10 @@ package final class KeyValueStore {
         tables.frozen = tables.active
         tables.active = Memtable()
         let frozen = Frozen(
-            table: tables.frozen ?? Memtable(), leases: leaseChanges, fabric: fabricRows, counts: tables.counts,
+            table: tables.frozen ?? Memtable(), leases: leaseChanges, records: recordRows, counts: tables.counts,
             meta: meta)
         leaseChanges = LeaseChanges()
-        fabricRows = FabricRows()
+        recordRows = RecordRows()
         if makes(.forgetsFrozenChanges) { tables.frozen = nil }
         return frozen
     }

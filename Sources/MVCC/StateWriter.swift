@@ -152,15 +152,15 @@ package final class StateWriter {
     package func write(
         _ table: Memtable, _ leases: LeaseChanges = LeaseChanges(), meta: StateMeta
     ) throws(SQLiteError) {
-        try write(table, leases, FabricRows(), counts: nil, meta: meta)
+        try write(table, leases, RecordRows(), counts: nil, meta: meta)
     }
 
     package func write(_ frozen: KeyValueStore.Frozen) throws(SQLiteError) {
-        try write(frozen.table, frozen.leases, frozen.fabric, counts: frozen.counts, meta: frozen.meta)
+        try write(frozen.table, frozen.leases, frozen.records, counts: frozen.counts, meta: frozen.meta)
     }
 
     private func write(
-        _ table: Memtable, _ leases: LeaseChanges, _ fabric: FabricRows, counts: LiveCounts?, meta: StateMeta
+        _ table: Memtable, _ leases: LeaseChanges, _ records: RecordRows, counts: LiveCounts?, meta: StateMeta
     ) throws(SQLiteError) {
         var meta = meta
         meta.prunedRevision = try StateFile.readMeta(connection).prunedRevision
@@ -169,7 +169,7 @@ package final class StateWriter {
             try table.forEachBySequence { (row) throws(SQLiteError) in try insert(row) }
             try table.forEach { (row) throws(SQLiteError) in try index(row) }
             try write(leases)
-            try write(fabric)
+            try write(records)
             if let counts { try write(counts) }
             try write(meta)
         }
@@ -271,8 +271,8 @@ package final class StateWriter {
         }
     }
 
-    private func write(_ fabric: FabricRows) throws(SQLiteError) {
-        for (key, body) in fabric.rows {
+    private func write(_ records: RecordRows) throws(SQLiteError) {
+        for (key, body) in records.rows {
             guard let body else {
                 deleteRecord.bind(1, Int64(key.kind))
                 deleteRecord.bind(2, key.key)

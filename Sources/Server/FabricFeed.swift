@@ -1,3 +1,4 @@
+internal import Bytes
 package import Fabric
 internal import Synchronization
 
@@ -109,17 +110,4 @@ package final class FabricFeed: Sendable {
 extension FabricChange {
     /// About what it takes in memory: the record, and its bytes.
     fileprivate var footprint: Int { 200 + 2 * (body?.count ?? 200) }
-}
-
-extension Array {
-    /// The first place from which on `isLater` holds; it does for none before.
-    fileprivate func partitioningIndex(_ isLater: (Element) -> Bool) -> Int {
-        var low = 0
-        var high = count
-        while low < high {
-            let middle = (low + high) / 2
-            if isLater(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
-    }
 }

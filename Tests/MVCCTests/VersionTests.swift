@@ -5,16 +5,6 @@ import Testing
 
 @testable import MVCC
 
-/// Numbers from a seed (Knuth's linear congruential generator).
-private struct Chance: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return state ^ state >> 29
-    }
-}
-
 /// The fabric's version: what it opens, and what stays as it was.
 @Suite struct VersionTests {
     private let trace = Trace(at: 1, by: "test")

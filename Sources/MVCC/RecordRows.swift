@@ -4,7 +4,7 @@ internal import Fabric
 internal import SQLite
 
 /// Changes of the fabric's records, and of users and roles, that are not in `kv.db` yet; the last of each counts.
-struct FabricRows: Sendable {
+struct RecordRows: Sendable {
     struct Key: Hashable {
         var kind: UInt8
         var key: [UInt8]
@@ -29,7 +29,7 @@ struct FabricRows: Sendable {
 }
 
 extension RowSum {
-    static func of(_ key: FabricRows.Key, _ body: [UInt8]?) -> UInt32 {
+    static func of(_ key: RecordRows.Key, _ body: [UInt8]?) -> UInt32 {
         var writer = ByteWriter(reserving: 256)
         writer.byte(key.kind)
         writer.lengthPrefixed(key.key)
@@ -56,7 +56,7 @@ extension StateFile {
         guard try connection.integer("PRAGMA user_version") ?? 0 >= 4 else { return (fabric, access) }
         var scan = try connection.prepare("SELECT kind,key,body,sum FROM fabric")
         while try scan.step() {
-            let key = FabricRows.Key(kind: UInt8(clamping: scan.integer(0)), key: scan.blob(1))
+            let key = RecordRows.Key(kind: UInt8(clamping: scan.integer(0)), key: scan.blob(1))
             let body = scan.blob(2)
             guard scan.integer(3) == Int64(RowSum.of(key, body)) else {
                 throw damage("a row of the fabric is not what was written", connection.path)
