@@ -76,13 +76,13 @@ extension Command {
     /// If it may be a txn that replaces a small value by one that is no larger: whether it is, the state tells.
     package var mayReplaceSmallValues: Bool {
         guard case .txn(let txn) = self, !txn.compares.isEmpty else { return false }
-        let operations = txn.success + txn.failure
-        return operations.count <= 8 && operations.contains { if case .put = $0 { true } else { false } }
-            && operations.allSatisfy { operation in
+        return txn.success.count + txn.failure.count <= 8
+            && txn.hasOperation { if case .put = $0 { true } else { false } }
+            && !txn.hasOperation { operation in
                 switch operation {
-                case .range(let range): range.range.end == .single
-                case .put(let put): put.value.count <= Self.smallBytes && put.lease == 0 && !put.wantsPrevious
-                case .deleteRange, .txn: false
+                case .range(let range): range.range.end != .single
+                case .put(let put): put.value.count > Self.smallBytes || put.lease != 0 || put.wantsPrevious
+                case .deleteRange, .txn: true
                 }
             }
     }
@@ -126,7 +126,7 @@ extension [TxnRequest.Operation] {
 
 extension TxnRequest {
     fileprivate var addsKeys: Bool {
-        (success + failure).contains { operation in
+        hasOperation { operation in
             switch operation {
             case .put: true
             case .range, .deleteRange: false

@@ -24,21 +24,24 @@ package struct RequestLimits: Sendable {
     package func check(_ request: TxnRequest) throws(MVCCError) {
         try check(request, operationsMax: transactionOperationsMax, depth: 0)
         // Each branch by itself: the two never run together.
-        _ = try writes(of: request.success)
-        _ = try writes(of: request.failure)
+        for branch in [request.success, request.failure] where branch.count > 1 || request.isNested {
+            _ = try writes(of: branch)
+        }
     }
 
     private func check(_ request: TxnRequest, operationsMax: Int, depth: Int) throws(MVCCError) {
         let operations = max(request.compares.count, request.success.count, request.failure.count)
         guard operations <= operationsMax, depth < Command.depthMax else { throw .tooManyOperations }
         if request.compares.contains(where: { $0.range.start.isEmpty }) { throw .emptyKey }
-        for operation in request.success + request.failure {
-            switch operation {
-            case .range(let request): try check(request)
-            case .put(let request): try check(request)
-            case .deleteRange(let request): try check(request)
-            case .txn(let inner):
-                try check(inner, operationsMax: operationsMax - operations, depth: depth + 1)
+        for branch in [request.success, request.failure] {
+            for operation in branch {
+                switch operation {
+                case .range(let request): try check(request)
+                case .put(let request): try check(request)
+                case .deleteRange(let request): try check(request)
+                case .txn(let inner):
+                    try check(inner, operationsMax: operationsMax - operations, depth: depth + 1)
+                }
             }
         }
     }

@@ -126,15 +126,20 @@ package struct TxnRequest: Equatable, Sendable {
         self.failure = failure
     }
 
-    var isNested: Bool { (success + failure).contains { if case .txn = $0 { true } else { false } } }
+    var isNested: Bool { hasOperation { if case .txn = $0 { true } else { false } } }
+
+    /// If an operation of one branch or the other is like that. Asked of every txn several times: it puts no array together.
+    package func hasOperation(where isLike: (Operation) -> Bool) -> Bool {
+        success.contains(where: isLike) || failure.contains(where: isLike)
+    }
 
     /// If neither branch can write, however the compares turn out.
     package var isReadOnly: Bool {
-        (success + failure).allSatisfy { operation in
+        !hasOperation { operation in
             switch operation {
-            case .range: true
-            case .put, .deleteRange: false
-            case .txn(let inner): inner.isReadOnly
+            case .range: false
+            case .put, .deleteRange: true
+            case .txn(let inner): !inner.isReadOnly
             }
         }
     }
