@@ -48,20 +48,20 @@ let package = Package(
         room("MVCC", ["Access", "Bytes", "Fabric", "SQLite"]),
         room("Sockets", [nioCore, nioPosix, logging]),
         room("Transport", ["Bytes", "Raft", "Sockets", "Storage", nioCore, nioPosix, logging]),
-        room("Replication", ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
+        room("Replication", ["Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
         room(
             "Server",
             [
-                "Bytes", "CPlatform", "Fabric", "MVCC", "Raft", "Replication", "Sockets", "SQLite", "Storage",
-                "Transport",
+                "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "MVCC", "Raft", "Replication", "Sockets",
+                "SQLite", "Storage", "Transport",
                 nioCore, logging,
             ]),
         .target(name: "CSimulatedDisk", dependencies: ["CPlatform", "CSQLite"]),
         room(
             "Simulation",
             [
-                "Bytes", "CSimulatedDisk", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", "Transport",
-                logging,
+                "Access", "Bytes", "CSimulatedDisk", "Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage",
+                "Transport", logging,
             ]),
         .executableTarget(
             name: "weft-sim",
@@ -73,6 +73,8 @@ let package = Package(
         .systemLibrary(name: "CNGHTTP2"),
         .systemLibrary(name: "COpenSSL"),
         room("TLS", ["COpenSSL", nioCore, logging]),
+        .systemLibrary(name: "CCrypt"),
+        room("Credentials", ["CCrypt", "COpenSSL", "JSON"]),
         .systemLibrary(name: "CZlib"),
         .systemLibrary(name: "CMessageDigest"),
         room("HTTPServer", ["Bytes", "CNGHTTP2", "CZlib", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1, logging]),
@@ -103,7 +105,8 @@ let package = Package(
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Bench", "Bytes", "Client", "CPlatform", "CSocketErrors", "Fabric", "JSON", "Raft",
+                "API", "Bench", "Bytes", "Client", "CPlatform", "CSocketErrors", "Credentials", "Fabric", "JSON",
+                "Raft",
                 "Replication",
                 "Server", "Storage",
                 "Transport",
@@ -114,6 +117,7 @@ let package = Package(
             swiftSettings: houseRules),
         tests("BytesTests", ["Bytes", "JSON"]),
         tests("RaftTests", ["Bytes", "Raft"], resources: ["Interactions"]),
+        tests("CredentialsTests", ["Credentials", "JSON"]),
         tests("AccessTests", ["Access", "Bytes"]),
         tests("FabricTests", ["Bytes", "Fabric"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),

@@ -23,6 +23,13 @@ struct APIError: Error, Equatable, Sendable {
         case `internal` = 13
         case unavailable = 14
         case dataLoss = 15
+        case unauthenticated = 16
+
+        /// Go's.
+        fileprivate var name: String {
+            let name = "\(self)"
+            return self == .cancelled ? "Canceled" : name.prefix(1).uppercased() + name.dropFirst()
+        }
     }
 
     var code: Code
@@ -141,21 +148,29 @@ struct APIError: Error, Equatable, Sendable {
         }
     }
 
-    private init(_ refusal: AccessRefusal) {
+    init(_ refusal: AccessRefusal) {
         switch refusal {
-        case .emptyUserName, .emptyRoleName, .invalid, .oldRevision: self.init(.invalidArgument, refusal.message)
+        case .emptyUserName, .emptyRoleName, .invalid, .noPermission, .oldRevision, .wrongPassword, .passwordWithZero:
+            self.init(.invalidArgument, refusal.message)
         case .denied: self.init(.permissionDenied, refusal.message)
-        case .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole, .roleNotGranted,
-            .permissionNotGranted:
+        case .invalidToken: self.init(.unauthenticated, refusal.message)
+        case .noPasswordUser, .passwordTooLong: self.init(.unknown, refusal.message)
+        case .tooManyAttempts: self.init(.resourceExhausted, refusal.message)
+        case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
+            .roleNotGranted, .permissionNotGranted:
             self.init(.failedPrecondition, refusal.message)
         }
     }
+
+    /// As Go's gRPC prints it: why a watch was not created is told so.
+    var grpcText: String { "rpc error: code = \(code.name) desc = \(message)" }
 
     var status: HTTPResponseStatus {
         switch code {
         case .invalidArgument, .failedPrecondition, .outOfRange: .badRequest
         case .deadlineExceeded: .gatewayTimeout
         case .permissionDenied: .forbidden
+        case .unauthenticated: .unauthorized
         case .notFound: .notFound
         case .alreadyExists: .conflict
         case .resourceExhausted: .tooManyRequests

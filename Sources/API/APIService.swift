@@ -5,15 +5,17 @@ package import Server
 
 /// Everything the client port answers: routes to etcd's gateway, the plain REST, health and metrics.
 package struct APIService: HTTPService {
-    private let desk: Desk
+    private let desks: Desks
 
     package init(member: RunningMember) {
-        desk = Desk(member: member)
+        desks = Desks(of: member)
     }
 
-    package func unaryService(on turn: LoopTurn) -> (any UnaryService)? { LoopService(desk: desk, turn: turn) }
+    package func unaryService(on turn: LoopTurn) -> (any UnaryService)? { LoopService(desks: desks, turn: turn) }
 
-    package func respond(to call: GRPCCall) async -> GRPCStatus { await GRPCService(desk: desk).respond(to: call) }
+    package func respond(to call: GRPCCall) async -> GRPCStatus {
+        await GRPCService(desk: desks.open(for: Caller(call))).respond(to: call)
+    }
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
         do throws(APIError) { return try await answer(request) } catch { return .error(error) }
@@ -21,6 +23,7 @@ package struct APIService: HTTPService {
 
     private func answer(_ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
         let path = request.path
+        let desk = desks.open(for: Caller(request))
         func isUnder(_ root: some StringProtocol) -> Bool { path == root || path.hasPrefix("\(root)/") }
         if path.hasPrefix("/v3/") { return try await Gateway(desk: desk).respond(to: request) }
         if path.hasPrefix("/v1/kv/") { return try await PlainKV(desk: desk).respond(to: request) }
@@ -39,7 +42,7 @@ package struct APIService: HTTPService {
         case "/metrics":
             return .text(try await desk.carryOut(MetricsText()), "text/plain; version=0.0.4; charset=utf-8")
         case OpenAPI.path: return OpenAPI.respond()
-        case "/": return index()
+        case "/": return index(desk.title)
         default:
             if let answer = try await Health(desk: desk).probe(request) { return answer }
             return .error(.notFound, code: 5, "there is nothing at \(path); see /")
@@ -71,9 +74,9 @@ package struct APIService: HTTPService {
         return .json(.ok, json)
     }
 
-    private func index() -> HTTPResponse {
+    private func index(_ title: String) -> HTTPResponse {
         let text = """
-            weft \(Version.weft), \(desk.title)
+            weft \(Version.weft), \(title)
 
               curl -X PUT --data-binary @volume.json HOST/v1/kv/volumes/v1    store a value
               curl HOST/v1/kv/volumes/v1                                      read it

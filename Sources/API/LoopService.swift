@@ -1,3 +1,4 @@
+internal import Access
 internal import HTTPServer
 internal import JSON
 internal import MVCC
@@ -11,9 +12,16 @@ internal import Server
 /// Reads that come in one turn of the loop share one question to the leader and one snapshot of the file, and are carried
 /// out here: no other thread is woken for them. Only on the loop.
 final class LoopService: UnaryService, @unchecked Sendable {
-    private typealias Read = (request: RangeRequest, reply: @Sendable (Result<Answered<RangeResult>, APIError>) -> Void)
+    private typealias RangeReply = @Sendable (Result<Answered<RangeResult>, APIError>) -> Void
 
-    private let desk: Desk
+    private struct Read {
+        let operation: KV.Range
+        /// Of whoever asks.
+        let desk: Desk
+        let reply: RangeReply
+    }
+
+    private let desks: Desks
     private let turn: LoopTurn
     private let reader: PointReader
     /// What came in this turn.
@@ -21,10 +29,10 @@ final class LoopService: UnaryService, @unchecked Sendable {
     private var linearizable: [Read] = []
     private var isDue = false
 
-    init(desk: Desk, turn: LoopTurn) {
-        self.desk = desk
+    init(desks: Desks, turn: LoopTurn) {
+        self.desks = desks
         self.turn = turn
-        reader = desk.makePointReader()
+        reader = desks.makePointReader()
     }
 
     // MARK: - gRPC
@@ -42,7 +50,7 @@ final class LoopService: UnaryService, @unchecked Sendable {
     func answer(_ call: UnaryCall) -> Bool {
         guard let method = Method(rawValue: call.path) else { return false }
         // Before anything is looked at: what is too large may be costly to look at.
-        guard call.message.count <= desk.requestBytesMax else {
+        guard call.message.count <= desks.requestBytesMax else {
             call.fail(GRPCStatus(APIError(ServerError.requestTooLarge)))
             return true
         }
@@ -57,6 +65,7 @@ final class LoopService: UnaryService, @unchecked Sendable {
 
     private func take<Asked: LoopOperation & GRPCOperation>(_: Asked.Type, _ call: UnaryCall) -> Bool {
         guard let operation: Asked = decode(call) else { return true }
+        let desk = desks.open(for: Caller(call))
         // A lane of the member gives the answer, and waits for no encoding.
         return desk.begin(operation) { outcome in call.onLoop { Self.end(call, outcome, Asked.encode) } }
     }
@@ -64,8 +73,7 @@ final class LoopService: UnaryService, @unchecked Sendable {
     private func takeRange(_ call: UnaryCall) -> Bool {
         guard let operation: KV.Range = decode(call) else { return true }
         guard operation.isOfOneKey else { return false }
-        read(operation) { outcome in Self.end(call, outcome) { KV.Range.encode($0) } }
-        return true
+        return read(operation, Caller(call)) { outcome in Self.end(call, outcome) { KV.Range.encode($0) } }
     }
 
     /// Nil when it cannot be read: the call is ended then.
@@ -92,11 +100,11 @@ final class LoopService: UnaryService, @unchecked Sendable {
         switch request.path {
         case "/v3/kv/put":
             guard let operation: KV.Put = decode(request) else { return false }
+            let desk = desks.open(for: Caller(request))
             return desk.begin(operation) { outcome in reply { .json(outcome) { KV.Put.json($0) } } }
         case "/v3/kv/range":
             guard let operation: KV.Range = decode(request), operation.isOfOneKey else { return false }
-            read(operation) { outcome in reply { .json(outcome) { KV.Range.json($0) } } }
-            return true
+            return read(operation, Caller(request)) { outcome in reply { .json(outcome) { KV.Range.json($0) } } }
         default: return false
         }
     }
@@ -108,15 +116,16 @@ final class LoopService: UnaryService, @unchecked Sendable {
 
     // MARK: - Reads
 
-    /// Has a single key read along with what else is asked in this turn.
-    private func read(
-        _ operation: KV.Range, _ reply: @escaping @Sendable (Result<Answered<RangeResult>, APIError>) -> Void
-    ) {
-        let request = operation.request
-        if request.serializable { serializable.append((request, reply)) } else { linearizable.append((request, reply)) }
-        if isDue { return }
+    /// Has a single key read along with what else is asked in this turn; false when that is for a task.
+    private func read(_ operation: KV.Range, _ caller: Caller, _ reply: @escaping RangeReply) -> Bool {
+        let desk = desks.open(for: caller)
+        guard desk.mayNow(operation) else { return false }
+        let read = Read(operation: operation, desk: desk, reply: reply)
+        if operation.request.serializable { serializable.append(read) } else { linearizable.append(read) }
+        if isDue { return true }
         isDue = true
         turn.later { self.endTurn() }
+        return true
     }
 
     private func endTurn() {
@@ -135,11 +144,16 @@ final class LoopService: UnaryService, @unchecked Sendable {
     }
 
     private func read(_ reads: [Read]) {
-        for (read, result) in zip(reads, reader.ranges(reads.map(\.request))) {
+        for (read, result) in zip(reads, reader.ranges(reads.map(\.operation.request))) {
+            // Rights may have changed since, or this member may have heard of it just now. A client asks again, then in a task.
+            guard read.desk.mayNow(read.operation) else {
+                read.reply(.failure(APIError(AccessRefusal.oldRevision)))
+                continue
+            }
             read.reply(
                 result.map { found in
                     Answered(
-                        header: desk.header(revision: found.0.revision, term: found.term), body: found.0)
+                        header: read.desk.header(revision: found.0.revision, term: found.term), body: found.0)
                 }.mapError(APIError.init))
         }
     }

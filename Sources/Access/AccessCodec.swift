@@ -22,6 +22,10 @@ extension AccessChange {
             write(11, role)
             permission.encode(into: &writer)
         case .revokePermission(let key, let end, let role): write(12, role, key, end)
+        case .issueToken(let token):
+            write(13, token.user, token.digest)
+            writer.varint(token.revision)
+            writer.signed(token.issued)
         }
     }
 
@@ -44,8 +48,25 @@ extension AccessChange {
         case 12:
             let role = try name()
             self = .revokePermission(key: try name(), end: try name(), role: role)
+        case 13:
+            let user = try name()
+            let digest = try name()
+            self = .issueToken(
+                IssuedToken(digest: digest, user: user, revision: try reader.varint(), issued: try reader.signed()))
         case let kind: throw .invalid("change of rights \(kind)")
         }
+    }
+}
+
+extension Author {
+    package func encode(into writer: inout ByteWriter) {
+        writer.lengthPrefixed(name)
+        writer.varint(revision)
+    }
+
+    package init(from reader: inout ByteReader) throws(DecodingFault) {
+        let name = try reader.lengthPrefixed()
+        self.init(name: name, revision: try reader.varint())
     }
 }
 

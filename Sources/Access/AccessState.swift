@@ -29,6 +29,7 @@ package struct AccessState: Equatable, Sendable {
         case .deleteRole(let name): try deleteRole(name)
         case .grantPermission(let permission, let role): try grant(permission, to: role)
         case .revokePermission(let key, let end, let role): try revoke(key, end, from: role)
+        case .issueToken(let token): return try expect(token)
         }
         revision += 1
     }
@@ -37,6 +38,12 @@ package struct AccessState: Equatable, Sendable {
         guard let root = users[Self.root] else { throw .noRootUser }
         guard root.roles.contains(Self.root) else { throw .noRootRole }
         isEnabled = true
+    }
+
+    /// The password was looked at before; it counts while nothing has changed since.
+    private func expect(_ token: IssuedToken) throws(AccessRefusal) {
+        guard isEnabled else { throw .notEnabled }
+        guard token.revision == revision else { throw .oldRevision }
     }
 
     // MARK: - Users
@@ -67,7 +74,7 @@ package struct AccessState: Equatable, Sendable {
     /// Answers if that is new.
     private mutating func grant(_ role: [UInt8], to name: [UInt8]) throws(AccessRefusal) -> Bool {
         var user = try user(name)
-        guard role == Self.root || roles[role] != nil else { throw .noRole }
+        guard role == Self.root || roles[role] != nil || ReservedRole(role) != nil else { throw .noRole }
         guard !user.roles.contains(role) else { return false }
         user.roles.append(role)
         user.roles.sort { $0.lexicographicallyPrecedes($1) }
@@ -111,7 +118,9 @@ package struct AccessState: Equatable, Sendable {
         if let place = role.permissions.firstIndex(where: { $0.key == permission.key && $0.end == permission.end }) {
             role.permissions[place] = permission
         } else {
-            let place = role.permissions.firstIndex { permission.precedes($0) } ?? role.permissions.endIndex
+            let place =
+                role.permissions.firstIndex { permission.key.lexicographicallyPrecedes($0.key) }
+                ?? role.permissions.endIndex
             role.permissions.insert(permission, at: place)
         }
         roles.put(role)

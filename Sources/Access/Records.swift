@@ -15,7 +15,7 @@ package struct User: Equatable, Named, Sendable {
 
 package struct Role: Equatable, Named, Sendable {
     package let name: [UInt8]
-    /// Ascending by key and end, each range once.
+    /// Ascending by key, those of one key as they came; each range once.
     package internal(set) var permissions: [Permission]
 
     package init(name: [UInt8], permissions: [Permission] = []) {
@@ -38,6 +38,9 @@ package struct Permission: Equatable, Sendable {
         self.end = end
     }
 
+    /// What root may do.
+    package static let all = Permission(kind: 2, key: [], end: [0])
+
     var isValid: Bool { !key.isEmpty && (end.isEmpty || end == [0] || key.lexicographicallyPrecedes(end)) }
 
     package func allows(_ use: KeyUse) -> Bool {
@@ -47,9 +50,6 @@ package struct Permission: Equatable, Sendable {
         }
     }
 
-    func precedes(_ other: Permission) -> Bool {
-        key == other.key ? end.lexicographicallyPrecedes(other.end) : key.lexicographicallyPrecedes(other.key)
-    }
 }
 
 /// What somebody wants to do with keys.
@@ -69,12 +69,65 @@ package enum AccessChange: Equatable, Sendable {
     case deleteRole([UInt8])
     case grantPermission(Permission, role: [UInt8])
     case revokePermission(key: [UInt8], end: [UInt8], role: [UInt8])
+    case issueToken(IssuedToken)
+}
+
+/// On whose behalf something is done.
+package struct Author: Equatable, Sendable {
+    package let name: [UInt8]
+    /// Of the state in which their rights were looked up; 0 is nobody's.
+    package let revision: UInt64
+
+    package init(name: [UInt8], revision: UInt64) {
+        self.name = name
+        self.revision = revision
+    }
+}
+
+/// A simple token: all members take it, and none remembers it across a start.
+package struct IssuedToken: Equatable, Sendable {
+    /// SHA-256 of its secret part.
+    package let digest: [UInt8]
+    package let user: [UInt8]
+    /// Of the state in which the password was looked at.
+    package let revision: UInt64
+    /// Milliseconds since 1970 by the clock of the member that issued it.
+    package let issued: Int64
+
+    package init(digest: [UInt8], user: [UInt8], revision: UInt64, issued: Int64) {
+        self.digest = digest
+        self.user = user
+        self.revision = revision
+        self.issued = issued
+    }
+}
+
+/// What a change means for tokens.
+package enum TokenEvent: Equatable, Sendable {
+    case issued(IssuedToken)
+    /// All of a user.
+    case ended(user: [UInt8])
+    case allEnded
+}
+
+extension AccessChange {
+    /// Once it is carried out.
+    package var tokenEvent: TokenEvent? {
+        switch self {
+        case .issueToken(let token): .issued(token)
+        case .deleteUser(let name), .changePassword(let name, _): .ended(user: name)
+        case .disable: .allEnded
+        case .enable, .addUser, .grantRole, .revokeRole, .addRole, .deleteRole, .grantPermission, .revokePermission: nil
+        }
+    }
 }
 
 /// Why a change is refused, or somebody may not do what they ask for. The words are etcd's.
 package enum AccessRefusal: Error, Equatable, Sendable {
     case noRootUser, noRootRole, emptyUserName, userExists, noUser, emptyRoleName, roleExists, noRole
-    case roleNotGranted, permissionNotGranted, invalid, denied, oldRevision
+    case roleNotGranted, permissionNotGranted, invalid, denied, oldRevision, notEnabled
+    case invalidToken, wrongPassword, noPasswordUser, passwordTooLong
+    case noPermission, passwordWithZero, noBcrypt, tooManyAttempts, cannotIssue
 
     package var message: String {
         switch self {
@@ -89,8 +142,18 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .roleNotGranted: "etcdserver: role is not granted to the user"
         case .permissionNotGranted: "etcdserver: permission is not granted to the role"
         case .invalid: "etcdserver: invalid auth management"
+        case .noPermission: "etcdserver: permission not given"
         case .denied: "etcdserver: permission denied"
         case .oldRevision: "etcdserver: revision of auth store is old"
+        case .notEnabled: "etcdserver: authentication is not enabled"
+        case .invalidToken: "etcdserver: invalid auth token"
+        case .wrongPassword: "etcdserver: authentication failed, invalid user ID or password"
+        case .noPasswordUser: "auth: authentication failed, password was given for no password user"
+        case .passwordTooLong: "bcrypt: password length exceeds 72 bytes"
+        case .passwordWithZero: "weft: a password cannot hold a zero byte"
+        case .noBcrypt: "weft: this machine's libcrypt knows no bcrypt"
+        case .tooManyAttempts: "weft: too many logins failed; wait a minute, then try again"
+        case .cannotIssue: "weft: this member only verifies tokens: --auth-token names no priv-key"
         }
     }
 }

@@ -171,7 +171,8 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         // Whoever asks to upgrade is answered in HTTP/1.1; the decoder reads nothing after such a request.
         let wantsUpgrade = head.headers.contains(name: "upgrade") || head.method == .CONNECT
         state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade && !isShuttingDown)
-        let request = HTTPRequest(method: head.method, target: head.uri, headers: head.headers, body: body)
+        let request = HTTPRequest(
+            method: head.method, target: head.uri, headers: head.headers, body: body, address: guest.address)
         origin = nil
         switch limits.callers.verdict(on: head.method, head.headers) {
         case .taken(let page): origin = page

@@ -1,5 +1,6 @@
 package import NIOCore
 package import NIOHTTP1
+internal import Sockets
 
 /// How a gRPC call ended.
 package struct GRPCStatus: Error, Sendable, Equatable {
@@ -47,6 +48,8 @@ package final class GRPCCall: Sendable {
     package let headers: HTTPHeaders
     package let deadline: NIODeadline?
     private let stream: HTTP2Stream
+    /// Where it came from, without a port.
+    package var address: String { stream.connection.guest.address }
 
     init(path: String, headers: HTTPHeaders, deadline: NIODeadline?, stream: HTTP2Stream) {
         self.path = path

@@ -300,7 +300,8 @@ extension HTTP2Connection {
         case .refused(let status, let reason): return refuse(stream, status, reason)
         case .answered(let response): return answer(stream, response, isHead: false)
         }
-        let request = HTTPRequest(method: method, target: stream.path, headers: stream.headers, body: body)
+        let request = HTTPRequest(
+            method: method, target: stream.path, headers: stream.headers, body: body, address: guest.address)
         let service = service
         tasksRunning += 1
         stream.task = Task(executorPreference: executor) {

@@ -11,8 +11,13 @@ package struct HTTPRequest: Sendable {
     package var query: Substring
     package var headers: HTTPHeaders
     package var body: [UInt8]
+    /// Where it came from, without a port.
+    package var address = ""
 
-    package init(method: HTTPMethod, target: String, headers: HTTPHeaders, body: [UInt8]) {
+    package init(
+        method: HTTPMethod, target: String, headers: HTTPHeaders, body: [UInt8], address: String = ""
+    ) {
+        self.address = address
         self.method = method
         self.headers = headers
         self.body = body

@@ -1,4 +1,6 @@
 internal import NIOCore
+package import NIOHTTP1
+internal import Sockets
 internal import Synchronization
 
 /// A gRPC call of one request and one answer, for services that answer such without a task.
@@ -7,6 +9,9 @@ package struct UnaryCall: Sendable {
     package let path: String
     package let message: [UInt8]
     private let stream: HTTP2Stream
+    /// See `GRPCCall`. On the loop.
+    package var headers: HTTPHeaders { stream.headers }
+    package var address: String { stream.connection.guest.address }
     private let turn: LoopTurn
 
     init(path: String, message: [UInt8], stream: HTTP2Stream, turn: LoopTurn) {

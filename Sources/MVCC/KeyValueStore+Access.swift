@@ -1,4 +1,4 @@
-internal import Access
+package import Access
 
 /// Users and roles: etcd's auth store, beside the keys, in the same state.
 extension KeyValueStore {
@@ -6,6 +6,39 @@ extension KeyValueStore {
         let before = access
         do throws(AccessRefusal) { try access.apply(change) } catch { return .failure(.access(error)) }
         for row in access.rows(since: before) { meta.mix(recordRows.note(row)) }
+        if let event = change.tokenEvent { tokenEvents.append(event) }
         return .success(.done)
+    }
+
+    /// Why a command is not carried out on somebody's behalf. They asked a member that may have known an older state.
+    func refusal(of authored: AuthoredCommand) -> AccessRefusal? {
+        guard access.isEnabled else { return nil }
+        let authorizer = Authorizer(authored.author, in: access, leases, &knownRights)
+        do throws(AccessRefusal) {
+            switch authored.command {
+            case .put(let request): try authorizer.expect(request)
+            case .deleteRange(let request): try authorizer.expect(request)
+            case .txn(let request): try authorizer.expect(request)
+            case .leaseRevoke(let id): try authorizer.expectWritingKeys(of: id)
+            case .leaseRenew(let id): if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
+            // A member issues it.
+            case .access(.issueToken): break
+            case .access: try access.expectRoot(authored.author)
+            case .compact, .leaseGrant, .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric,
+                .raiseVersion:
+                break
+            }
+        } catch {
+            return error
+        }
+        return nil
+    }
+}
+
+extension AccessState {
+    /// Whatever the revision: it is looked up in the newest state.
+    package func expectRoot(_ author: Author?) throws(AccessRefusal) {
+        guard let author, author.revision > 0 else { throw .emptyUserName }
+        guard let user = users[author.name], user.roles.contains(Self.root) else { throw .denied }
     }
 }

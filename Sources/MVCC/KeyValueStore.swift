@@ -26,6 +26,8 @@ package final class KeyValueStore {
     package internal(set) var fabric: FabricState
     /// Users and roles.
     package internal(set) var access: AccessState
+    var knownRights = KnownRights()
+    var tokenEvents: [TokenEvent] = []
     var recordRows = RecordRows()
     var fabricChanges: [FabricChange] = []
     private var leaseChanges = LeaseChanges()
@@ -120,8 +122,10 @@ package final class KeyValueStore {
     ) throws(SQLiteError) -> Result<CommandResult, MVCCError> {
         applyNothing(index: index, term: term)
         var reader = payload
-        guard let command = try? Command(from: &reader) else { return .failure(.unreadable) }
-        guard command.versionNeeded <= meta.version else { return .failure(.needsVersion(command.versionNeeded)) }
+        guard let authored = try? AuthoredCommand(from: &reader) else { return .failure(.unreadable) }
+        guard authored.versionNeeded <= meta.version else { return .failure(.needsVersion(authored.versionNeeded)) }
+        if let refusal = refusal(of: authored) { return .failure(.access(refusal)) }
+        let command = authored.command
         if let refusal = command.refusal(under: meta.alarms) {
             guard refusal == .noSpace, try replacesSmallValues(command) else { return .failure(refusal) }
         }
@@ -278,6 +282,12 @@ package final class KeyValueStore {
     package func takeChanges() -> [KeyValue] {
         defer { changes = [] }
         return changes
+    }
+
+    /// What happened to tokens since this was asked last.
+    package func takeTokenEvents() -> [TokenEvent] {
+        defer { tokenEvents = [] }
+        return tokenEvents
     }
 
     // MARK: - Leases

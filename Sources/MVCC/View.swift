@@ -23,6 +23,11 @@ package struct View: Sendable {
     /// Users and roles.
     package let access: AccessState
 
+    /// What somebody may do in this state.
+    package func authorizer(for author: Author?, _ known: inout KnownRights) -> Authorizer {
+        Authorizer(author, in: access, leases, &known)
+    }
+
     /// Answers a range; a revision of 0 reads the newest this view has.
     /// - Parameter budget: what the answer may take in memory.
     package func range(

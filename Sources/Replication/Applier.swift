@@ -1,3 +1,4 @@
+internal import Access
 internal import Bytes
 internal import Fabric
 internal import Logging
@@ -150,6 +151,8 @@ package final class Applier<Shell: ReplicationShell>: Lane {
             }
         }
         lessor.handle(store.takeLeaseEvents(), now: shell.now)
+        let tokenEvents = store.takeTokenEvents()
+        if !tokenEvents.isEmpty { shell.note(tokenEvents) }
         noteBegun()
         publish()
         noteChanges()
@@ -369,6 +372,8 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         compactRevision = store.meta.compactRevision
         shell.post(WatchWork.replaced(revision: store.meta.revision, compactRevision: compactRevision))
         shell.noteReplaced(fabricRevision: store.fabric.revision)
+        // Which ended among what was not applied here is not known.
+        shell.note([.allEnded])
         shell.post(LogWork.reset(mark))
         releaseReads()
     }

@@ -1,3 +1,4 @@
+package import Access
 package import Fabric
 package import Logging
 package import MVCC
@@ -140,6 +141,8 @@ package protocol ReplicationShell: WatchShell, SnapshotShell {
     func fail(_ error: StorageError)
     /// Records of the fabric changed, in order.
     func noteFabric(_ changes: [FabricChange], revision: Int64)
+    /// Before what is applied is seen or answered.
+    func note(_ events: [TokenEvent])
     /// Other records of the fabric took the place of what was.
     func noteReplaced(fabricRevision: Int64)
     /// Keeps connections to the members of the newest configuration.

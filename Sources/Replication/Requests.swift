@@ -1,3 +1,4 @@
+package import Access
 package import Bytes
 package import MVCC
 internal import Raft
@@ -32,24 +33,32 @@ package struct PendingRead: Sendable {
 
 /// The payload of a command entry: who asked, then the command.
 package enum CommandEnvelope {
-    package static func encode(_ command: Command, requestID: UInt64) -> [UInt8] {
+    package static func encode(_ command: Command, by author: Author? = nil, requestID: UInt64) -> [UInt8] {
         var writer = ByteWriter(reserving: 320)
         writer.fixed(requestID)
-        command.encode(into: &writer)
+        AuthoredCommand(command, by: author).encode(into: &writer)
         return writer.bytes
     }
 
     private static let kindPlace = MemoryLayout<UInt64>.size
 
+    /// What it begins with. Commands of members themselves have no author.
     private static func kind(_ payload: [UInt8]) -> UInt8? { payload.count > kindPlace ? payload[kindPlace] : nil }
+
+    /// The kind of the command itself.
+    private static func commandKind(_ payload: [UInt8]) -> UInt8? {
+        open(payload).flatMap { try? AuthoredCommand.commandKind($0.command) }
+    }
 
     /// The kind of a command that only a later release knows.
     package static func unknownKind(_ payload: [UInt8]) -> UInt8? {
-        kind(payload).flatMap { Command.kinds.contains($0) ? nil : $0 }
+        commandKind(payload).flatMap { Command.kinds.contains($0) ? nil : $0 }
     }
 
     /// If it is a command that this release knows; what is wrong with it is found where it is applied, by all alike.
-    package static func isKnown(_ payload: [UInt8]) -> Bool { kind(payload).map(Command.kinds.contains) ?? false }
+    package static func isKnown(_ payload: [UInt8]) -> Bool {
+        commandKind(payload).map(Command.kinds.contains) ?? false
+    }
 
     /// If the command is a member's attributes, or the fabric's version: those take that up, too, who have no state.
     static func isForWitnesses(_ payload: [UInt8]) -> Bool {

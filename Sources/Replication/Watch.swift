@@ -15,6 +15,8 @@ package struct WatchRequest: Sendable {
     package var withoutDeletes = false
     /// Large answers may come in parts.
     package var mayFragment = false
+    /// Why it is refused; nil when there is nothing against it.
+    package var refusal: String?
     /// What its keys take of the member's memory budget.
     package var hold: MemoryHold?
 

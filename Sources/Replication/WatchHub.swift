@@ -251,6 +251,7 @@ package struct WatchHub {
     }
 
     private static func refusal(of request: WatchRequest, _ record: StreamRecord?) -> String? {
+        if let refusal = request.refusal { return refusal }
         if request.id != 0, record?.watchers[request.id] != nil {
             return "mvcc: duplicate watch ID provided on the WatchStream"
         }

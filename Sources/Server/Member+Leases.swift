@@ -1,3 +1,4 @@
+package import Access
 internal import Bytes
 internal import Fabric
 package import MVCC
@@ -34,12 +35,14 @@ extension RunningMember {
     /// - Parameters:
     ///   - id: 0 lets this member choose.
     ///   - ttl: seconds.
-    package func grantLease(id: Int64, ttl: Int64) async throws(ServerError) -> (Lease, Applied) {
+    package func grantLease(id: Int64, ttl: Int64, by author: Author? = nil) async throws(ServerError) -> (
+        Lease, Applied
+    ) {
         if let refusal = refusalToGrant(id, ttl) { throw .refused(refusal) }
         while true {
             let chosen = id != 0 ? id : Self.anyLeaseID()
             do throws(ServerError) {
-                let applied = try await propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin)))
+                let applied = try await propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin)), by: author)
                 guard case .lease(let lease) = applied.result else { preconditionFailure("a grant without a lease") }
                 return (lease, applied)
             } catch .refused(.leaseExists) where id == 0 {
@@ -50,29 +53,30 @@ extension RunningMember {
 
     /// The same without a task, as `propose(_:answer:)`.
     package func grantLease(
-        id: Int64, ttl: Int64, answer: @escaping @Sendable (Result<(Lease, Applied), ServerError>) -> Void
+        id: Int64, ttl: Int64, by author: Author? = nil,
+        answer: @escaping @Sendable (Result<(Lease, Applied), ServerError>) -> Void
     ) -> Bool {
         if let refusal = refusalToGrant(id, ttl) {
             answer(.failure(.refused(refusal)))
             return true
         }
         let chosen = id != 0 ? id : Self.anyLeaseID()
-        return propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin))) { [self] outcome in
+        return propose(.leaseGrant(id: chosen, ttl: max(ttl, leaseSecondsMin)), by: author) { [self] outcome in
             switch outcome {
             case .success(let applied):
                 guard case .lease(let lease) = applied.result else { preconditionFailure("a grant without a lease") }
                 answer(.success((lease, applied)))
             case .failure(.refused(.leaseExists)) where id == 0:
-                if !grantLease(id: 0, ttl: ttl, answer: answer) { answer(.failure(.tooManyRequests)) }
+                if !grantLease(id: 0, ttl: ttl, by: author, answer: answer) { answer(.failure(.tooManyRequests)) }
             case .failure(let error): answer(.failure(error))
             }
         }
     }
 
     /// Begins a lease anew; nil when there is none of this id.
-    package func renewLease(_ id: Int64) async throws(ServerError) -> (Lease, Applied)? {
+    package func renewLease(_ id: Int64, by author: Author? = nil) async throws(ServerError) -> (Lease, Applied)? {
         do throws(ServerError) {
-            let applied = try await propose(.leaseRenew(id))
+            let applied = try await propose(.leaseRenew(id), by: author)
             guard case .lease(let lease) = applied.result else { preconditionFailure("a renewal without a lease") }
             return (lease, applied)
         } catch .refused(.leaseNotFound) {
@@ -88,9 +92,9 @@ extension RunningMember {
     }
 
     /// Begins leases anew, all at once; answers the seconds of those that exist.
-    package func renewLeases(_ ids: Set<Int64>) async throws(ServerError) -> [Int64: Int64] {
+    package func renewLeases(_ ids: Set<Int64>, by author: Author? = nil) async throws(ServerError) -> [Int64: Int64] {
         let renewals = await withTaskGroup(of: Renewal.self) { group in
-            for id in ids { group.addTask { await self.renewal(of: id) } }
+            for id in ids { group.addTask { await self.renewal(of: id, by: author) } }
             var renewals: [Renewal] = []
             for await renewal in group { renewals.append(renewal) }
             return renewals
@@ -103,17 +107,17 @@ extension RunningMember {
         return seconds
     }
 
-    private func renewal(of id: Int64) async -> Renewal {
+    private func renewal(of id: Int64, by author: Author?) async -> Renewal {
         do throws(ServerError) {
-            let renewed = try await renewLease(id)
+            let renewed = try await renewLease(id, by: author)
             return Renewal(id: id, seconds: renewed?.0.ttl ?? 0)
         } catch {
             return Renewal(id: id, failure: error)
         }
     }
 
-    package func revokeLease(_ id: Int64) async throws(ServerError) -> Applied {
-        guard core.view.fabric.leases.contains(id) else { return try await propose(.leaseRevoke(id)) }
+    package func revokeLease(_ id: Int64, by author: Author? = nil) async throws(ServerError) -> Applied {
+        guard core.view.fabric.leases.contains(id) else { return try await propose(.leaseRevoke(id), by: author) }
         // A node says that it goes.
         let trace = Trace(at: core.wallMilliseconds, by: "", reason: "its lease was revoked")
         do throws(ServerError) {

@@ -1,6 +1,7 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+package import Access
 internal import Bytes
 internal import Logging
 package import MVCC
@@ -47,8 +48,9 @@ package final class RunningMember: Sendable {
     // MARK: - Writes
 
     /// Replicates a command and answers what it did here.
-    package func propose(_ command: Command) async throws(ServerError) -> Applied {
-        let proposal = try proposal(of: command)
+    /// - Parameter author: on whose behalf; nil while rights do not count, and for what the member does by itself.
+    package func propose(_ command: Command, by author: Author? = nil) async throws(ServerError) -> Applied {
+        let proposal = try proposal(of: command, by: author)
         let delay = try admit(command)
         if delay > 0 { try? await Task.sleep(for: .milliseconds(delay)) }
         // What it answers is not known before it is done, and then it cannot be refused.
@@ -62,13 +64,15 @@ package final class RunningMember: Sendable {
 
     /// The same without a task: `answer` is called once, on any thread, and must only pass it on.
     /// - Returns: false, and nothing is done, when the request has to wait before it may be made.
-    package func propose(_ command: Command, answer: @escaping @Sendable (Outcome) -> Void) -> Bool {
+    package func propose(
+        _ command: Command, by author: Author? = nil, answer: @escaping @Sendable (Outcome) -> Void
+    ) -> Bool {
         do throws(ServerError) {
             guard try admit(command) == 0 else { return false }
             let bytes = answerBytes(of: command)
             guard bytes == 0 || !core.budget.isUsed(share: Self.crowdedShare) else { return false }
             let hold = try takeForAnswer(bytes)
-            let proposal = try proposal(of: command)
+            let proposal = try proposal(of: command, by: author)
             let isTaken = core.requests.add(proposal.id, bytes: proposal.payload.count) { outcome in
                 withExtendedLifetime(hold) { answer(outcome) }
             }
@@ -95,9 +99,9 @@ package final class RunningMember: Sendable {
         return MemoryHold(core.budget, bytes)
     }
 
-    private func proposal(of command: Command) throws(ServerError) -> Proposal {
+    private func proposal(of command: Command, by author: Author?) throws(ServerError) -> Proposal {
         let id = core.requests.makeID()
-        let payload = CommandEnvelope.encode(command, requestID: id)
+        let payload = CommandEnvelope.encode(command, by: author, requestID: id)
         guard payload.count <= core.serverSettings.requestBytesMax else { throw .requestTooLarge }
         return Proposal(id: id, kind: .command, payload: payload)
     }
@@ -193,6 +197,7 @@ package final class RunningMember: Sendable {
         core.stopLanes(flush: !quickly) { ended.fulfil(()) }
         waitForEnd(of: ended)
         core.readers.stop()
+        core.authenticator.hasher.stop()
         core.requests.failAll(.stopping)
     }
 

@@ -1,6 +1,7 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+internal import Access
 internal import Bytes
 internal import Fabric
 internal import MVCC
@@ -67,6 +68,8 @@ extension MemberCore: ReplicationShell {
     func finish(_ requestID: UInt64, _ outcome: Outcome) { requests.finish(requestID, outcome) }
     func failAllRequests(_ error: ServerError) { requests.failAll(error) }
     func noteFabric(_ changes: [FabricChange], revision: Int64) { fabricFeed.publish(changes, revision: revision) }
+
+    func note(_ events: [TokenEvent]) { authenticator.note(events) }
 
     func noteReplaced(fabricRevision: Int64) { fabricFeed.replace(revision: fabricRevision) }
 

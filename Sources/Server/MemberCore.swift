@@ -1,6 +1,7 @@
 #if canImport(Glibc)
     internal import Glibc
 #endif
+internal import Access
 internal import Bytes
 internal import Logging
 internal import MVCC
@@ -28,6 +29,10 @@ final class MemberCore: Sendable {
     /// If nothing that is answered from here can be older than what was answered before this start.
     let hasCaughtUp: Atomic<Bool>
     let readGate = ReadGate()
+    let authenticator: Authenticator
+    let knownRights = Mutex(KnownRights())
+    /// Of the state that is published.
+    let isAuthEnabled = Atomic<Bool>(false)
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
     let budget: MemoryBudget
@@ -64,9 +69,10 @@ final class MemberCore: Sendable {
 
     init(
         settings: ServerSettings, identity: Identity, directory: DataDirectory, marks: FileMarks, isFresh: Bool,
-        mail: Mailboxes, transport: Transport, reports: PeerReports, logger: Logger,
+        mail: Mailboxes, transport: Transport, reports: PeerReports, authenticator: Authenticator, logger: Logger,
         onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) throws(StorageError) {
+        self.authenticator = authenticator
         self.mail = mail
         self.transport = transport
         self.reports = reports
@@ -143,6 +149,7 @@ final class MemberCore: Sendable {
                 old.map { $0.appliedIndex <= view.appliedIndex && $0.revision <= view.revision } ?? true,
                 "a state was published that is older than the one before")
             published.view = view
+            isAuthEnabled.store(view.access.isEnabled, ordering: .releasing)
             published.pendingBytes = pendingBytes
             return old
         }

@@ -46,7 +46,8 @@ extension RunningMember {
         let transport = makeTransport(peers, mail, reports, directory, port, group, logger, onSnapshotProgress)
         let core = try MemberCore(
             settings: settings, identity: identity, directory: directory, marks: disk.marks, isFresh: isFresh,
-            mail: mail, transport: transport, reports: reports, logger: logger, onEnd: onEnd)
+            mail: mail, transport: transport, reports: reports, authenticator: Authenticator(settings),
+            logger: logger, onEnd: onEnd)
         if let ticket {
             try directory.writeHints(
                 ticket.peers.flatMap { peer in peer.peerURLs.map { PeerHint(id: peer.id, url: $0) } })
@@ -68,6 +69,7 @@ extension RunningMember {
         if isFresh { try directory.finishFirstStart(identity) }
         core.startLanes(of: disk, raft)
         core.readers.start { core.view }
+        core.authenticator.hasher.start()
         core.watchDirectory()
         core.scrub()
         return RunningMember(core: core)

@@ -1,4 +1,5 @@
 package import Bytes
+package import Credentials
 package import MVCC
 package import Replication
 internal import Transport
@@ -44,6 +45,11 @@ package struct ServerSettings: Sendable {
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000
     /// What this build calls itself, for the other members.
     package var release = ""
+    package var tokens = TokenSettings.simple
+    /// That a simple token lives without being used.
+    package var tokenSeconds: UInt64 = 300
+    /// See `PasswordHash.costs`.
+    package var bcryptCost = PasswordHash.usualCost
     /// Between two walks over all of `kv.db` in search of damage; 0 for none.
     package var scrubNanoseconds: UInt64 = 3_600_000_000_000
     /// Takes the place of this process by a new start of it; comes back when that cannot be.

@@ -1,3 +1,4 @@
+internal import Access
 internal import CSimulatedDisk
 internal import Fabric
 internal import Logging
@@ -471,6 +472,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     }
 
     func noteFabric(_ changes: [FabricChange], revision: Int64) {}
+    func note(_ events: [TokenEvent]) {}
 
     func noteReplaced(fabricRevision: Int64) {}
 

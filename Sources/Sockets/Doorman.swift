@@ -21,7 +21,8 @@ package final class Doorman: Sendable {
     /// A connection that was let in.
     package final class Guest: Sendable {
         package let channel: any Channel
-        fileprivate let address: String
+        /// Where it came from, without a port.
+        package let address: String
         /// Nanoseconds of `NIODeadline`; 0 while it serves somebody.
         fileprivate let idleSince = Atomic<UInt64>(NIODeadline.now().uptimeNanoseconds)
 

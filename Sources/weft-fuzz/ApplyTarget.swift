@@ -28,6 +28,7 @@ enum ApplyTarget {
             _ = store.takeChanges()
             _ = store.takeFabricChanges()
             _ = store.takeLeaseEvents()
+            _ = store.takeTokenEvents()
         }
     }
 
@@ -40,7 +41,8 @@ enum ApplyTarget {
             var reader = ByteReader(bytes)
             var (index, term) = (UInt64(0), UInt64(1))
             while let length = try? reader.byte(), let command = try? reader.raw(min(Int(length), reader.remaining)) {
-                guard let kind = command.first, Command.kinds.contains(kind) else { continue }
+                guard let kind = try? AuthoredCommand.commandKind(ByteReader(command)), Command.kinds.contains(kind)
+                else { continue }
                 index += 1
                 if length.isMultiple(of: 7) { term += 1 }
                 try one.apply(command, index: index, term: term, wantsAnswer: true)

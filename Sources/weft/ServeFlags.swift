@@ -113,6 +113,17 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "TLS1.2 or TLS1.3. (default: the newest)")
     var tlsMaxVersion: String?
 
+    @Option(
+        help:
+            "Tokens of users: simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=5m. (default: simple)")
+    var authToken: String?
+
+    @Option(help: "Seconds that a simple token lives without being used. (default: 300)")
+    var authTokenTTL: String?
+
+    @Option(help: "How costly a password is to guess, and to check: 4 to 31. (default: 10)")
+    var bcryptCost: String?
+
     @Option(help: "Origins whose pages may ask, with commas between; * is all. (default: none)")
     var cors: String?
 
@@ -156,6 +167,7 @@ struct ServeFlags: ParsableArguments {
             ("trusted-ca-file", trustedCaFile), ("client-cert-auth", clientCertAuth),
             ("client-crl-file", clientCrlFile), ("client-cert-allowed-hostname", clientCertAllowedHostname),
             ("cipher-suites", cipherSuites), ("tls-min-version", tlsMinVersion), ("tls-max-version", tlsMaxVersion),
+            ("auth-token", authToken), ("auth-token-ttl", authTokenTTL), ("bcrypt-cost", bcryptCost),
             ("cors", cors), ("host-whitelist", hostWhitelist),
             ("max-connections-per-address", maxConnectionsPerAddress), ("memory-budget", memoryBudget),
             ("log-level", logLevel),
@@ -168,7 +180,7 @@ struct ServeFlags: ParsableArguments {
 enum IgnoredFlags {
     static let names: Set<String> = [
         "backend-batch-interval", "backend-batch-limit",
-        "bcrypt-cost", "compact-hash-check-enabled", "compact-hash-check-time",
+        "compact-hash-check-enabled", "compact-hash-check-time",
         "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "downgrade-check-time",
         "enable-grpc-gateway",
         "enable-pprof", "enable-v2", "experimental-compact-hash-check-enabled", "experimental-corrupt-check-time",

@@ -3,6 +3,7 @@ internal import Fabric
 internal import HTTPServer
 internal import ArgumentParser
 internal import Client
+internal import Credentials
 internal import Logging
 internal import MVCC
 internal import Raft
@@ -94,6 +95,7 @@ struct ServeSettings {
         "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
         "max-request-bytes", "cert-file", "key-file", "trusted-ca-file", "client-cert-auth", "client-crl-file",
         "client-cert-allowed-hostname", "cipher-suites", "tls-min-version", "tls-max-version", "cors", "host-whitelist",
+        "auth-token", "auth-token-ttl", "bcrypt-cost",
         "max-connections-per-address", "memory-budget", "log-level",
         "config-file",
     ]
@@ -170,12 +172,15 @@ struct ServeSettings {
                 throw Problem(.usage, "\"\(value)\" is none of debug, info, warn, error, critical")
             }
             logLevel = level
-        default: try setTLS(key, value)
+        default: try setSecurity(key, value)
         }
     }
 
-    private mutating func setTLS(_ key: String, _ value: String) throws {
+    private mutating func setSecurity(_ key: String, _ value: String) throws {
         switch key {
+        case "auth-token": server.tokens = try TokenSettings(value)
+        case "auth-token-ttl": server.tokenSeconds = UInt64(try number(value, 1...1_000_000_000))
+        case "bcrypt-cost": server.bcryptCost = try number(value, PasswordHash.costs)
         case "cert-file": clientTLS.certificateFile = value
         case "key-file": clientTLS.keyFile = value
         case "trusted-ca-file": clientTLS.trustedCAFile = value

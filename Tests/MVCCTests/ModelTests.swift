@@ -1,3 +1,4 @@
+import Access
 import Bytes
 import Foundation
 import SQLite
@@ -61,9 +62,9 @@ final class Rig {
         index = store.meta.appliedIndex
     }
 
-    func apply(_ command: Command) throws -> Result<CommandResult, MVCCError> {
+    func apply(_ command: Command, by author: Author? = nil) throws -> Result<CommandResult, MVCCError> {
         var bytes = ByteWriter()
-        command.encode(into: &bytes)
+        AuthoredCommand(command, by: author).encode(into: &bytes)
         index += 1
         return try store.apply(ByteReader(bytes.bytes), index: index, term: 1)
     }

@@ -158,8 +158,9 @@ import Testing
         #expect(try rig.apply(.access(.enable)) == .success(.done))
         #expect(rig.store.meta.revision == 1, "no key changed")
         try rig.checkpoint()
-        #expect(try rig.apply(.access(.addRole([7]))) == .success(.done))
-        #expect(try rig.apply(.access(.disable)) == .success(.done))
+        let root = Author(name: AccessState.root, revision: rig.store.access.revision)
+        #expect(try rig.apply(.access(.addRole([7])), by: root) == .success(.done))
+        #expect(try rig.apply(.access(.disable), by: root) == .success(.done))
         try rig.checkpoint()
         let access = rig.store.access
         #expect(access.users.all.count == 1 && access.roles.all.count == 1 && !access.isEnabled && access.revision == 5)

@@ -39,16 +39,20 @@ import Testing
         "Transport": [
             "Bytes", "Raft", "Sockets", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization",
         ],
-        "Replication": ["Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization"],
+        "Replication": [
+            "Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization",
+        ],
         "Server": [
-            "Bytes", "CPlatform", "Fabric", "MVCC", "Raft", "Replication", "Sockets", "SQLite", "Storage", "Transport",
+            "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "MVCC", "Raft", "Replication", "Sockets", "SQLite",
+            "Storage", "Transport",
             "NIOCore",
             "Logging",
             "Glibc",
             "Synchronization",
         ],
         "Simulation": [
-            "Bytes", "CSimulatedDisk", "Fabric", "Logging", "MVCC", "Raft", "Replication", "SQLite", "Storage",
+            "Access", "Bytes", "CSimulatedDisk", "Fabric", "Logging", "MVCC", "Raft", "Replication", "SQLite",
+            "Storage",
             "Transport",
         ],
         "weft-sim": ["ArgumentParser", "Bytes", "CPlatform", "CSimulatedDisk", "Foundation", "Glibc", "Simulation"],
@@ -57,6 +61,7 @@ import Testing
             "API", "Bytes", "CSimulatedDisk", "Glibc", "HTTPServer", "JSON", "MVCC", "Raft", "SettingsFile", "SQLite",
             "Storage", "Transport",
         ],
+        "Credentials": ["CCrypt", "COpenSSL", "JSON", "Synchronization"],
         "TLS": ["COpenSSL", "Glibc", "Logging", "NIOCore", "Synchronization"],
         "HTTPServer": [
             "Bytes", "CNGHTTP2", "CZlib", "Glibc", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets",
@@ -71,7 +76,8 @@ import Testing
         "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization", "TLS"],
         "weft": [
-            "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Client", "Dispatch", "Fabric", "Glibc",
+            "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Client", "Credentials", "Dispatch", "Fabric",
+            "Glibc",
             "HTTPServer",
             "JSON", "Logging",
             "MVCC",

@@ -4,7 +4,7 @@ internal import Raft
 internal import Replication
 internal import Server
 
-// The services Cluster, Maintenance, Auth and health over gRPC.
+// The services Cluster, Maintenance and health over gRPC.
 
 // MARK: - Cluster
 
@@ -167,36 +167,6 @@ extension Maintenance.Downgrade: GeneratedOperation {
     init(_ request: Etcdserverpb_DowngradeRequest) {
         self.init(action: request.action.rawValue, version: request.version)
     }
-}
-
-// MARK: - Auth
-
-extension Auth.Status: GeneratedOperation {
-    init(_: Etcdserverpb_AuthStatusRequest) {}
-
-    static func response(_ answer: Answered<UInt64>) -> Etcdserverpb_AuthStatusResponse {
-        var response = Etcdserverpb_AuthStatusResponse(answer.header)
-        response.authRevision = answer.body
-        return response
-    }
-}
-
-extension Auth.ListUsers: GeneratedOperation {
-    typealias Response = Etcdserverpb_AuthUserListResponse
-
-    init(_: Etcdserverpb_AuthUserListRequest) {}
-}
-
-extension Auth.ListRoles: GeneratedOperation {
-    typealias Response = Etcdserverpb_AuthRoleListResponse
-
-    init(_: Etcdserverpb_AuthRoleListRequest) {}
-}
-
-extension Auth.Disable: GeneratedOperation {
-    typealias Response = Etcdserverpb_AuthDisableResponse
-
-    init(_: Etcdserverpb_AuthDisableRequest) {}
 }
 
 // MARK: - Health

@@ -72,9 +72,22 @@ extension GeneratedOperation where Answer == Answered<Void>, Response: HeadedMes
 
 extension Etcdserverpb_AlarmResponse: HeadedMessage {}
 extension Etcdserverpb_AuthDisableResponse: HeadedMessage {}
+extension Etcdserverpb_AuthEnableResponse: HeadedMessage {}
+extension Etcdserverpb_AuthRoleAddResponse: HeadedMessage {}
+extension Etcdserverpb_AuthRoleDeleteResponse: HeadedMessage {}
+extension Etcdserverpb_AuthRoleGetResponse: HeadedMessage {}
+extension Etcdserverpb_AuthRoleGrantPermissionResponse: HeadedMessage {}
 extension Etcdserverpb_AuthRoleListResponse: HeadedMessage {}
+extension Etcdserverpb_AuthRoleRevokePermissionResponse: HeadedMessage {}
 extension Etcdserverpb_AuthStatusResponse: HeadedMessage {}
+extension Etcdserverpb_AuthUserAddResponse: HeadedMessage {}
+extension Etcdserverpb_AuthUserChangePasswordResponse: HeadedMessage {}
+extension Etcdserverpb_AuthUserDeleteResponse: HeadedMessage {}
+extension Etcdserverpb_AuthUserGetResponse: HeadedMessage {}
+extension Etcdserverpb_AuthUserGrantRoleResponse: HeadedMessage {}
 extension Etcdserverpb_AuthUserListResponse: HeadedMessage {}
+extension Etcdserverpb_AuthUserRevokeRoleResponse: HeadedMessage {}
+extension Etcdserverpb_AuthenticateResponse: HeadedMessage {}
 extension Etcdserverpb_CompactionResponse: HeadedMessage {}
 extension Etcdserverpb_DowngradeResponse: HeadedMessage {}
 extension Etcdserverpb_HashKVResponse: HeadedMessage {}

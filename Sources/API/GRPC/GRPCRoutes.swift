@@ -93,18 +93,25 @@ struct GRPCRoute: Sendable {
         },
     ]
 
-    private static let auth =
-        [
-            unary("/etcdserverpb.Auth/AuthStatus", Auth.Status.self),
-            unary("/etcdserverpb.Auth/UserList", Auth.ListUsers.self),
-            unary("/etcdserverpb.Auth/RoleList", Auth.ListRoles.self),
-            unary("/etcdserverpb.Auth/AuthDisable", Auth.Disable.self),
-        ]
-        + Auth.Refused.allCases.map { refused in
-            GRPCRoute(path: "/etcdserverpb.Auth/\(refused.rawValue)", isStream: false) { _, _ throws(APIError) in
-                throw refused.error
-            }
-        }
+    private static let auth = [
+        unary("/etcdserverpb.Auth/AuthStatus", Auth.Status.self),
+        unary("/etcdserverpb.Auth/AuthEnable", Auth.Enable.self),
+        unary("/etcdserverpb.Auth/AuthDisable", Auth.Disable.self),
+        unary("/etcdserverpb.Auth/Authenticate", Auth.Authenticate.self),
+        unary("/etcdserverpb.Auth/UserAdd", Auth.AddUser.self),
+        unary("/etcdserverpb.Auth/UserGet", Auth.GetUser.self),
+        unary("/etcdserverpb.Auth/UserList", Auth.ListUsers.self),
+        unary("/etcdserverpb.Auth/UserDelete", Auth.DeleteUser.self),
+        unary("/etcdserverpb.Auth/UserChangePassword", Auth.ChangePassword.self),
+        unary("/etcdserverpb.Auth/UserGrantRole", Auth.GrantRole.self),
+        unary("/etcdserverpb.Auth/UserRevokeRole", Auth.RevokeRole.self),
+        unary("/etcdserverpb.Auth/RoleAdd", Auth.AddRole.self),
+        unary("/etcdserverpb.Auth/RoleGet", Auth.GetRole.self),
+        unary("/etcdserverpb.Auth/RoleList", Auth.ListRoles.self),
+        unary("/etcdserverpb.Auth/RoleDelete", Auth.DeleteRole.self),
+        unary("/etcdserverpb.Auth/RoleGrantPermission", Auth.GrantPermission.self),
+        unary("/etcdserverpb.Auth/RoleRevokePermission", Auth.RevokePermission.self),
+    ]
 
     private static let health = [
         unary("/grpc.health.v1.Health/Check", HealthOperations.IsServing.self),

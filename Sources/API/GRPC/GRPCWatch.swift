@@ -43,7 +43,7 @@ extension GRPCService {
                 guard let asked = try Etcdserverpb_WatchRequest(grpc: bytes).requestUnion else { continue }
                 await session.awaitTurn()
                 switch asked {
-                case .createRequest(let create): try session.watch(WatchRequest(create))
+                case .createRequest(let create): try await session.watch(WatchRequest(create))
                 case .cancelRequest(let cancel): session.cancel(cancel.watchID)
                 case .progressRequest: session.askProgress()
                 }

@@ -4,7 +4,7 @@ internal import Raft
 internal import Replication
 internal import Server
 
-// The services Cluster, Maintenance and Auth in the gateway's JSON.
+// The services Cluster and Maintenance in the gateway's JSON.
 
 // MARK: - Cluster
 
@@ -139,26 +139,4 @@ extension Maintenance.Downgrade: HeadedGatewayOperation {
             action: Int(try request.choice("action", ["VALIDATE", "ENABLE", "CANCEL"], otherwise: unknown)),
             version: try request.text("version") ?? "")
     }
-}
-
-// MARK: - Auth
-
-extension Auth.Status: HeadedGatewayOperation {
-    init(_: GatewayObject) {}
-
-    static func write(_ revision: UInt64, _: ResponseHeader, to json: inout JSONWriter) {
-        json.field("authRevision", revision)
-    }
-}
-
-extension Auth.ListUsers: HeadedGatewayOperation {
-    init(_: GatewayObject) {}
-}
-
-extension Auth.ListRoles: HeadedGatewayOperation {
-    init(_: GatewayObject) {}
-}
-
-extension Auth.Disable: HeadedGatewayOperation {
-    init(_: GatewayObject) {}
 }

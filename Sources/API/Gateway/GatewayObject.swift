@@ -134,6 +134,16 @@ struct GatewayObject {
         return try choice(value, name, names, otherwise)
     }
 
+    /// An enum of which numbers without a name are kept.
+    func openChoice(_ name: String, _ names: [String]) throws(APIError) -> Int32 {
+        guard let value = try value(name) else { return 0 }
+        if let text = value.text, let number = names.firstIndex(of: text) { return Int32(number) }
+        guard case .number = value, let number = value.integer.flatMap(Int32.init(exactly:)) else {
+            throw invalid("enum", name)
+        }
+        return number
+    }
+
     func choices(_ name: String, _ names: [String], otherwise: APIError) throws(APIError) -> [UInt8] {
         guard let value = try value(name) else { return [] }
         guard let items = value.items else { throw invalid("repeated enum", name) }

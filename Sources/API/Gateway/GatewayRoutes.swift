@@ -32,14 +32,14 @@ struct GatewayRoute: Sendable {
         GatewayRoute(path: "/v3/watch", isStream: true) { gateway, request throws(APIError) in
             try gateway.watch(request)
         },
-        GatewayRoute(path: "/v3/lease/keepalive", isStream: true) { gateway, request throws(APIError) in
-            try gateway.keepAlive(request)
+        GatewayRoute(path: "/v3/lease/keepalive", isStream: true) { gateway, request async throws(APIError) in
+            try await gateway.keepAlive(request)
         },
         GatewayRoute(path: "/v3/election/observe", isStream: true) { gateway, request throws(APIError) in
             try gateway.observe(request)
         },
-        GatewayRoute(path: "/v3/maintenance/snapshot", isStream: true) { gateway, _ throws(APIError) in
-            gateway.snapshot()
+        GatewayRoute(path: "/v3/maintenance/snapshot", isStream: true) { gateway, _ async throws(APIError) in
+            try await gateway.snapshot()
         },
     ]
 
@@ -78,34 +78,23 @@ struct GatewayRoute: Sendable {
         unary("/v3/maintenance/downgrade", Maintenance.Downgrade.self),
     ]
 
-    private static let auth =
-        [
-            unary("/v3/auth/status", Auth.Status.self),
-            unary("/v3/auth/user/list", Auth.ListUsers.self),
-            unary("/v3/auth/role/list", Auth.ListRoles.self),
-            unary("/v3/auth/disable", Auth.Disable.self),
-        ]
-        + Auth.Refused.allCases.map { refused in
-            GatewayRoute(path: refused.gatewayPath, isStream: false) { _, _ throws(APIError) in throw refused.error }
-        }
-}
-
-extension Auth.Refused {
-    fileprivate var gatewayPath: Substring {
-        switch self {
-        case .enable: "/v3/auth/enable"
-        case .authenticate: "/v3/auth/authenticate"
-        case .userAdd: "/v3/auth/user/add"
-        case .userGet: "/v3/auth/user/get"
-        case .userDelete: "/v3/auth/user/delete"
-        case .userChangePassword: "/v3/auth/user/changepw"
-        case .userGrantRole: "/v3/auth/user/grant"
-        case .userRevokeRole: "/v3/auth/user/revoke"
-        case .roleAdd: "/v3/auth/role/add"
-        case .roleGet: "/v3/auth/role/get"
-        case .roleDelete: "/v3/auth/role/delete"
-        case .roleGrantPermission: "/v3/auth/role/grant"
-        case .roleRevokePermission: "/v3/auth/role/revoke"
-        }
-    }
+    private static let auth = [
+        unary("/v3/auth/status", Auth.Status.self),
+        unary("/v3/auth/enable", Auth.Enable.self),
+        unary("/v3/auth/disable", Auth.Disable.self),
+        unary("/v3/auth/authenticate", Auth.Authenticate.self),
+        unary("/v3/auth/user/add", Auth.AddUser.self),
+        unary("/v3/auth/user/get", Auth.GetUser.self),
+        unary("/v3/auth/user/list", Auth.ListUsers.self),
+        unary("/v3/auth/user/delete", Auth.DeleteUser.self),
+        unary("/v3/auth/user/changepw", Auth.ChangePassword.self),
+        unary("/v3/auth/user/grant", Auth.GrantRole.self),
+        unary("/v3/auth/user/revoke", Auth.RevokeRole.self),
+        unary("/v3/auth/role/add", Auth.AddRole.self),
+        unary("/v3/auth/role/get", Auth.GetRole.self),
+        unary("/v3/auth/role/list", Auth.ListRoles.self),
+        unary("/v3/auth/role/delete", Auth.DeleteRole.self),
+        unary("/v3/auth/role/grant", Auth.GrantPermission.self),
+        unary("/v3/auth/role/revoke", Auth.RevokePermission.self),
+    ]
 }

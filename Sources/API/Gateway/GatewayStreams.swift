@@ -8,13 +8,15 @@ internal import Server
 
 /// The gateway's streams: answers of `{"result":…}` objects, each sent at once in a chunk of its own.
 extension Gateway {
-    func keepAlive(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
+    func keepAlive(_ request: HTTPRequest) async throws(APIError) -> HTTPResponse {
         var ids: [Int64] = []
         for object in try GatewayObject.sequence(request.body) { ids.append(try object.integer("ID")) }
-        let asked = ids
-        return Self.streaming { writer async throws(APIError) in
-            for id in asked {
-                for answer in try await desk.carryOut(Leases.KeepAlive(ids: [id])) {
+        let rest = ids.dropFirst()
+        // The first decides with which status the stream begins.
+        return try await beginning(Leases.KeepAlive(ids: Array(ids.prefix(1)))) {
+            first, writer async throws(APIError) in
+            func send(_ answers: [Answered<Leases.Renewed>]) async throws(APIError) {
+                for answer in answers {
                     try await writer.send { json in
                         json.header(answer.header)
                         json.field("ID", answer.body.id)
@@ -22,6 +24,8 @@ extension Gateway {
                     }
                 }
             }
+            try await send(first)
+            for id in rest { try await send(try await desk.carryOut(Leases.KeepAlive(ids: [id]))) }
         }
     }
 
@@ -34,9 +38,8 @@ extension Gateway {
         }
     }
 
-    func snapshot() -> HTTPResponse {
-        Self.streaming { writer async throws(APIError) in
-            let backup = try await desk.carryOut(Maintenance.BackUp())
+    func snapshot() async throws(APIError) -> HTTPResponse {
+        try await beginning(Maintenance.BackUp()) { backup, writer async throws(APIError) in
             while let (piece, left) = try await backup.next() {
                 try await writer.send { json in
                     json.field("remaining_bytes", UInt64(left))
@@ -45,6 +48,20 @@ extension Gateway {
                 }
             }
         }
+    }
+
+    /// A stream that begins with an operation. Where that is refused, so is the stream, with a status that says so.
+    private func beginning<Asked: Operation>(
+        _ operation: Asked,
+        _ body: @escaping @Sendable (Asked.Answer, GatewayWriter) async throws(APIError) -> Void
+    ) async throws(APIError) -> HTTPResponse {
+        let answer: Asked.Answer
+        do throws(APIError) {
+            answer = try await desk.carryOut(operation)
+        } catch {
+            return .json(error.status, GatewayWriter.json(of: error))
+        }
+        return Self.streaming { writer async throws(APIError) in try await body(answer, writer) }
     }
 
     /// - Parameter body: what it throws becomes the last object of the stream.
@@ -69,7 +86,7 @@ extension Gateway {
         let open = Watches.Open(requiresLeader: request.requiresLeader)
         return Self.streaming { writer async throws(APIError) in
             let session = try await desk.carryOut(open)
-            for request in requests { try Self.ask(request, session) }
+            for request in requests { try await Self.ask(request, session) }
             while true {
                 let outputs = try await session.outputs()
                 if outputs.isEmpty { return }
@@ -84,9 +101,9 @@ extension Gateway {
         }
     }
 
-    private static func ask(_ request: GatewayObject, _ session: WatchSession) throws(APIError) {
+    private static func ask(_ request: GatewayObject, _ session: WatchSession) async throws(APIError) {
         if let create = try request.object("create_request") {
-            try session.watch(try create.watchRequest())
+            try await session.watch(try create.watchRequest())
         } else if let cancel = try request.object("cancel_request") {
             session.cancel(try cancel.integer("watch_id"))
         } else if try request.object("progress_request") != nil {
@@ -117,6 +134,10 @@ struct GatewayWriter: Sendable {
 
     func fail(_ error: APIError) async {
         guard error.code != .cancelled else { return }
+        try? await writer.write(Self.json(of: error).bytes + [UInt8(ascii: "\n")])
+    }
+
+    static func json(of error: APIError) -> JSONWriter {
         var json = JSONWriter()
         json.object { json in
             json.name("error")
@@ -127,7 +148,7 @@ struct GatewayWriter: Sendable {
                 json.string(error.message)
             }
         }
-        try? await writer.write(json.bytes + [UInt8(ascii: "\n")])
+        return json
     }
 }
 

@@ -6,13 +6,15 @@ internal import Server
 /// etcd's Cluster service, and what weft knows of members beyond it.
 enum Cluster {
     struct List: Operation {
+        static var right: Right<Self> { .caller }
+
         var linearizable: Bool
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
             if linearizable {
                 try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
             }
-            return desk.answered(desk.member.membership.entries)
+            return desk.listed(desk.member.membership.entries)
         }
     }
 
@@ -23,6 +25,8 @@ enum Cluster {
 
     /// Adds a member. It begins without a vote; a voter to be is promoted once it has caught up.
     struct Add: Operation {
+        static var right: Right<Self> { .operate }
+
         var peerURLs: [String]
         var role: Member.Role
         var replaces: NodeID?
@@ -35,11 +39,13 @@ enum Cluster {
                 domain: domain)
             let members = try await Change(.add(newcomer)).run(at: desk).body
             let entry = Membership.Entry(member: newcomer, attributes: MemberAttributes(name: "", clientURLs: []))
-            return desk.answered(Added(member: entry, members: members))
+            return desk.listed(Added(member: entry, members: members))
         }
     }
 
     struct Remove: Operation {
+        static var right: Right<Self> { .operate }
+
         var id: NodeID
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
@@ -48,6 +54,8 @@ enum Cluster {
     }
 
     struct Promote: Operation {
+        static var right: Right<Self> { .operate }
+
         var id: NodeID
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
@@ -56,6 +64,8 @@ enum Cluster {
     }
 
     struct Update: Operation {
+        static var right: Right<Self> { .operate }
+
         var id: NodeID
         var peerURLs: [String]
 
@@ -67,6 +77,8 @@ enum Cluster {
 
     /// Any change; answers who is a member then.
     struct Change: Operation {
+        static var right: Right<Self> { .operate }
+
         var change: ConfigurationChange
 
         init(_ change: ConfigurationChange) {
@@ -75,7 +87,7 @@ enum Cluster {
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
             _ = try await desk.ask { member throws(ServerError) in try await member.change(change) }
-            return desk.answered(desk.member.membership.entries)
+            return desk.listed(desk.member.membership.entries)
         }
     }
 
@@ -83,5 +95,12 @@ enum Cluster {
         guard !urls.isEmpty, urls.allSatisfy(isPeerURL) else {
             throw APIError(.invalidArgument, "etcdserver: given member URLs are invalid")
         }
+    }
+}
+
+extension Desk {
+    /// Headers of this service tell no revision.
+    fileprivate func listed<Body: Sendable>(_ body: Body) -> Answered<Body> {
+        Answered(header: header(revision: 0, term: member.status.term), body: body)
     }
 }

@@ -118,7 +118,7 @@ struct Concurrency: Sendable {
         _ request: WatchRequest, until isEnough: ([KeyValue]) async throws(APIError) -> Bool
     ) async throws(APIError) {
         let session = try await desk.carryOut(Watches.Open(isAfterRead: true))
-        try session.watch(request)
+        try await session.watch(request)
         while true {
             let outputs = try await session.outputs()
             guard !Task.isCancelled else { throw APIError.cancelled }
@@ -126,7 +126,8 @@ struct Concurrency: Sendable {
                 switch output {
                 case .changes(_, let batch, _, _): if try await isEnough(batch.changes) { return }
                 case .canceled: return
-                case .created, .refused, .progress: break
+                case .refused(let reason, _): throw APIError(.unknown, reason)
+                case .created, .progress: break
                 }
             }
         }
@@ -137,7 +138,7 @@ struct Concurrency: Sendable {
         var deletion = Self.deletion(of: claim)
         let range = KeyRange(start: claim.key, end: .single)
         deletion.compares.append(Compare(range: range, relation: .equal, operand: .mod(claim.written)))
-        _ = try? await desk.ask { [deletion] member throws(ServerError) in try await member.propose(.txn(deletion)) }
+        _ = try? await desk.carryOut(KV.Txn(request: deletion))
     }
 
     private static func deletion(of claim: Claim) -> TxnRequest {

@@ -1,21 +1,96 @@
+internal import Access
 internal import MVCC
 internal import Raft
 internal import Replication
 internal import Server
 
-/// Where operations are carried out: the way from a request to the member.
+/// Opens a desk for each who comes to a member.
+struct Desks: Sendable {
+    private let member: RunningMember
+
+    init(of member: RunningMember) { self.member = member }
+
+    func open(for caller: Caller) -> Desk { Desk(member: member, caller: caller) }
+
+    /// Larger requests are refused before anything is looked at.
+    var requestBytesMax: Int { member.settings.requestBytesMax }
+
+    /// For the loop that asks: reads of single keys that it has decided to carry out itself.
+    func makePointReader() -> PointReader { member.makePointReader() }
+}
+
+/// Where operations are carried out for one caller: the way from a request to the member, and the only place where rights are looked at.
 struct Desk: Sendable {
     let member: RunningMember
+    let caller: Caller
+    /// Who asks; nil while rights do not count.
+    private(set) var author: Author?
+
+    fileprivate init(member: RunningMember, caller: Caller) {
+        self.member = member
+        self.caller = caller
+    }
 
     func carryOut<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Asked.Answer {
-        try await operation.run(at: self)
+        try check(operation.check)
+        let mark = member.isAuthEnabled ? member.accessMark : nil
+        var desk = self
+        if mark != nil { desk.author = try await authorize(operation) }
+        let answer = try await operation.run(at: desk)
+        // What was read while rights changed is told to those who may know it now.
+        if operation.isRead, member.isAuthEnabled, member.accessMark != mark { _ = try await authorize(operation) }
+        return answer
     }
 
     /// See `LoopOperation`.
     func begin<Asked: LoopOperation>(
         _ operation: Asked, _ done: @escaping @Sendable (Result<Asked.Answer, APIError>) -> Void
     ) -> Bool {
-        operation.begin(at: self, done)
+        do throws(APIError) {
+            try check(operation.check)
+        } catch {
+            done(.failure(error))
+            return true
+        }
+        var desk = self
+        if member.isAuthEnabled {
+            // A refusal may have to wait until this member has heard more.
+            do throws(AccessRefusal) { desk.author = try authorizeNow(operation) } catch { return false }
+        }
+        return operation.begin(at: desk, done)
+    }
+
+    // MARK: - Rights
+
+    /// Says who asks if they may. Where this member would refuse, it hears first what the others know: a token may have been issued,
+    /// or a right granted, by another a moment ago.
+    func authorize<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Author? {
+        do throws(AccessRefusal) { return try authorizeNow(operation) } catch {
+            guard (try? await member.confirmCurrentDespiteAlarms()) != nil else { throw APIError(error) }
+        }
+        do throws(AccessRefusal) { return try authorizeNow(operation) } catch { throw APIError(error) }
+    }
+
+    func authorizeNow<Asked: Operation>(_ operation: Asked) throws(AccessRefusal) -> Author? {
+        guard let rule = Asked.right.rule else { return nil }
+        let claim = member.claim(of: try identify())
+        guard claim.access.isEnabled else { return nil }
+        if operation.isRead { try claim.expectNow() }
+        try rule(operation, claim)
+        return claim.author
+    }
+
+    /// If an operation that a loop carries out itself may be; else it is one for a task.
+    func mayNow<Asked: Operation>(_ operation: Asked) -> Bool {
+        guard member.isAuthEnabled else { return true }
+        do throws(AccessRefusal) { _ = try authorizeNow(operation) } catch { return false }
+        return true
+    }
+
+    private func identify() throws(AccessRefusal) -> Author? {
+        guard let token = caller.token else { return nil }
+        guard let author = member.author(of: token) else { throw .invalidToken }
+        return author
     }
 
     // MARK: - For operations
@@ -26,7 +101,7 @@ struct Desk: Sendable {
     }
 
     /// Refuses what need not be asked.
-    func check(_ body: (RequestLimits) throws(MVCCError) -> Void) throws(APIError) {
+    private func check(_ body: (RequestLimits) throws(MVCCError) -> Void) throws(APIError) {
         do throws(MVCCError) { try body(member.limits) } catch { throw APIError(error) }
     }
 
@@ -54,9 +129,13 @@ struct Desk: Sendable {
         if member.status.leader == nil { throw APIError(ServerError.noLeader) }
     }
 
-    /// For the loop that asks: reads of single keys that it has decided to carry out itself.
-    func makePointReader() -> PointReader { member.makePointReader() }
-
     /// If there is a leader, or was lately.
     var hasLeaderLately: Bool { member.hasLeaderLately }
+}
+
+extension RunningMember {
+    fileprivate func claim(of author: Author?) -> Claim {
+        let (authorizer, access) = authorizer(for: author)
+        return Claim(author: author, authorizer: authorizer, access: access, fabric: appliedFabric)
+    }
 }

@@ -24,6 +24,8 @@ enum WholeFabric {
     }
 
     struct Status: Operation {
+        static var right: Right<Self> { .observe }
+
         var serializable: Bool
 
         func run(at desk: Desk) async throws(APIError) -> Overview {
@@ -53,6 +55,8 @@ enum WholeFabric {
 
     /// What the loss of a domain would mean.
     struct Preflight: Operation {
+        static var right: Right<Self> { .observe }
+
         var domain: String
         var serializable: Bool
 
@@ -77,6 +81,8 @@ enum WholeFabric {
 
     /// If the leader answers linearizable reads by its lease, without asking the others.
     struct ReadLeaseReads: Operation {
+        static var right: Right<Self> { .observe }
+
         func run(at desk: Desk) async throws(APIError) -> Bool {
             try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
             return desk.member.readsByLease
@@ -84,6 +90,8 @@ enum WholeFabric {
     }
 
     struct SetLeaseReads: Operation {
+        static var right: Right<Self> { .operate }
+
         var isOn: Bool
 
         func run(at desk: Desk) async throws(APIError) -> Bool {
@@ -94,6 +102,8 @@ enum WholeFabric {
 
     /// In how many domains a write is on disk before it is acknowledged.
     struct ReadDurability: Operation {
+        static var right: Right<Self> { .observe }
+
         func run(at desk: Desk) async throws(APIError) -> Int {
             try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
             return desk.member.commitDomains
@@ -101,6 +111,8 @@ enum WholeFabric {
     }
 
     struct SetDurability: Operation {
+        static var right: Right<Self> { .operate }
+
         var domains: Int64
 
         func run(at desk: Desk) async throws(APIError) -> Result<Int, FabricRefusal> {
@@ -127,6 +139,8 @@ enum WholeFabric {
     }
 
     struct ReadUpgrade: Operation {
+        static var right: Right<Self> { .observe }
+
         func run(at desk: Desk) async throws(APIError) -> Versions {
             try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
             return desk.versions
@@ -135,6 +149,8 @@ enum WholeFabric {
 
     /// Raising the version is the last step of an upgrade: until then every member can go back to the release before.
     struct FinishUpgrade: Operation {
+        static var right: Right<Self> { .operate }
+
         func run(at desk: Desk) async throws(APIError) -> Versions {
             _ = try await desk.ask { member throws(ServerError) in try await member.finishUpgrade() }
             return desk.versions

@@ -7,11 +7,15 @@ internal import Server
 enum HealthOperations {
     /// If there is a leader.
     struct IsServing: Operation {
+        static var right: Right<Self> { .anybody }
+
         func run(at desk: Desk) async throws(APIError) -> Bool { desk.member.status.leader != nil }
     }
 
     /// If this member can serve.
     struct Whole: Operation {
+        static var right: Right<Self> { .anybody }
+
         /// Without asking the others.
         var isLocal: Bool
         /// Alarms that do not count.
@@ -56,6 +60,8 @@ enum HealthOperations {
     }
 
     struct Checks: Operation {
+        static var right: Right<Self> { .anybody }
+
         var probe: Probe
         /// Only this one; nil asks for all but `excluded`.
         var name: String?

@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -6,10 +7,16 @@ internal import Server
 /// etcd's KV service.
 enum KV {
     struct Range: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(asked.request) }
+        }
+
         var request: RangeRequest
 
+        var isRead: Bool { true }
+        func check(_ limits: RequestLimits) throws(MVCCError) { try limits.check(request) }
+
         func run(at desk: Desk) async throws(APIError) -> Answered<RangeResult> {
-            try desk.check { limits throws(MVCCError) in try limits.check(request) }
             let (result, term) = try await desk.ask { member throws(ServerError) in try await member.range(request) }
             return Answered(header: desk.header(revision: result.revision, term: term), body: result)
         }
@@ -22,13 +29,19 @@ enum KV {
             case portions(RangePortions)
         }
 
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(asked.request) }
+        }
+
         var request: RangeRequest
         /// A larger answer comes in portions.
         private static let wholeBytesMax = 8 << 20
 
+        var isRead: Bool { true }
+        func check(_ limits: RequestLimits) throws(MVCCError) { try limits.check(request) }
+
         func run(at desk: Desk) async throws(APIError) -> Found {
             guard request.isPlain else { return .whole(try await Range(request: request).run(at: desk)) }
-            try desk.check { limits throws(MVCCError) in try limits.check(request) }
             let whole = try await desk.ask { member throws(ServerError) -> (RangeResult, term: Term)? in
                 do throws(ServerError) {
                     return try await member.range(request, bytesMax: Self.wholeBytesMax)
@@ -50,6 +63,10 @@ enum KV {
 
     struct Put: CommandOperation {
         typealias Answer = Answered<KeyValue?>
+
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(asked.request) }
+        }
 
         var request: PutRequest
 
@@ -73,6 +90,10 @@ enum KV {
     struct DeleteRange: CommandOperation {
         typealias Answer = Answered<Deletion>
 
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(asked.request) }
+        }
+
         var request: DeleteRangeRequest
 
         var command: Command? { .deleteRange(request) }
@@ -90,8 +111,13 @@ enum KV {
     struct Txn: CommandOperation {
         typealias Answer = Answered<TxnResult>
 
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(asked.request) }
+        }
+
         var request: TxnRequest
 
+        var isRead: Bool { request.isReadOnly }
         var command: Command? { request.isReadOnly ? nil : .txn(request) }
         func check(_ limits: RequestLimits) throws(MVCCError) { try limits.check(request) }
         static func counter(_ metrics: Metrics) -> Counter? { metrics.txns }
@@ -106,6 +132,8 @@ enum KV {
 
     struct Compact: CommandOperation {
         typealias Answer = Answered<Void>
+
+        static var right: Right<Self> { .root }
 
         var revision: Int64
 
@@ -136,6 +164,7 @@ struct RangePortions: Sendable {
             let portion = try await desk.ask { member throws(ServerError) in
                 try await member.portion(of: asked, at: revision, withValues: withValues)
             }
+            _ = try await desk.authorize(KV.LargeRange(request: request))
             try await body(portion)
             guard let next = portion.next else { return }
             range.start = next

@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import Replication
 internal import Server
@@ -5,6 +6,8 @@ internal import Server
 /// etcd's Lease service.
 enum Leases {
     struct Grant: LoopOperation {
+        static var right: Right<Self> { .caller }
+
         /// 0 lets the member choose.
         var id: Int64
         /// Seconds.
@@ -12,13 +15,13 @@ enum Leases {
 
         func run(at desk: Desk) async throws(APIError) -> Answered<Lease> {
             let (lease, applied) = try await desk.ask { member throws(ServerError) in
-                try await member.grantLease(id: id, ttl: ttl)
+                try await member.grantLease(id: id, ttl: ttl, by: desk.author)
             }
             return Answered(header: desk.header(applied), body: lease)
         }
 
         func begin(at desk: Desk, _ done: @escaping @Sendable (Result<Answered<Lease>, APIError>) -> Void) -> Bool {
-            desk.member.grantLease(id: id, ttl: ttl) { outcome in
+            desk.member.grantLease(id: id, ttl: ttl, by: desk.author) { outcome in
                 switch outcome {
                 case .success((let lease, let applied)):
                     done(.success(Answered(header: desk.header(applied), body: lease)))
@@ -29,10 +32,16 @@ enum Leases {
     }
 
     struct Revoke: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.expectWriting(asked.id) }
+        }
+
         var id: Int64
 
         func run(at desk: Desk) async throws(APIError) -> Answered<Void> {
-            let applied = try await desk.ask { member throws(ServerError) in try await member.revokeLease(id) }
+            let applied = try await desk.ask { member throws(ServerError) in
+                try await member.revokeLease(id, by: desk.author)
+            }
             return Answered(header: desk.header(applied), body: ())
         }
     }
@@ -45,12 +54,20 @@ enum Leases {
 
     /// Renewals that come together share what one costs.
     struct KeepAlive: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in
+                for id in asked.ids { try claim.expectWriting(id) }
+            }
+        }
+
         var ids: [Int64]
         /// Of one operation.
         static let idsMax = 1000
 
         func run(at desk: Desk) async throws(APIError) -> [Answered<Renewed>] {
-            let renewed = try await desk.ask { member throws(ServerError) in try await member.renewLeases(Set(ids)) }
+            let renewed = try await desk.ask { member throws(ServerError) in
+                try await member.renewLeases(Set(ids), by: desk.author)
+            }
             return ids.map { id in desk.answered(Renewed(id: id, ttl: renewed[id] ?? 0)) }
         }
     }
@@ -64,8 +81,17 @@ enum Leases {
     }
 
     struct TimeToLive: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in
+                try claim.expectCaller()
+                if asked.withKeys { try claim.authorizer.expectReadingKeys(of: asked.id) }
+            }
+        }
+
         var id: Int64
         var withKeys: Bool
+
+        var isRead: Bool { withKeys }
 
         func run(at desk: Desk) async throws(APIError) -> Answered<Time> {
             let time = try await desk.ask { member throws(ServerError) in
@@ -77,6 +103,15 @@ enum Leases {
     }
 
     struct List: Operation {
+        static var right: Right<Self> {
+            Right { _, claim throws(AccessRefusal) in
+                try claim.expectCaller()
+                try claim.authorizer.expectReadingKeysOfAllLeases()
+            }
+        }
+
+        var isRead: Bool { true }
+
         func run(at desk: Desk) async throws(APIError) -> Answered<[Int64]> {
             desk.answered(try await desk.ask { member throws(ServerError) in try await member.leaseIDs() })
         }

@@ -7,6 +7,8 @@ protocol ConcurrencyOperation: Operation {
 }
 
 extension ConcurrencyOperation {
+    static var right: Right<Self> { .ofItsParts }
+
     func run(at desk: Desk) async throws(APIError) -> Answer {
         do throws(APIError) { return try await run(with: Concurrency(desk: desk)) } catch { throw error.withoutCode }
     }

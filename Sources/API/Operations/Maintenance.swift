@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -6,6 +7,8 @@ internal import Server
 /// etcd's Maintenance service.
 enum Maintenance {
     struct Status: Operation {
+        static var right: Right<Self> { .caller }
+
         struct Report: Sendable {
             var databaseBytes: Int64
             var databaseBytesInUse: Int64
@@ -38,6 +41,12 @@ enum Maintenance {
 
     /// Lists alarms, raises or lowers one.
     struct Alarms: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in
+                if asked.action == 0 { try claim.expectCaller() } else { try claim.expect(.operate) }
+            }
+        }
+
         /// etcd's number: get, activate, deactivate.
         var action: Int
         var memberID: UInt64
@@ -66,17 +75,23 @@ enum Maintenance {
 
     /// Its answer has no header.
     struct Defragment: Operation {
+        static var right: Right<Self> { .operate }
+
         func run(at desk: Desk) async throws(APIError) { await desk.member.defragment() }
     }
 
     /// Runs over all that was ever changed.
     struct Hash: Operation {
+        static var right: Right<Self> { .root }
+
         func run(at desk: Desk) async throws(APIError) -> Answered<UInt32> {
             desk.answered(UInt32(truncatingIfNeeded: desk.member.stateHash))
         }
     }
 
     struct HashKV: Operation {
+        static var right: Right<Self> { .root }
+
         /// 0 is the latest.
         var revision: Int64
 
@@ -86,6 +101,8 @@ enum Maintenance {
     }
 
     struct MoveLeader: Operation {
+        static var right: Right<Self> { .operate }
+
         var target: NodeID
 
         func run(at desk: Desk) async throws(APIError) -> Answered<Void> {
@@ -96,6 +113,8 @@ enum Maintenance {
 
     /// There is no earlier version to go back to.
     struct Downgrade: Operation {
+        static var right: Right<Self> { .root }
+
         /// etcd's number: validate, enable, cancel.
         var action: Int
         var version: String
@@ -113,6 +132,8 @@ enum Maintenance {
 
     /// A backup, to be sent piece by piece.
     struct BackUp: Operation {
+        static var right: Right<Self> { .root }
+
         func run(at desk: Desk) async throws(APIError) -> BackupPieces {
             let backup = try await desk.ask { member throws(ServerError) in try await member.backUp() }
             return BackupPieces(desk: desk, backup: backup)

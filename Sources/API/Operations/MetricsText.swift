@@ -8,6 +8,8 @@ internal import Server
 
 /// The member's figures as Prometheus text, under etcd's names where the meaning is etcd's.
 struct MetricsText: Operation {
+    static var right: Right<Self> { .anybody }
+
     func run(at desk: Desk) async throws(APIError) -> String { Self.text(of: desk.member) }
 
     private static func text(of member: RunningMember) -> String {

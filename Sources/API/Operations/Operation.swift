@@ -7,7 +7,19 @@ internal import Server
 /// answers into bytes.
 protocol Operation: Sendable {
     associatedtype Answer: Sendable
+    /// Who may have it carried out.
+    static var right: Right<Self> { get }
+    /// If what it answers depends on what the caller may read.
+    var isRead: Bool { get }
+    /// Refuses what need not be asked.
+    func check(_ limits: RequestLimits) throws(MVCCError)
+    /// Only a desk calls this, once all of that is seen to.
     func run(at desk: Desk) async throws(APIError) -> Answer
+}
+
+extension Operation {
+    var isRead: Bool { false }
+    func check(_ limits: RequestLimits) throws(MVCCError) {}
 }
 
 /// An operation that an event loop can have carried out without a task.
@@ -21,8 +33,6 @@ protocol LoopOperation: Operation {
 protocol CommandOperation: LoopOperation {
     /// Nil when it turns out to change nothing: `read` answers it then.
     var command: Command? { get }
-    /// Refuses what need not be proposed.
-    func check(_ limits: RequestLimits) throws(MVCCError)
     /// Where it is counted.
     static func counter(_ metrics: Metrics) -> Counter?
     static func answer(_ applied: Applied, _ header: ResponseHeader) -> Answer
@@ -30,7 +40,6 @@ protocol CommandOperation: LoopOperation {
 }
 
 extension CommandOperation {
-    func check(_ limits: RequestLimits) throws(MVCCError) {}
     static func counter(_ metrics: Metrics) -> Counter? { nil }
 
     func read(_ member: RunningMember) async throws(ServerError) -> Applied {
@@ -38,24 +47,17 @@ extension CommandOperation {
     }
 
     func run(at desk: Desk) async throws(APIError) -> Answer {
-        try desk.check(check)
         Self.counter(desk.member.metrics)?.add()
         let applied = try await desk.ask { member throws(ServerError) in
             guard let command else { return try await read(member) }
-            return try await member.propose(command)
+            return try await member.propose(command, by: desk.author)
         }
         return Self.answer(applied, desk.header(applied))
     }
 
     func begin(at desk: Desk, _ done: @escaping @Sendable (Result<Answer, APIError>) -> Void) -> Bool {
         guard let command else { return false }
-        do throws(APIError) {
-            try desk.check(check)
-        } catch {
-            done(.failure(error))
-            return true
-        }
-        let isTaken = desk.member.propose(command) { outcome in
+        let isTaken = desk.member.propose(command, by: desk.author) { outcome in
             switch outcome {
             case .success(let applied): done(.success(Self.answer(applied, desk.header(applied))))
             case .failure(let error): done(.failure(APIError(error)))

@@ -1,3 +1,4 @@
+internal import Access
 internal import Fabric
 internal import MVCC
 internal import Raft
@@ -7,6 +8,8 @@ internal import Server
 /// The records of the storage cluster: domains, nodes, volumes and events.
 enum Records {
     struct Read: Operation {
+        static var right: Right<Self> { .observe }
+
         /// From what is applied here, without asking anybody.
         var serializable = false
 
@@ -33,6 +36,10 @@ enum Records {
     typealias Outcome = Result<Changed, FabricRefusal>
 
     struct Change: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.expect(asked.action.use(of: claim.fabric)) }
+        }
+
         var action: FabricCommand.Action
         var terms: Terms
 
@@ -44,6 +51,10 @@ enum Records {
     }
 
     struct Register: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node.name)) }
+        }
+
         var node: NodeSpec
         var terms: Terms
 
@@ -55,6 +66,10 @@ enum Records {
     }
 
     struct Heartbeat: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node)) }
+        }
+
         var node: String
 
         /// For how many seconds the node is online now.
@@ -70,6 +85,8 @@ enum Records {
     }
 
     struct SetDomain: Operation {
+        static var right: Right<Self> { .operate }
+
         var name: String
         var isActive: Bool
         /// Also when that costs volumes.
@@ -86,6 +103,8 @@ enum Records {
     }
 
     struct RemoveDomain: Operation {
+        static var right: Right<Self> { .operate }
+
         var name: String
         var terms: Terms
 
@@ -100,6 +119,8 @@ enum Records {
 
     /// Changes as they happen.
     struct Watch: Operation {
+        static var right: Right<Self> { .observe }
+
         /// What the client knows already; nil begins with what comes next.
         var after: Int64?
 
@@ -142,6 +163,19 @@ enum Records {
         /// is cancelled.
         func next(after revision: Int64) async -> (changes: [FabricChange], revision: Int64)? {
             await desk.member.fabricFeed.changes(after: revision)
+        }
+    }
+}
+
+extension FabricCommand.Action {
+    /// Nodes report on their own replicas and attach what they serve; everything else is for those who run the fabric.
+    fileprivate func use(of fabric: FabricState) -> FabricUse {
+        switch self {
+        case .attach(_, let node, force: false), .report(_, let node, _, _): return .act(node: node)
+        case .detach(let volume, _):
+            guard let node = fabric.volume(volume)?.attachment?.node else { return .operate }
+            return .act(node: node)
+        default: return .operate
         }
     }
 }

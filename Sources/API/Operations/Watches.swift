@@ -1,3 +1,4 @@
+internal import Access
 internal import Bytes
 internal import MVCC
 internal import Replication
@@ -7,6 +8,9 @@ internal import Server
 enum Watches {
     /// Opens a stream for any number of watches.
     struct Open: Operation {
+        /// Each of its watches is looked at when it is asked for.
+        static var right: Right<Self> { .ofItsParts }
+
         /// It ends, or is not begun, while there is no leader.
         var requiresLeader = false
         /// It follows a linearizable read: what was acknowledged before is here.
@@ -25,8 +29,24 @@ enum Watches {
         var compactRevision: Int64
     }
 
+    /// Asks for one watch: looked at then, and never again.
+    struct Create: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(.read, of: asked.range) }
+        }
+
+        var range: KeyRange
+
+        func run(at desk: Desk) async throws(APIError) {}
+    }
+
     /// Opens a stream for a watch that begins with a revision; 0 begins with what comes next.
     struct OpenFrom: Operation {
+        static var right: Right<Self> {
+            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(.read, of: asked.range) }
+        }
+
+        var range: KeyRange
         var revision: Int64
 
         func run(at desk: Desk) async throws(APIError) -> Result<WatchSession, Compacted> {
@@ -82,7 +102,13 @@ final class WatchSession: Sendable {
     /// Waits until there is room for the answer to one more request.
     func awaitTurn() async { await stream.beginRequest() }
 
-    func watch(_ request: WatchRequest) throws(APIError) {
+    func watch(_ request: WatchRequest) async throws(APIError) {
+        var request = request
+        do throws(APIError) {
+            try await desk.carryOut(Watches.Create(range: request.range))
+        } catch {
+            request.refusal = error.grpcText
+        }
         do throws(ServerError) { member.watch(try member.held(request), on: stream) } catch { throw APIError(error) }
     }
 

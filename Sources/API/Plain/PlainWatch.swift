@@ -28,7 +28,7 @@ struct PlainWatch: Sendable {
             watch.startRevision = last + 1
         }
         let session: WatchSession
-        switch try await desk.carryOut(Watches.OpenFrom(revision: watch.startRevision)) {
+        switch try await desk.carryOut(Watches.OpenFrom(range: range, revision: watch.startRevision)) {
         case .success(let opened): session = opened
         case .failure(let compacted):
             var gone = HTTPResponse.error(
@@ -37,7 +37,7 @@ struct PlainWatch: Sendable {
             gone.headers.add(name: "weft-compact-revision", value: String(compacted.compactRevision))
             return gone
         }
-        try session.watch(watch)
+        try await session.watch(watch)
         let accepted = request.headers["accept"].joined(separator: ",")
         let format: Format = accepted.contains("application/x-ndjson") ? .lines : .events
         var response = HTTPResponse(

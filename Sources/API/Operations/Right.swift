@@ -1,0 +1,80 @@
+internal import Access
+internal import Fabric
+internal import MVCC
+
+/// What a caller must be allowed before an operation is carried out, while users and roles count. Every operation names its own.
+struct Right<Asked>: Sendable {
+    typealias Rule = @Sendable (Asked, Claim) throws(AccessRefusal) -> Void
+
+    /// Nil for what callers may do who do not even say who they are.
+    let rule: Rule?
+
+    init(_ rule: @escaping Rule) { self.rule = rule }
+
+    private init() { rule = nil }
+
+    static var anybody: Right { Right() }
+    /// It is made of operations that are carried out at the same desk, each with its own right.
+    static var ofItsParts: Right { Right() }
+    static var caller: Right { Right { _, claim throws(AccessRefusal) in try claim.expectCaller() } }
+    static var root: Right { Right { _, claim throws(AccessRefusal) in try claim.expectRoot() } }
+    /// Of those who run the fabric: they change members, domains and nodes, and see no keys.
+    static var operate: Right { Right { _, claim throws(AccessRefusal) in try claim.expect(.operate) } }
+    static var observe: Right { Right { _, claim throws(AccessRefusal) in try claim.expect(.observe) } }
+}
+
+/// What may be done with the storage cluster.
+enum FabricUse: Equatable, Sendable {
+    case observe, operate
+    /// What a node does in its own name.
+    case act(node: String)
+}
+
+/// Who asks, and what they may do in one state.
+struct Claim: Sendable {
+    /// Nil for a caller without a token.
+    let author: Author?
+    let authorizer: Authorizer
+    let access: AccessState
+    let fabric: FabricState
+
+    /// Of the newest state: which roles somebody has counts at once, however old their token is.
+    var roles: [[UInt8]] { author.flatMap { access.users[$0.name] }?.roles ?? [] }
+
+    func expectCaller() throws(AccessRefusal) {
+        guard let author, author.revision > 0 else { throw .emptyUserName }
+    }
+
+    func expectRoot() throws(AccessRefusal) { try access.expectRoot(author) }
+
+    func expect(_ use: FabricUse) throws(AccessRefusal) {
+        try expectCaller()
+        guard roles.contains(where: { $0 == AccessState.root || ReservedRole($0)?.allows(use) ?? false }) else {
+            throw .denied
+        }
+    }
+
+    /// Leases of nodes are none of the clients'.
+    func expectWriting(_ lease: Int64) throws(AccessRefusal) {
+        try expectCaller()
+        if fabric.leases.contains(lease) { return try expect(.operate) }
+        try authorizer.expectWritingKeys(of: lease)
+    }
+
+    /// Where answers are taken from a state, a token of any other does not count.
+    func expectNow() throws(AccessRefusal) {
+        if let author, author.revision > access.revision { throw .oldRevision }
+    }
+}
+
+/// Roles that weft knows beside etcd's: they need not be made before they are granted.
+extension ReservedRole {
+    func allows(_ use: FabricUse) -> Bool {
+        switch (self, use) {
+        case (.operator, .observe), (.operator, .operate), (.operator, .act), (.observer, .observe), (.node, .observe):
+            true
+        case (.node(let name), .act(let node)): name == node
+        case (.observer, _), (.node, .operate): false
+        }
+    }
+}

@@ -1,0 +1,112 @@
+package import Access
+internal import Bytes
+internal import Credentials
+package import MVCC
+package import Replication
+internal import Synchronization
+
+/// Users, roles and logins.
+extension RunningMember {
+    package var access: AccessState { core.view.access }
+
+    /// If rights count at all. Cheap.
+    package var isAuthEnabled: Bool { core.isAuthEnabled.load(ordering: .acquiring) }
+
+    /// What was allowed as of one is looked at again as of another.
+    package struct AccessMark: Equatable, Sendable {
+        let isEnabled: Bool
+        let revision: UInt64
+    }
+
+    package var accessMark: AccessMark {
+        let access = access
+        return AccessMark(isEnabled: access.isEnabled, revision: access.revision)
+    }
+
+    /// Whose a token is; nil when it is not good here and now.
+    package func author(of token: String) -> Author? { core.authenticator.author(of: token, in: access) }
+
+    /// What somebody may do in the newest state.
+    package func authorizer(for author: Author?) -> (authorizer: Authorizer, state: AccessState) {
+        let view = core.view
+        return (core.knownRights.withLock { view.authorizer(for: author, &$0) }, view.access)
+    }
+
+    // MARK: - Passwords
+
+    package func hash(_ password: [UInt8]) async throws(ServerError) -> [UInt8] {
+        do throws(PasswordHash.Refusal) {
+            try PasswordHash.check(password)
+        } catch {
+            throw .refused(.access(error == .tooLong ? .passwordTooLong : .passwordWithZero))
+        }
+        let cost = core.authenticator.bcryptCost
+        guard let hash = await core.authenticator.hasher.run({ PasswordHash.make(password, cost: cost) }) else {
+            throw .tooManyRequests
+        }
+        guard let hash else { throw .refused(.access(.noBcrypt)) }
+        return hash
+    }
+
+    /// A hash that a client made itself.
+    package func checkHash(_ hash: [UInt8]) throws(ServerError) {
+        guard PasswordHash.isWellFormed(hash) else { throw .refused(.access(.noPasswordUser)) }
+    }
+
+    /// Answers a token for a user who gives the right password.
+    /// - Parameter address: of who tries.
+    package func logIn(
+        _ name: [UInt8], password: [UInt8], from address: String
+    ) async throws(ServerError) -> String {
+        while true {
+            try await confirmCurrent()
+            let state = access
+            guard state.isEnabled else { throw .refused(.access(.notEnabled)) }
+            try await checkPassword(of: state.users[name], name, password, address)
+            do throws(ServerError) {
+                if let token = try await issueToken(for: name, as: state.revision) { return token }
+            } catch .refused(.access(.oldRevision)) {}
+        }
+    }
+
+    private func checkPassword(
+        of user: User?, _ name: [UInt8], _ password: [UInt8], _ address: String
+    ) async throws(ServerError) {
+        let attempts = core.authenticator.attempts
+        guard attempts.admit(name, from: address, now: monotonicNanoseconds()) else {
+            throw .refused(.access(.tooManyAttempts))
+        }
+        if let user, user.passwordHash == nil { throw .refused(.access(.noPasswordUser)) }
+        // For one whom there is not it takes as long.
+        let hash = user?.passwordHash ?? Self.nobodysHash
+        guard let matches = await core.authenticator.hasher.run({ PasswordHash.matches(password, hash) }) else {
+            throw .tooManyRequests
+        }
+        guard matches, user != nil else {
+            attempts.noteFailure(of: name, from: address, now: monotonicNanoseconds())
+            throw .refused(.access(.wrongPassword))
+        }
+    }
+
+    private static let nobodysHash = Array("$2b$10$CwTycUXWue0Thq9StjUM0u.0000000000000000000000000000000".utf8)
+
+    /// Nil when users or roles have changed since.
+    private func issueToken(for name: [UInt8], as revision: UInt64) async throws(ServerError) -> String? {
+        switch core.authenticator.tokens {
+        case .web(let tokens):
+            guard access.revision == revision else { return nil }
+            let claims = WebTokens.Claims(user: name, revision: revision)
+            guard let token = tokens.issue(claims, at: millisecondsSince1970() / 1000) else {
+                throw .refused(.access(.cannotIssue))
+            }
+            return token
+        case .simple:
+            let secret = SimpleTokens.makeSecret()
+            let issued = IssuedToken(
+                digest: SimpleTokens.digest(of: secret), user: name, revision: revision, issued: millisecondsSince1970()
+            )
+            _ = try await propose(.access(.issueToken(issued)))
+            return "\(String(decoding: secret, as: UTF8.self)).\(appliedIndex)"
+        }
+    }
+}
