@@ -32,6 +32,8 @@ package struct HTTPClient: Sendable {
     package var timeout = TimeAmount.seconds(10)
     /// For endpoints that are secure.
     package var tls: TLSContext?
+    /// A token of whoever asks.
+    package var authorization: String?
     private static let bodyBytesMax = 1 << 30
 
     package init(group: any EventLoopGroup) {
@@ -54,6 +56,7 @@ package struct HTTPClient: Sendable {
         head.headers.replaceOrAdd(name: "host", value: endpoint.authority)
         head.headers.replaceOrAdd(name: "content-length", value: String(body.count))
         head.headers.replaceOrAdd(name: "connection", value: "close")
+        if let authorization { head.headers.replaceOrAdd(name: "authorization", value: authorization) }
         let timer = loop.scheduleTask(in: timeout) {
             promise.fail(Failure(description: "\(endpoint) did not answer in \(timeout.nanoseconds / 1_000_000_000) s"))
         }

@@ -22,6 +22,7 @@ struct ClientFlags: ParsableArguments {
     var timeout: Int = 10
 
     @OptionGroup var tls: TLSFlags
+    @OptionGroup var login: LoginFlags
 
     func client() throws -> FabricClient {
         let text = given(endpoints, "WEFT_ENDPOINTS") ?? "http://localhost:2379"
@@ -40,12 +41,25 @@ struct ClientFlags: ParsableArguments {
     /// Runs `body` with a client, and puts what goes wrong into the user's words.
     func ask<T>(_ body: (FabricClient) async throws -> T) async throws -> T {
         do {
-            return try await body(try client())
+            var client = try client()
+            try await login.logIn(&client)
+            return try await body(client)
         } catch let refusal as FabricClient.Refusal {
             let kind: Problem.Kind = refusal.status == 404 ? .notFound : refusal.status == 503 ? .unavailable : .failed
-            throw Problem(kind, refusal.message)
+            throw Problem(kind, refusal.message + Self.advice(refusal))
         } catch let failure as HTTPClient.Failure {
             throw Problem(.unavailable, failure.description)
+        }
+    }
+}
+
+extension ClientFlags {
+    /// What may help, where the fabric's words are etcd's.
+    private static func advice(_ refusal: FabricClient.Refusal) -> String {
+        switch refusal.message {
+        case "etcdserver: user name is empty": " (users and roles count here: say who asks with --user)"
+        case "etcdserver: permission denied": " (this user has no right to it; see `weft user get` and `weft role get`)"
+        default: ""
         }
     }
 }

@@ -7,6 +7,9 @@ enum Console {
     /// Prints a line on standard error.
     static func error(_ text: String) { _ = write(Array("\(text)\n".utf8), to: STDERR_FILENO) }
 
+    /// Prints on standard error what is answered in the same line.
+    static func prompt(_ text: String) { _ = write(Array(text.utf8), to: STDERR_FILENO) }
+
     static func output(_ bytes: [UInt8]) throws {
         guard write(bytes, to: STDOUT_FILENO) else {
             throw Problem(.failed, "cannot write to standard output: \(String(cString: strerror(errno)))")

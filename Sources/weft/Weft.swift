@@ -27,7 +27,7 @@ struct Weft: AsyncParsableCommand {
             VolumeCommand.self, EventsCommand.self, Get.self, Put.self, Delete.self, Txn.self,
             Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self, Recover.self,
             AlarmCommand.self, Defragment.self, Status.self, Check.self, UpgradeCommand.self, MoveLeader.self,
-            LeaseReads.self,
+            LeaseReads.self, AuthCommand.self, UserCommand.self, RoleCommand.self,
             BenchCommand.self,
             VersionCommand.self,
         ])

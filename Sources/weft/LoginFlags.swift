@@ -1,0 +1,28 @@
+internal import ArgumentParser
+internal import Client
+internal import JSON
+
+/// The flags by which a command says who asks.
+struct LoginFlags: ParsableArguments {
+    @Option(
+        help:
+            "Ask as this user, NAME or NAME:PASSWORD; without a password it is asked for; also WEFT_USER. Others see a command line."
+    )
+    var user: String?
+
+    @Option(help: "The password of --user; also WEFT_PASSWORD.")
+    var password: String?
+
+    /// Logs in if a user is named; the client then shows what it got.
+    func logIn(_ client: inout FabricClient) async throws {
+        guard let text = given(user, "WEFT_USER"), !text.isEmpty else { return }
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        let password =
+            try parts.count > 1 ? parts[1] : given(password, "WEFT_PASSWORD") ?? Password.ask("Password of \(parts[0])")
+        let answer = try await client.call("/v3/auth/authenticate") { json in
+            json.field("name", parts[0])
+            json.field("password", password)
+        }
+        client.http.authorization = answer["token"]?.text
+    }
+}
