@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Who may do what: every RPC and route, each asked for by everybody, as rights.json says. APITests see to it that none is left out.
+
+    rights.py WEFT [--only NAME]
+"""
+import http.client
+import json
+import os
+
+import clients
+
+clients.use_python_clients()
+
+import grpc
+
+from etcd_rpc import Connection
+from harness import Fabric, b64
+
+checks = []
+MAY = {
+    "anybody": {"nobody", "wrong", "expired", "limited", "reader", "writer", "node", "observer", "operator", "root"},
+    # Without a token, too; but a bad token is refused.
+    "truthful": {"nobody", "limited", "reader", "writer", "node", "observer", "operator", "root"},
+    "caller": {"limited", "reader", "writer", "node", "observer", "operator", "root"},
+    "read": {"reader", "root"}, "write": {"writer", "root"}, "readwrite": {"root"},
+    "observe": {"node", "observer", "operator", "root"}, "act": {"node", "operator", "root"},
+    "operate": {"operator", "root"}, "root": {"root"},
+}
+REFUSALS = {"nobody": "user name is empty", "wrong": "invalid auth token", "expired": "invalid auth token"}
+USERS = ["limited", "reader", "writer", "node", "observer", "operator", "root"]
+
+
+def check(function):
+    checks.append(function)
+    return function
+
+
+def message(fields):
+    """A protobuf message of texts, numbers and messages by field number."""
+    def varint(number):
+        out = b""
+        while number > 127:
+            out, number = out + bytes([number & 127 | 128]), number >> 7
+        return out + bytes([number])
+    out = b""
+    for field, value in fields.items():
+        if isinstance(value, int):
+            out += varint(int(field) << 3) + varint(value)
+        else:
+            part = message(value) if isinstance(value, dict) else value.encode()
+            out += varint(int(field) << 3 | 2) + varint(len(part)) + part
+    return out
+
+
+class Scene:
+    """A fabric of one member where everybody has just the rights of their name."""
+
+    def __init__(self, member):
+        self.member = member
+        self.url = member.client_url.split("://")[1]
+        self.tokens = {"nobody": None, "wrong": "AAAAAAAAAAAAAAAA.1"}
+        self.names = {}
+        self.ask("PUT", "/v1/fabric/domains/east", {})
+        for key, prefix in (("m", None), ("lease-key", None)):
+            self.ask("PUT", f"/v1/kv/{key}", "v")
+        self.names["$lease"] = self.lease()
+        self.names["$lock"] = int(self.post("/v3/lease/grant", {"TTL": 600})["ID"])
+        for user in USERS:
+            self.post("/v3/auth/user/add", {"name": user, "password": "pw"})
+        for role, kind in (("read", "READ"), ("write", "WRITE")):
+            self.post("/v3/auth/role/add", {"name": role})
+            self.post("/v3/auth/role/grant", {"name": role, "perm": {"permType": kind, "key": b64("m")}})
+        for user, role in (("reader", "read"), ("writer", "write"), ("root", "root"), ("operator", "weft:operator"),
+                           ("observer", "weft:observer"), ("node", "weft:node:e1")):
+            self.post("/v3/auth/user/grant", {"user": user, "role": role})
+        self.enable()
+        # A password that is set again, be it to the same, ends all tokens of its user.
+        self.tokens["expired"] = self.log_in("limited")
+        self.post("/v3/auth/user/changepw", {"name": "limited", "password": "pw"}, self.tokens["root"])
+        self.log_in_all()
+
+    def lease(self, token=None):
+        """One whose only key is m."""
+        made = int(self.post("/v3/lease/grant", {"TTL": 600}, token)["ID"])
+        self.post("/v3/kv/put", {"key": b64("m"), "value": b64("v"), "lease": made}, token)
+        return made
+
+    def ask(self, method, path, body=None, token=None):
+        link = http.client.HTTPConnection(self.url, timeout=5)
+        try:
+            text = None if body is None else body if isinstance(body, str) else json.dumps(body)
+            link.request(method, path, text, {"Authorization": token} if token is not None else {})
+            answer = link.getresponse()
+            streams = answer.getheader("content-length") is None
+            return answer.status, (answer.read1(65536) if streams and answer.status == 200 else answer.read()).decode("utf-8", "replace")
+        finally:
+            link.close()
+
+    def post(self, path, body, token=None):
+        status, text = self.ask("POST", path, body, token)
+        assert status == 200, f"{path}: {status} {text}"
+        return json.loads(text)
+
+    def log_in(self, user):
+        return self.post("/v3/auth/authenticate", {"name": user, "password": "pw"})["token"]
+
+    def enable(self):
+        self.post("/v3/auth/enable", {})
+        self.log_in_all()
+
+    def log_in_all(self):
+        for user in USERS:
+            self.tokens[user] = self.log_in(user)
+
+    def fill(self, value):
+        if isinstance(value, dict):
+            return {name: self.fill(each) for name, each in value.items()}
+        return self.names.get(value, value) if isinstance(value, str) else value
+
+    def restore(self):
+        """After something that took effect: users count, and the lease has its key again."""
+        if not self.post("/v3/auth/status", {}).get("enabled"):
+            self.enable()
+        self.names["$lease"] = self.lease(self.tokens["root"])
+
+
+def judge(report, scene, what, row, ask):
+    right, body = row
+    for caller in ["nobody", "wrong", "expired", *USERS]:
+        said = ask(scene.fill(body) if body else body, scene.tokens[caller])
+        refused = next((text for text in ("user name is empty", "invalid auth token", "permission denied") if text in said), None)
+        expected = None if caller in MAY[right] else REFUSALS.get(caller, "permission denied")
+        report.check(f"{what} by {caller}", refused == expected, f"expected {expected or 'no refusal'}, got {said[:200]}")
+        if expected is None and caller != "limited":
+            scene.restore()
+
+
+def rows(name):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rights.json")) as file:
+        return json.load(file)[name]
+
+
+def in_scene(weft, body):
+    with Fabric(weft, 1, ["--bcrypt-cost", "4"]) as fabric:
+        fabric.leader()
+        body(Scene(fabric.members[0]))
+
+
+@check
+def every_rpc_asks_for_its_right(report, weft):
+    def walk(scene):
+        connection = Connection(scene.member.client_url)
+        streams = {"/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"}
+        for path, row in rows("grpc").items():
+            def ask(body, token, path=path):
+                metadata = [] if token is None else [("token", token)]
+                requests = iter([message(body)])
+                make = connection.channel.stream_stream if path in streams else connection.channel.unary_stream
+                raw = dict(request_serializer=lambda m: m, response_deserializer=lambda m: m)
+                call = make(path, **raw)(requests if path in streams else next(requests), 3, metadata=metadata)
+                try:
+                    return next(call).decode("utf-8", "replace")
+                except StopIteration:
+                    return ""
+                except grpc.RpcError as error:
+                    return error.details()
+                finally:
+                    call.cancel()
+            judge(report, scene, path, row, ask)
+        connection.close()
+    in_scene(weft, walk)
+
+
+@check
+def every_path_of_the_gateway_asks_for_its_right(report, weft):
+    def walk(scene):
+        for path, row in rows("gateway").items():
+            judge(report, scene, path, row, lambda body, token, path=path: ask_over_http(scene, "POST", path, body, token))
+    in_scene(weft, walk)
+
+
+@check
+def every_path_of_weft_asks_for_its_right(report, weft):
+    def walk(scene):
+        for name, row in rows("plain").items():
+            method, path = name.split(" ")
+            path = path.replace("{name}", "e1").replace("{node}", "e1")
+            judge(report, scene, name, row, lambda body, token, path=path, method=method: ask_over_http(scene, method, path, body, token))
+    in_scene(weft, walk)
+
+
+def ask_over_http(scene, method, path, body, token):
+    try:
+        status, text = scene.ask(method, path, body, token)
+    except TimeoutError:
+        # A stream that has nothing to say yet.
+        return "timeout"
+    # An answer to HEAD has no body.
+    return text or {400: "user name is empty", 401: "invalid auth token", 403: "permission denied"}.get(status, "")
+
+
+if __name__ == "__main__":
+    from wire import main
+    main(checks, "rights.py")
