@@ -95,8 +95,10 @@ final class LoopService: UnaryService, @unchecked Sendable {
     // MARK: - etcd's gateway
 
     func answer(_ request: HTTPRequest, _ reply: @escaping Reply) -> Bool {
-        // What headers ask for is the gateway's to see to.
-        guard request.method == .POST, !request.headers.contains(name: "grpc-metadata-hasleader") else { return false }
+        // What headers ask for, and whose certificates are shown, is the gateway's to see to.
+        guard request.method == .POST, !request.headers.contains(name: "grpc-metadata-hasleader"),
+            request.client.commonName == nil
+        else { return false }
         switch request.path {
         case "/v3/kv/put":
             guard let operation: KV.Put = decode(request) else { return false }

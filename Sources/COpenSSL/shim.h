@@ -40,3 +40,5 @@ static inline int weft_tls_is_end_of_pem(void) {
     unsigned long error = ERR_peek_last_error();
     return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
+
+static inline void weft_tls_free(void *memory) { OPENSSL_free(memory); }

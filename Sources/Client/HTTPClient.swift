@@ -56,6 +56,7 @@ package struct HTTPClient: Sendable {
         head.headers.replaceOrAdd(name: "host", value: endpoint.authority)
         head.headers.replaceOrAdd(name: "content-length", value: String(body.count))
         head.headers.replaceOrAdd(name: "connection", value: "close")
+        head.headers.replaceOrAdd(name: "weft-client", value: "1")
         if let authorization { head.headers.replaceOrAdd(name: "authorization", value: authorization) }
         let timer = loop.scheduleTask(in: timeout) {
             promise.fail(Failure(description: "\(endpoint) did not answer in \(timeout.nanoseconds / 1_000_000_000) s"))

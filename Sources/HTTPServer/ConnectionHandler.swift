@@ -27,6 +27,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
     private let turn: LoopTurn
     private let unary: (any UnaryService)?
     private let guest: Doorman.Guest
+    private let client: HTTPClientIdentity
     var executor: EventLoopExecutor { turn.executor }
     private var state = State.idle
     /// Parts of the next requests that came along with the one being answered.
@@ -46,9 +47,10 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
 
     init(
         service: any HTTPService, limits: HTTPLimits, loop: any EventLoop, on pair: LoopTurns.Pair,
-        _ guest: Doorman.Guest
+        _ guest: Doorman.Guest, _ client: HTTPClientIdentity
     ) {
         self.guest = guest
+        self.client = client
         self.service = service
         self.limits = limits
         self.loop = loop
@@ -172,7 +174,7 @@ final class ConnectionHandler: ChannelDuplexHandler, @unchecked Sendable {
         let wantsUpgrade = head.headers.contains(name: "upgrade") || head.method == .CONNECT
         state = .answering(keepAlive: head.isKeepAlive && !wantsUpgrade && !isShuttingDown)
         let request = HTTPRequest(
-            method: head.method, target: head.uri, headers: head.headers, body: body, address: guest.address)
+            method: head.method, target: head.uri, headers: head.headers, body: body, client: client)
         origin = nil
         switch limits.callers.verdict(on: head.method, head.headers) {
         case .taken(let page): origin = page

@@ -1,6 +1,5 @@
 package import NIOCore
 package import NIOHTTP1
-internal import Sockets
 
 /// How a gRPC call ended.
 package struct GRPCStatus: Error, Sendable, Equatable {
@@ -48,8 +47,7 @@ package final class GRPCCall: Sendable {
     package let headers: HTTPHeaders
     package let deadline: NIODeadline?
     private let stream: HTTP2Stream
-    /// Where it came from, without a port.
-    package var address: String { stream.connection.guest.address }
+    package var client: HTTPClientIdentity { stream.connection.client }
 
     init(path: String, headers: HTTPHeaders, deadline: NIODeadline?, stream: HTTP2Stream) {
         self.path = path

@@ -301,7 +301,7 @@ extension HTTP2Connection {
         case .answered(let response): return answer(stream, response, isHead: false)
         }
         let request = HTTPRequest(
-            method: method, target: stream.path, headers: stream.headers, body: body, address: guest.address)
+            method: method, target: stream.path, headers: stream.headers, body: body, client: client)
         let service = service
         tasksRunning += 1
         stream.task = Task(executorPreference: executor) {

@@ -16,6 +16,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     let turn: LoopTurn
     let unary: (any UnaryService)?
     let guest: Doorman.Guest
+    let client: HTTPClientIdentity
     var executor: EventLoopExecutor { turn.executor }
 
     // All below only on the loop.
@@ -51,9 +52,10 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
 
     init(
         service: any HTTPService, unary: (any UnaryService)?, limits: HTTPLimits, loop: any EventLoop, turn: LoopTurn,
-        guest: Doorman.Guest
+        guest: Doorman.Guest, client: HTTPClientIdentity
     ) {
         self.guest = guest
+        self.client = client
         self.service = service
         self.unary = unary
         self.limits = limits

@@ -11,13 +11,13 @@ package struct HTTPRequest: Sendable {
     package var query: Substring
     package var headers: HTTPHeaders
     package var body: [UInt8]
-    /// Where it came from, without a port.
-    package var address = ""
+    package var client = HTTPClientIdentity()
 
     package init(
-        method: HTTPMethod, target: String, headers: HTTPHeaders, body: [UInt8], address: String = ""
+        method: HTTPMethod, target: String, headers: HTTPHeaders, body: [UInt8],
+        client: HTTPClientIdentity = HTTPClientIdentity()
     ) {
-        self.address = address
+        self.client = client
         self.method = method
         self.headers = headers
         self.body = body
@@ -147,6 +147,16 @@ package struct HTTPLimits: Sendable {
     package var resetsPerSecond = 1_000
     /// How long a silent client with open streams has to answer a PING.
     package var pingTimeout = TimeAmount.seconds(20)
+
+    package init() {}
+}
+
+/// Who is at the other end of a connection, as far as the connection tells.
+package struct HTTPClientIdentity: Equatable, Sendable {
+    /// Without a port; empty when it is not known.
+    package var address = ""
+    /// Of a certificate that was asked for and found to be good.
+    package var commonName: String?
 
     package init() {}
 }

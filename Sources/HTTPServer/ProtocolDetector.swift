@@ -1,6 +1,7 @@
 internal import NIOCore
 internal import NIOHTTP1
 internal import Sockets
+internal import TLS
 
 /// Reads a connection's first bytes, and gives it to HTTP/2 when they are its preface (RFC 9113, section 3.4),
 /// otherwise to HTTP/1.1.
@@ -14,6 +15,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     private let limits: HTTPLimits
     private let pair: LoopTurns.Pair
     private let guest: Doorman.Guest
+    private var client = HTTPClientIdentity()
     private var received = ByteBuffer()
     private var timer: Scheduled<Void>?
 
@@ -22,6 +24,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
         self.limits = limits
         self.pair = pair
         self.guest = guest
+        client.address = guest.address
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -35,7 +38,11 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is HTTPShutDown { context.close(promise: nil) } else { context.fireUserInboundEventTriggered(event) }
+        switch event {
+        case is HTTPShutDown: context.close(promise: nil)
+        case let established as TLSEstablished: client.commonName = established.certificate?.commonName
+        default: context.fireUserInboundEventTriggered(event)
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -56,13 +63,13 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     private func addHTTP2(_ context: ChannelHandlerContext) throws {
         let connection = HTTP2Connection(
             service: service, unary: pair.service, limits: limits, loop: context.eventLoop, turn: pair.turn,
-            guest: guest)
+            guest: guest, client: client)
         try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
     }
 
     private func addHTTP1(_ context: ChannelHandlerContext) throws {
         let connection = ConnectionHandler(
-            service: service, limits: limits, loop: context.eventLoop, on: pair, guest)
+            service: service, limits: limits, loop: context.eventLoop, on: pair, guest, client)
         let handlers: [any ChannelHandler] = [
             HTTPResponseEncoder(), HeadClock(connection),
             ByteToMessageHandler(

@@ -1,6 +1,5 @@
 internal import NIOCore
 package import NIOHTTP1
-internal import Sockets
 internal import Synchronization
 
 /// A gRPC call of one request and one answer, for services that answer such without a task.
@@ -11,7 +10,7 @@ package struct UnaryCall: Sendable {
     private let stream: HTTP2Stream
     /// See `GRPCCall`. On the loop.
     package var headers: HTTPHeaders { stream.headers }
-    package var address: String { stream.connection.guest.address }
+    package var client: HTTPClientIdentity { stream.connection.client }
     private let turn: LoopTurn
 
     init(path: String, message: [UInt8], stream: HTTP2Stream, turn: LoopTurn) {

@@ -1,7 +1,10 @@
 package import NIOCore
 
 /// Hands are shaken: told to the handlers within.
-package struct TLSEstablished: Sendable {}
+package struct TLSEstablished: Sendable {
+    /// The other side's; nil when it was not asked for one.
+    package let certificate: PeerCertificate?
+}
 
 /// Encrypts one connection. The first handler of its pipeline: what is inside neither knows nor cares.
 package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
@@ -77,7 +80,7 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
         case .done:
             stage = .open
             endHandshake()
-            context.fireUserInboundEventTriggered(TLSEstablished())
+            context.fireUserInboundEventTriggered(TLSEstablished(certificate: session.peerCertificate))
             let written = waiting
             waiting = []
             for (data, promise) in written { encrypt(context, data, promise) }

@@ -66,6 +66,9 @@ struct TLSSession: ~Copyable {
         SSL_set_alpn_protos(session, names, UInt32(names.count))
     }
 
+    /// Once hands are shaken.
+    var peerCertificate: PeerCertificate? { PeerCertificate(of: session) }
+
     // MARK: - Bytes
 
     func take(_ buffer: ByteBuffer) {

@@ -5,26 +5,34 @@ internal import NIOHTTP1
 struct Caller: Sendable {
     private let headers: HTTPHeaders
     private let isGRPC: Bool
-    /// Where it came from, without a port; empty when that is not known.
-    let address: String
+    private let client: HTTPClientIdentity
 
     init(_ call: GRPCCall) {
-        self.init(call.headers, isGRPC: true, address: call.address)
+        self.init(call.headers, isGRPC: true, call.client)
     }
 
     init(_ call: UnaryCall) {
-        self.init(call.headers, isGRPC: true, address: call.address)
+        self.init(call.headers, isGRPC: true, call.client)
     }
 
     init(_ request: HTTPRequest) {
-        self.init(request.headers, isGRPC: false, address: request.address)
+        self.init(request.headers, isGRPC: false, request.client)
     }
 
-    private init(_ headers: HTTPHeaders, isGRPC: Bool, address: String) {
+    private init(_ headers: HTTPHeaders, isGRPC: Bool, _ client: HTTPClientIdentity) {
         self.headers = headers
         self.isGRPC = isGRPC
-        self.address = address
+        self.client = client
     }
+
+    /// Where it came from, without a port; empty when that is not known.
+    var address: String { client.address }
+
+    /// If it is the `weft` command.
+    var isCommand: Bool { headers.contains(name: "weft-client") }
+
+    /// Of a certificate that was found to be good: a user's name, where there is no token.
+    var commonName: String? { client.commonName.flatMap { $0.isEmpty ? nil : $0 } }
 
     /// Nil when there is none. Over gRPC the field is "token"; everywhere "authorization" counts, with or without the scheme.
     var token: String? {

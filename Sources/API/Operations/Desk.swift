@@ -88,7 +88,9 @@ struct Desk: Sendable {
     }
 
     private func identify() throws(AccessRefusal) -> Author? {
-        guard let token = caller.token else { return nil }
+        guard let token = caller.token else {
+            return caller.commonName.map { Author(name: Array($0.utf8), revision: member.access.revision) }
+        }
         guard let author = member.author(of: token) else { throw .invalidToken }
         return author
     }
@@ -117,6 +119,9 @@ struct Desk: Sendable {
     func answered<Body: Sendable>(_ body: Body) -> Answered<Body> { Answered(header: header, body: body) }
 
     // MARK: - For codecs
+
+    /// If a certificate's name would be a user's here, were it not for etcd's gateway. The `weft` command means its certificate.
+    var isNamedByCertificate: Bool { member.isAuthEnabled && caller.commonName != nil && !caller.isCommand }
 
     /// Who answers here.
     var title: String { "member \(member.name) of fabric \(String(member.clusterID, radix: 16))" }
