@@ -21,6 +21,8 @@ struct Machine {
     var stalledUntil: UInt64 = 0
     /// Its process is slow to apply and to write until then.
     var overloadedUntil: UInt64 = 0
+    /// It keeps what it applied in memory until then.
+    var keepsStateUntil: UInt64 = 0
     /// How its log and hard state were when the world last heard of them; nil when the disk was harmed since.
     var durable: Durable?
     /// What the fabric is asked to add, until it has.

@@ -75,6 +75,13 @@ package struct Plan: Sendable {
         replication.memtableBytesMax = dice.pick([3000, 50_000, 16 << 20])
         raft.electionTicks = dice.pick([5, 10, 10, 10])
         hasWitness = voters >= 3 && dice.chance(faults.contains(.newVoter) ? 0.5 : 0.1)
+        if hasWitness, faults.contains(.newVoter) {
+            // Who catches up does so entry by entry, and gets its vote early; the witness cuts its log often.
+            raft.messageBytesMax = 1
+            raft.promotionLagMax = 256
+            replication.snapshotCount = UInt64(dice.between(2, 8))
+            replication.catchUpEntries = 1
+        }
         hasPriorities = dice.chance(0.3)
         readsByLease = dice.chance(0.7) && (!faults.contains(.freeze) || makes(.readsByStoppedClocks))
         raft.mayHavePromised = readsByLease

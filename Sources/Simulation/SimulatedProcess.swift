@@ -380,7 +380,8 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     func post(_ work: CheckpointWork) -> Bool {
         guard !endedLanes.contains(.checkpoint) else { return false }
         checkpointMail.append(work)
-        schedule(.checkpoint, after: laneDelay() * 10)
+        let kept = world.machines[machine].keepsStateUntil
+        schedule(.checkpoint, after: max(laneDelay() * 10, kept - min(kept, world.now)))
         return true
     }
 

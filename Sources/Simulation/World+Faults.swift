@@ -26,7 +26,7 @@ extension World {
         case "process": strikeProcess(fault, machine)
         default:
             if fault == .rivalChanges { beginRivalry() }
-            if fault == .newVoter { replaceVoter() }
+            if fault == .newVoter { beginReplacing() }
             if fault == .overtaking { beginOvertaking() }
             if fault == .recovery { beginRecovery() }
             if fault == .overload { overload(machine) }

@@ -146,20 +146,6 @@ extension World {
         }
     }
 
-    /// A leader has just given a newcomer its vote, where a witness votes: if it hears nothing more and the leader is lost, it and
-    /// the witness must have all there is. Answers if it is so.
-    private func temptNewVoter(_ process: SimulatedProcess) -> Bool {
-        guard plan.faults.contains(.newVoter), let newest = process.replica?.raft.configuration,
-            newest.members.contains(where: { $0.isVoting && $0.isWitness }),
-            let newcomer = newest.voters.first(where: { !newest.isWitness($0) && !process.members.isVoter($0) }),
-            let machine = machine(of: newcomer)
-        else { return false }
-        say("m\(machine) has its vote, and hears nothing more of m\(process.machine)")
-        part(process.machine, from: machine, for: 5 * Self.second)
-        add(.lose(process), after: 3 * plan.linkNanoseconds + 3 * plan.syncNanoseconds + faultDice.next() % Self.second)
-        return true
-    }
-
     /// Two machines do not hear each other for a while.
     private func part(_ one: Int, from other: Int, for duration: UInt64) {
         for (from, to) in [(one, other), (other, one)] {

@@ -123,17 +123,6 @@ extension World {
         }
     }
 
-    /// A newcomer is to take the place of a voter. Beside a witness it gets its vote in a bad moment: see `temptNewVoter`.
-    func replaceVoter() {
-        guard plan.hasWitness, steward.lost.isEmpty, !machines.contains(where: { $0.isDamaged || $0.joining != nil }),
-            let leader, let configuration = leader.replica?.raft.configuration, !configuration.isJoint,
-            let free = machines.first(where: { if case .free = $0.role { true } else { false } }),
-            let old = configuration.voters.filter({ $0 != leader.identity.memberID && !configuration.isWitness($0) })
-                .randomElement(using: &faultDice)
-        else { return }
-        join(free.number, leader, as: .joining, replacing: old)
-    }
-
     /// Two votes at once: there are two sets of voters for a while.
     private func changeSeveral(_ leader: SimulatedProcess, _ configuration: Configuration) {
         var changes: [ConfigurationChange] = []
@@ -145,7 +134,7 @@ extension World {
     }
 
     /// Lets a machine without a member become one.
-    private func join(
+    func join(
         _ machine: Int, _ leader: SimulatedProcess, as role: Member.Role, replacing old: NodeID? = nil
     ) {
         steward.nextID += 1

@@ -33,6 +33,7 @@ package final class World: @unchecked Sendable {
         case changeMembership(SimulatedProcess)
         case loseTail(Int, laggards: [Int])
         case restartAtOnce(Int)
+        case replaceVoter(SimulatedProcess, behind: Index, tries: Int)
         case lose(SimulatedProcess)
         case fault
         case lift(Lifting)
@@ -173,6 +174,7 @@ package final class World: @unchecked Sendable {
         case .changeMembership(let process): changeMembership(process)
         case .loseTail(let machine, let laggards): loseTail(machine, laggards)
         case .restartAtOnce(let machine): restartAtOnce(machine)
+        case .replaceVoter(let leader, let index, let tries): replaceVoter(leader, behind: index, tries: tries)
         case .lose(let process): if process.isAlive, isTroubled, mayDamage(process.machine) { wipe(process.machine) }
         case .removedUnseen(let machine, let id): retireUnseen(machine, id)
         case .request(let client): makeRequest(client)
