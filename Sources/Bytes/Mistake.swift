@@ -23,6 +23,8 @@ package enum Mistake: String, CaseIterable, Sendable {
     // State
     case writesStateInTwoParts, prunesTooMuch, forgetsFrozenChanges, sendsDamagedImages, recoversWithoutLog
     case opensWhatLiesThere, raisesPastMembers
+    // Rights
+    case writesWithoutRights, believesOldRights, forgetsBranchNotTaken
     // Lanes
     case missesWhatEndsIt, endsBeforeAllIsWritten, readsHistoryBeforeItIsWritten, resumesWatchesOneLate
     case readsBeforeTheyAreApplied, installsOverALog, staysBehind
@@ -51,6 +53,9 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .needsOneMajorityOfTwo: "between two sets of voters needs the majority of the new one only"
         case .leavesJointEarly: "drops the old set of voters before both have agreed to it"
         case .commitsInOneDomain: "commits what only one domain has, where two are asked for"
+        case .writesWithoutRights: "rights are looked at where something is asked for, and not where it is applied"
+        case .believesOldRights: "an author's rights count as of when they asked"
+        case .forgetsBranchNotTaken: "of a txn only one branch needs rights"
         case .promotesBehindWitnesses: "a newcomer gets its vote before it has what a witness cut off"
         case .readsWithoutAsking: "a leader answers reads without asking if it still leads"
         case .readsBeforeOwnTermIsCommitted: "a new leader answers reads by a commit index that may be old"

@@ -26,10 +26,13 @@ struct ModelStore {
     private(set) var compactRevision: Int64 = 0
     private var histories: [[UInt8]: [Version]] = [:]
 
+    private(set) var access = ModelAccess()
+
     init() {}
 
     /// What a fabric begins with that goes on from one member's disk: all history is compacted.
-    init(pairs: [KeyValue], leases: [MVCC.Lease], revision: Int64) {
+    init(pairs: [KeyValue], leases: [MVCC.Lease], revision: Int64, access: ModelAccess) {
+        self.access = access
         self.revision = revision
         compactRevision = revision
         self.leases = Dictionary(
@@ -79,6 +82,13 @@ struct ModelStore {
         }
     }
 
+    /// If a command may be carried out in whose name it is.
+    func lets(_ authored: AuthoredCommand) -> Bool {
+        access.lets(authored.author, authored.command) { id in
+            keys.filter { version(of: $0, at: revision)?.lease == id }
+        }
+    }
+
     /// What a txn of the simulator's clients is answered: if its comparison held.
     mutating func apply(_ command: Command, term: UInt64) -> Bool {
         if !alarms.isEmpty, command.addsKeys, !replacesSmallValues(command) { return false }
@@ -120,7 +130,8 @@ struct ModelStore {
             if members?.contains(alarm.memberID) != false { alarms.insert(alarm.memberID) }
             return true
         case .lowerAlarm(_, let memberID): return alarms.remove(memberID) != nil
-        case .leaseAge, .publish, .fabric, .raiseVersion, .access: return true
+        case .access(let change): return access.apply(change)
+        case .leaseAge, .publish, .fabric, .raiseVersion: return true
         }
     }
 

@@ -31,7 +31,7 @@ struct Oracle {
     /// Which index completed a request.
     private var completed: [UInt64: Index] = [:]
     /// If the entry of a txn took its first branch, by request.
-    private(set) var outcomes: [UInt64: (holds: Bool, revision: Int64)] = [:]
+    private(set) var outcomes: [UInt64: (isAllowed: Bool, holds: Bool, revision: Int64)] = [:]
     /// The highest fencing token of each volume.
     var tokens: [Int64: Int64] = [:]
     /// The newest state whose volumes were checked.
@@ -174,7 +174,7 @@ struct Oracle {
     private mutating func apply(_ entry: Entry, now: UInt64) throws(Violation) {
         guard let (id, payload) = CommandEnvelope.open(entry.payload) else { return }
         var reader = payload
-        guard let command = try? Command(from: &reader) else { return }
+        guard let authored = try? AuthoredCommand(from: &reader) else { return }
         if let earlier = completed[id] {
             throw Violation(
                 check: "a request is done once", detail: "request \(id) is in entries \(earlier) and \(entry.index)")
@@ -184,10 +184,11 @@ struct Oracle {
                 check: "what was refused is not done", detail: "request \(id) is in entry \(entry.index) after all")
         }
         completed[id] = entry.index
-        try noteLeases(command, term: entry.term, now: now)
-        releases.note(command)
-        let holds = model.apply(command, term: entry.term)
-        outcomes[id] = (holds, model.revision)
+        let isAllowed = model.lets(authored)
+        if isAllowed { try noteLeases(authored.command, term: entry.term, now: now) }
+        releases.note(authored.command)
+        let holds = isAllowed && model.apply(authored.command, term: entry.term)
+        outcomes[id] = (isAllowed, holds, model.revision)
     }
 
     /// A lease lasts at least as long as was promised, though clocks may run 5 % fast.

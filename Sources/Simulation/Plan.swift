@@ -31,6 +31,8 @@ package struct Plan: Sendable {
     var readsByLease: Bool
     /// Clients ask for domains, nodes and volumes, too.
     var hasNodes: Bool
+    /// Clients are users whose rights change.
+    var hasUsers: Bool
     var raft = Raft.Settings()
     var replication = ReplicationSettings()
 
@@ -92,6 +94,8 @@ package struct Plan: Sendable {
         hasDomains = voters >= 3 && dice.chance(0.5)
         spread = hasDomains && dice.chance(0.6) ? 2 : 0
         hasNodes = dice.chance(0.4)
+        // An earlier release knows none.
+        hasUsers = dice.chance(0.3) && !faults.contains(.upgrade)
         faults.removeAll { without.contains($0.rawValue) }
     }
 }

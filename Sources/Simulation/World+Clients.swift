@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -98,6 +99,10 @@ extension World {
             let target = key()
             let known = oracle.model.version(of: target, at: oracle.model.revision)?.revision ?? 0
             let expected = clients.dice.chance(0.7) ? known : known + 1
+            let otherwise: TxnRequest.Operation =
+                clients.dice.chance(0.3)
+                ? .put(PutRequest(key: key(), value: value))
+                : .range(RangeRequest(range: KeyRange(start: target, end: .single)))
             return .write(
                 .txn(
                     TxnRequest(
@@ -105,7 +110,7 @@ extension World {
                             Compare(
                                 range: KeyRange(start: target, end: .single), relation: .equal, operand: .mod(expected))
                         ], success: [.put(PutRequest(key: target, value: value))],
-                        failure: [.range(RangeRequest(range: KeyRange(start: target, end: .single)))])))
+                        failure: [otherwise])))
         default:
             var range = RangeRequest(
                 range: clients.dice.chance(0.5)
@@ -137,7 +142,8 @@ extension World {
         let deadline = process.now + 7 * Self.second
         switch request.work {
         case .write(let command):
-            let payload = CommandEnvelope.encode(command, requestID: request.id)
+            let name = request.client.map(Self.user) ?? AccessState.root
+            let payload = CommandEnvelope.encode(command, by: author(name, at: process), requestID: request.id)
             process.expect(request.id) { [unowned self] in finish(request, $0) }
             process.post(
                 .propose(Proposal(id: request.id, kind: .command, payload: payload), deadline: deadline))
@@ -169,6 +175,9 @@ extension World {
         attempt { () throws(Violation) in
             guard let known = oracle.outcomes[request.id] else {
                 throw Violation(check: "what is answered was committed", detail: "request \(request.id) is in no entry")
+            }
+            guard known.isAllowed else {
+                throw Violation(check: "what is written was allowed", detail: "request \(request.id) was not")
             }
             if case .txn(let result) = applied.result, result.succeeded != known.holds {
                 throw Violation(check: "answers are the model's", detail: "txn \(request.id) took the other branch")

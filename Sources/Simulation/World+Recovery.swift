@@ -148,10 +148,10 @@ extension World {
                 releases.note(change.configuration)
             }
             guard entry.kind == .command, var (_, reader) = CommandEnvelope.open(entry.payload),
-                let command = try? Command(from: &reader)
+                let authored = try? AuthoredCommand(from: &reader)
             else { continue }
-            releases.note(command)
-            _ = model.apply(command, term: entry.term)
+            releases.note(authored.command)
+            if model.lets(authored) { _ = model.apply(authored.command, term: entry.term) }
         }
         return Expected(model, version: releases.version)
     }
@@ -173,7 +173,11 @@ extension World {
         let leases = view.leases.ids.filter { !view.fabric.leases.contains($0) }.compactMap {
             view.leases.time(of: $0)?.lease
         }
-        return (ModelStore(pairs: found.pairs, leases: leases, revision: view.revision), view.version)
+        return (
+            ModelStore(
+                pairs: found.pairs, leases: leases, revision: view.revision, access: ModelAccess(view.access)),
+            view.version
+        )
     }
 
     private func check(_ found: Expected, against expected: Expected) throws(Violation) {

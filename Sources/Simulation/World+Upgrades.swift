@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -65,7 +66,9 @@ extension World {
     ) {
         let id = makeRequestID()
         process.expect(id, answer)
-        let payload = CommandEnvelope.encode(command, requestID: id)
+        let isOwn = if case .publish = command { true } else if case .raiseVersion = command { true } else { false }
+        let author = isOwn ? nil : author(AccessState.root, at: process)
+        let payload = CommandEnvelope.encode(command, by: author, requestID: id)
         process.post(
             .propose(Proposal(id: id, kind: .command, payload: payload), deadline: process.now + nanoseconds))
     }

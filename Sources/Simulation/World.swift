@@ -35,6 +35,7 @@ package final class World: @unchecked Sendable {
         case restartAtOnce(Int)
         case replaceVoter(SimulatedProcess, behind: Index, tries: Int)
         case lose(SimulatedProcess)
+        case changeAccess(prepared: Int)
         case fault
         case lift(Lifting)
         case operate
@@ -141,6 +142,7 @@ package final class World: @unchecked Sendable {
         for number in watchers.indices { add(.watch(number), after: clients.dice.duration(mean: Self.second)) }
         if !plan.faults.isEmpty { add(.fault, after: faultDice.duration(mean: plan.faultNanoseconds)) }
         add(.operate, after: Self.second)
+        if plan.hasUsers { add(.changeAccess(prepared: 0), after: Self.second) }
         add(.endFaults, after: plan.faultSeconds * Self.second)
     }
 
@@ -168,6 +170,7 @@ package final class World: @unchecked Sendable {
         case .cutOff(let process): cutOff(process)
         case .submit(let request): submit(request)
         case .watch(let number): watch(number)
+        case .changeAccess(let prepared): changeAccess(prepared: prepared)
         case .publish(let process): whenAwake(process, action) { publish(process) }
         case .history(let process, let read): whenAwake(process, action) { process.answer(read) }
         case .ask(let process, let writes): makeRequest(of: process, writes: writes)
