@@ -47,7 +47,7 @@ let package = Package(
         room("Storage", ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite"]),
         room("MVCC", ["Access", "Bytes", "Fabric", "SQLite"]),
         room("Sockets", [nioCore, nioPosix, logging]),
-        room("Transport", ["Bytes", "Raft", "Sockets", "Storage", nioCore, nioPosix, logging]),
+        room("Transport", ["Bytes", "Raft", "Sockets", "Storage", "TLS", nioCore, nioPosix, logging]),
         room("Replication", ["Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
         room(
             "Server",

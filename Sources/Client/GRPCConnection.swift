@@ -39,7 +39,7 @@ package final class GRPCConnection: ChannelInboundHandler, @unchecked Sendable {
             )
         return Dialer().connect(
             bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
-        ) { channel in
+        ) { channel, _ in
             try channel.encrypt(to: endpoint, tls, protocols: ["h2"])
             try channel.pipeline.syncOperations.addHandler(connection)
         }.map { _ in connection }

@@ -39,7 +39,7 @@ package final class HTTP1Connection: ChannelInboundHandler, @unchecked Sendable 
         let bootstrap = ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
         return Dialer().connect(
             bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
-        ) { channel in
+        ) { channel, _ in
             try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(connection)

@@ -72,7 +72,7 @@ package struct HTTPClient: Sendable {
             .channelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
         dialer.connect(
             bootstrap, to: [(endpoint.host, endpoint.port)], timeout: Self.connectTimeout, on: loop
-        ) { channel in
+        ) { channel, _ in
             try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(

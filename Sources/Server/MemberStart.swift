@@ -6,7 +6,7 @@ package import Raft
 internal import Replication
 package import Storage
 package import Sockets
-internal import Transport
+package import Transport
 
 /// What a fabric told a machine that joins it.
 package struct JoinTicket: Sendable {
@@ -26,7 +26,7 @@ extension RunningMember {
     /// Starts a member: a founder or a newcomer when its directory is fresh, else the member that the directory holds.
     package static func start(
         _ settings: ServerSettings, directory: DataDirectory, ticket: JoinTicket?, port: Port,
-        group: any EventLoopGroup, logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void,
+        tls: PeerTLS? = nil, group: any EventLoopGroup, logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void,
         onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
     ) throws -> RunningMember {
         let isFresh = directory.isFresh()
@@ -43,7 +43,8 @@ extension RunningMember {
             clusterID: identity.clusterID, selfID: identity.memberID, versions: settings.replication.versions,
             ownURLs: settings.advertisedPeerURLs)
         let reports = PeerReports(directory: peers, onEnd: onEnd)
-        let transport = makeTransport(peers, mail, reports, directory, port, group, logger, onSnapshotProgress)
+        let transport = makeTransport(
+            peers, mail, reports, directory, port, tls, group, logger, onSnapshotProgress)
         let core = try MemberCore(
             settings: settings, identity: identity, directory: directory, marks: disk.marks, isFresh: isFresh,
             mail: mail, transport: transport, reports: reports, authenticator: Authenticator(settings),
@@ -140,7 +141,8 @@ extension RunningMember {
 
     private static func makeTransport(
         _ peers: PeerDirectory, _ mail: Mailboxes, _ reports: PeerReports, _ directory: DataDirectory, _ port: Port,
-        _ group: any EventLoopGroup, _ logger: Logger, _ onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void
+        _ tls: PeerTLS?, _ group: any EventLoopGroup, _ logger: Logger,
+        _ onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void
     ) -> Transport {
         let events = TransportEvents(
             received: { messages in
@@ -159,7 +161,7 @@ extension RunningMember {
             })
         return Transport(
             directory: peers, group: group, store: SnapshotStore(directory: directory.snapshotPath), events: events,
-            port: port, inBackground: { work in mail.transfers.post(work) }, logger: logger)
+            port: port, tls: tls, inBackground: { work in mail.transfers.post(work) }, logger: logger)
     }
 }
 

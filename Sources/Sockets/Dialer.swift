@@ -22,7 +22,7 @@ package final class Dialer: Sendable {
     /// An address is tried so long; the next one begins after the head start of the one before (RFC 8305).
     private static let headStart = TimeAmount.milliseconds(250)
 
-    private let names = NameLookups()
+    package let names = NameLookups()
 
     package init() {}
 
@@ -30,23 +30,25 @@ package final class Dialer: Sendable {
     package func isLookingUp(_ host: String) -> Bool { names.isAsking(host) }
 
     /// Connects with the options of `bootstrap`. It must not have a channel initializer: `configure` gets the connection that is
-    /// kept, on its loop, before anything is read from it.
+    /// kept, on its loop, before anything is read from it, and which of the targets it is to.
     /// - Parameter targets: in order of preference.
     package func connect(
         _ bootstrap: ClientBootstrap, to targets: [(host: String, port: Int)], timeout: TimeAmount = .seconds(2),
-        on loop: any EventLoop, configure: @escaping @Sendable (any Channel) throws -> Void
+        on loop: any EventLoop, configure: @escaping @Sendable (any Channel, _ target: Int) throws -> Void
     ) -> EventLoopFuture<any Channel> {
-        let promise = loop.makePromise(of: (any Channel).self)
+        let promise = loop.makePromise(of: Connected.self)
         let race = Race(bootstrap.connectTimeout(timeout), promise, on: loop, isOver: targets.isEmpty)
         loop.execute {
-            for (host, port) in targets {
+            for (number, target) in targets.enumerated() {
                 race.expect()
-                self.names.addresses(of: host, on: loop).whenComplete { race.found($0, port) }
+                self.names.addresses(of: target.host, on: loop).whenComplete {
+                    race.found($0, port: target.port, target: number)
+                }
             }
         }
-        return promise.futureResult.flatMapThrowing { channel in
+        return promise.futureResult.flatMapThrowing { channel, target in
             do {
-                try configure(channel)
+                try configure(channel, target)
             } catch {
                 channel.close(promise: nil)
                 throw error
@@ -55,20 +57,22 @@ package final class Dialer: Sendable {
         }
     }
 
+    private typealias Connected = (channel: any Channel, target: Int)
+
     /// What one connection attempt consists of. Made anywhere, then only on its loop.
     private final class Race: @unchecked Sendable {
         private let bootstrap: ClientBootstrap
-        private let promise: EventLoopPromise<any Channel>
+        private let promise: EventLoopPromise<Connected>
         private let loop: any EventLoop
         private var lookups = 0
-        private var waiting: [SocketAddress] = []
+        private var waiting: [(address: SocketAddress, target: Int)] = []
         private var running = 0
         private var failures: [(reason: String, isRefusal: Bool)] = []
         private var isOver: Bool
         private var nextStart: Scheduled<Void>?
 
         init(
-            _ bootstrap: ClientBootstrap, _ promise: EventLoopPromise<any Channel>, on loop: any EventLoop, isOver: Bool
+            _ bootstrap: ClientBootstrap, _ promise: EventLoopPromise<Connected>, on loop: any EventLoop, isOver: Bool
         ) {
             self.bootstrap = bootstrap
             self.promise = promise
@@ -79,7 +83,7 @@ package final class Dialer: Sendable {
 
         func expect() { lookups += 1 }
 
-        func found(_ result: Result<[SocketAddress], any Error>, _ port: Int) {
+        func found(_ result: Result<[SocketAddress], any Error>, port: Int, target: Int) {
             lookups -= 1
             switch result {
             case .failure(let error): failures.append(("\(error)", false))
@@ -87,7 +91,7 @@ package final class Dialer: Sendable {
                 waiting += addresses.map { address in
                     var address = address
                     address.port = port
-                    return address
+                    return (address, target)
                 }
             }
             if running == 0 { startNext() }
@@ -98,20 +102,20 @@ package final class Dialer: Sendable {
             nextStart = nil
             guard !isOver else { return }
             guard !waiting.isEmpty else { return failIfOver() }
-            let address = waiting.removeFirst()
+            let (address, target) = waiting.removeFirst()
             running += 1
-            bootstrap.connect(to: address).hop(to: loop).whenComplete { self.ended($0, at: address) }
+            bootstrap.connect(to: address).hop(to: loop).whenComplete { self.ended($0, at: address, target) }
             nextStart = loop.scheduleTask(in: Dialer.headStart) { self.startNext() }
         }
 
-        private func ended(_ result: Result<any Channel, any Error>, at address: SocketAddress) {
+        private func ended(_ result: Result<any Channel, any Error>, at address: SocketAddress, _ target: Int) {
             running -= 1
             switch result {
             case .success(let channel):
                 if isOver { return channel.close(promise: nil) }
                 isOver = true
                 nextStart?.cancel()
-                promise.succeed(channel)
+                promise.succeed((channel, target))
             case .failure(let error):
                 failures.append((Self.text(error, at: address), (error as? IOError)?.errnoCode == ECONNREFUSED))
                 startNext()

@@ -1,5 +1,5 @@
 internal import Dispatch
-internal import NIOCore
+package import NIOCore
 internal import Synchronization
 #if canImport(Glibc)
     internal import Glibc
@@ -7,7 +7,7 @@ internal import Synchronization
 
 /// Finds the addresses of host names. A look-up may take as long as the resolver likes: each name has a thread of its own, so it
 /// delays no other name. What was found before serves again when the resolver is slow or fails. Thread-safe.
-final class NameLookups: Sendable {
+package final class NameLookups: Sendable {
     /// A name that was found before waits no longer for news of it.
     private static let newsPatience = TimeAmount.milliseconds(200)
 
@@ -21,7 +21,7 @@ final class NameLookups: Sendable {
     private let queue = DispatchQueue(label: "weft-names", attributes: .concurrent)
 
     /// The addresses of a host name, or the one that it spells, without a port.
-    func addresses(of host: String, on loop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
+    package func addresses(of host: String, on loop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
         if let spelt = try? SocketAddress(ipAddress: host, port: 0) { return loop.makeSucceededFuture([spelt]) }
         let promise = loop.makePromise(of: [SocketAddress].self)
         let (mustAsk, known) = names.withLock { names in

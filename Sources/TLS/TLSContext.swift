@@ -119,6 +119,9 @@ package final class TLSContext: @unchecked Sendable {
                 }
             }
         }
+        if let name = settings.allowedCommonName, PeerCertificate(of: session)?.commonName != name {
+            throw TLSError("its certificate does not call itself \(name)")
+        }
         if side == .server, let name = settings.allowedHostname,
             X509_check_ip_asc(certificate, name, 0) != 1,
             X509_check_host(certificate, name, name.utf8.count, Self.hostFlags, nil) != 1

@@ -16,6 +16,8 @@ package struct TLSSettings: Equatable, Sendable {
     package var crlFile: String?
     /// If given, a name that the other side's certificate must be for.
     package var allowedHostname: String?
+    /// If given, what the other side's certificate must call its subject, besides.
+    package var allowedCommonName: String?
     package var lowestVersion = Version.tls12
     package var highestVersion: Version?
     /// For TLS 1.2, by their names of the IANA; empty leaves the choice to this release.

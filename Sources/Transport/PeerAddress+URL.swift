@@ -1,8 +1,8 @@
 extension PeerAddress {
-    /// Host and port of `http://host:port`; nil for anything else.
+    /// Of `http://host:port` or `https://host:port`; nil for anything else.
     package init?(url: String) {
-        guard url.hasPrefix("http://") else { return nil }
-        var rest = url.dropFirst("http://".count)
+        guard let scheme = ["http://", "https://"].first(where: url.hasPrefix) else { return nil }
+        var rest = url.dropFirst(scheme.count)
         if rest.hasSuffix("/") { rest = rest.dropLast() }
         guard !rest.contains("/"), let colon = rest.lastIndex(of: ":"),
             let port = Int(rest[rest.index(after: colon)...]), (0...65_535).contains(port)
@@ -14,6 +14,6 @@ extension PeerAddress {
             return nil
         }
         guard !host.isEmpty else { return nil }
-        self.init(host: String(host), port: port)
+        self.init(host: String(host), port: port, isSecure: scheme == "https://")
     }
 }

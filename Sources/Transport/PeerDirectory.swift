@@ -229,12 +229,19 @@ package final class PeerDirectory: Sendable {
 }
 
 /// Host and port of a member's peer listener.
-package struct PeerAddress: Equatable, Sendable {
+package struct PeerAddress: Equatable, CustomStringConvertible, Sendable {
     package var host: String
     package var port: Int
+    /// If it is reached by TLS.
+    package var isSecure: Bool
 
-    package init(host: String, port: Int) {
+    package init(host: String, port: Int, isSecure: Bool = false) {
         self.host = host
         self.port = port
+        self.isSecure = isSecure
+    }
+
+    package var description: String {
+        "\(isSecure ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
 }

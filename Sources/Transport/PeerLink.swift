@@ -5,6 +5,7 @@ internal import NIOPosix
 internal import Raft
 internal import Sockets
 internal import Synchronization
+internal import TLS
 
 /// The connection to one peer for Raft messages: kept open, opened again when it breaks. What cannot be sent is
 /// dropped and said to be; Raft sends again.
@@ -31,7 +32,7 @@ final class PeerLink: @unchecked Sendable {
 
     private let peer: NodeID
     private let directory: PeerDirectory
-    private let dialer: Dialer
+    private let dialer: PeerDialer
     private let budget: MemoryBudget
     private let loop: any EventLoop
     private let logger: Logger
@@ -49,9 +50,11 @@ final class PeerLink: @unchecked Sendable {
     /// Greetings in a row that nobody answered.
     private var unanswered = 0
     private var lastComplaint: String?
+    /// The address that answered last.
+    private var called: PeerAddress?
 
     init(
-        peer: NodeID, directory: PeerDirectory, dialer: Dialer, budget: MemoryBudget, loop: any EventLoop,
+        peer: NodeID, directory: PeerDirectory, dialer: PeerDialer, budget: MemoryBudget, loop: any EventLoop,
         logger: Logger,
         events: TransportEvents
     ) {
@@ -114,8 +117,9 @@ final class PeerLink: @unchecked Sendable {
         }
         dialer.connect(
             ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1),
-            to: addresses.map { ($0.host, $0.port) }, on: loop
-        ) { channel in
+            to: addresses, on: loop
+        ) { channel, address in
+            self.called = address
             let sync = channel.pipeline.syncOperations
             try sync.addHandler(FrameReader(budget: self.budget))
             try sync.addHandler(Handler(link: self))
@@ -132,7 +136,7 @@ final class PeerLink: @unchecked Sendable {
 
     /// Names that are still being looked up, in words.
     private func slowLookups(_ addresses: [PeerAddress]) -> String? {
-        let names = addresses.map(\.host).filter(dialer.isLookingUp)
+        let names = addresses.map(\.host).filter(dialer.names.isLookingUp)
         return names.isEmpty ? nil : "the look-up of \(names.joined(separator: ", ")) takes long"
     }
 
@@ -158,7 +162,7 @@ final class PeerLink: @unchecked Sendable {
     }
 
     /// Says what is wrong once, not at each attempt.
-    private func complain(_ reason: String) {
+    fileprivate func complain(_ reason: String) {
         guard lastComplaint != reason else { return }
         lastComplaint = reason
         logger.warning("no connection to member \(hex(peer)): \(reason)")
@@ -171,7 +175,10 @@ final class PeerLink: @unchecked Sendable {
             state = .open(channel)
             watchForSilence(channel)
             unanswered = 0
-            if let host = channel.remoteAddress?.ipAddress, let port = channel.remoteAddress?.port {
+            if let called, called.isSecure {
+                // Its certificate is for the name, not for where that led.
+                directory.setReached(peer, at: called)
+            } else if let host = channel.remoteAddress?.ipAddress, let port = channel.remoteAddress?.port {
                 directory.setReached(peer, at: PeerAddress(host: host, port: port))
             }
             directory.noteWelcome(by: peer)
@@ -227,7 +234,10 @@ final class PeerLink: @unchecked Sendable {
 
         func channelInactive(context: ChannelHandlerContext) { link.closed() }
 
-        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            if let error = error as? TLSError { link.complain("\(error)") }
+            context.close(promise: nil)
+        }
     }
 }
 

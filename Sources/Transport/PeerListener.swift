@@ -3,6 +3,7 @@ internal import NIOCore
 internal import Raft
 internal import Sockets
 internal import Storage
+internal import TLS
 
 /// The receiving end of a peer's connection, whatever its purpose.
 final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
@@ -10,6 +11,8 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
 
     private enum State {
         case strange
+        /// It said who it is, and is not let in yet.
+        case greeting
         case messages(from: NodeID)
         case snapshot(from: NodeID, SnapshotStore.Header?)
     }
@@ -19,6 +22,8 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     private let reader: FrameReader
     private var state = State.strange
     private var deadline: Scheduled<Void>?
+    /// If it comes from where its certificate is for; nil where nothing is encrypted.
+    private var addressCheck: EventLoopFuture<Void>?
     private var directory: PeerDirectory { transport.directory }
     private var store: SnapshotStore { transport.store }
     private var events: TransportEvents { transport.events }
@@ -36,6 +41,22 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     }
 
     func channelInactive(context: ChannelHandlerContext) { deadline?.cancel() }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let established = event as? TLSEstablished else { return context.fireUserInboundEventTriggered(event) }
+        let (channel, check) = (context.channel, transport.checkAddress(of: established.certificate, from: guest))
+        addressCheck = check
+        check.whenFailure { error in
+            self.transport.port.complain("TLS", of: channel, because: error)
+            channel.close(promise: nil)
+        }
+    }
+
+    /// Nothing of what a caller says counts before it is known to come from the right place.
+    private func receive(_ hello: PeerHello, on channel: any Channel) {
+        guard let addressCheck else { return greet(hello, on: channel) }
+        addressCheck.whenSuccess { self.greet(hello, on: channel) }
+    }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         transport.port.complain("what it sends cannot be taken", of: context.channel, because: error)
@@ -74,7 +95,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         let frame = Self.unwrapInboundIn(data)
         let channel = context.channel
         switch (state, frame) {
-        case (.strange, .hello(let hello)): greet(hello, on: channel)
+        case (.strange, .hello(let hello)):
+            state = .greeting
+            receive(hello, on: channel)
         case (.messages(let from), .messages(let messages)):
             guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })

@@ -15,7 +15,7 @@ final class SnapshotSender: @unchecked Sendable {
     private let header: SnapshotStore.Header
     private let path: String
     private let directory: PeerDirectory
-    private let dialer: Dialer
+    private let dialer: PeerDialer
     private let budget: MemoryBudget
     private let completion: @Sendable (Bool) -> Void
     private let inBackground: Background
@@ -28,7 +28,7 @@ final class SnapshotSender: @unchecked Sendable {
 
     init(
         peer: NodeID, header: SnapshotStore.Header, path: String, directory: PeerDirectory,
-        dialer: Dialer, budget: MemoryBudget, inBackground: @escaping Background,
+        dialer: PeerDialer, budget: MemoryBudget, inBackground: @escaping Background,
         completion: @escaping @Sendable (Bool) -> Void
     ) {
         self.peer = peer
@@ -42,10 +42,10 @@ final class SnapshotSender: @unchecked Sendable {
     }
 
     func start(on loop: any EventLoop) {
-        let addresses = directory.addresses(of: peer).map { ($0.host, $0.port) }
+        let addresses = directory.addresses(of: peer)
         dialer.connect(
             ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1), to: addresses, on: loop
-        ) { channel in
+        ) { channel, _ in
             let sync = channel.pipeline.syncOperations
             try sync.addHandler(FrameReader(budget: self.budget))
             try sync.addHandler(Handler(sender: self))

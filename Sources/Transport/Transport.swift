@@ -5,6 +5,7 @@ package import Raft
 package import Sockets
 package import Storage
 internal import Synchronization
+internal import TLS
 
 /// What a transport tells its member. The closures are called on the transport's threads and must not block, but for
 /// `snapshotReceived`.
@@ -57,7 +58,8 @@ package final class Transport: Sendable {
     /// Runs what reads and writes images, in order.
     let inBackground: Background
     let port: Port
-    private let dialer = Dialer()
+    private let dialer: PeerDialer
+    private let tls: PeerTLS?
     /// For what is received of large frames, from all peers together.
     private let budget = MemoryBudget(bytesMax: 64 << 20)
     private let links = Mutex(Links())
@@ -69,9 +71,11 @@ package final class Transport: Sendable {
 
     package init(
         directory: PeerDirectory, group: any EventLoopGroup, store: SnapshotStore, events: TransportEvents,
-        port: Port, inBackground: @escaping Background, logger: Logger
+        port: Port, tls: PeerTLS? = nil, inBackground: @escaping Background, logger: Logger
     ) {
         self.port = port
+        self.tls = tls
+        dialer = PeerDialer(names: Dialer(), tls: tls)
         self.directory = directory
         self.group = group
         self.store = store
@@ -90,12 +94,26 @@ package final class Transport: Sendable {
 
     /// Begins to take peers.
     package func open() throws {
-        try port.open { channel, guest, _ in
+        try port.open { channel, guest, isSecure in
             let reader = FrameReader(budget: self.budget)
             let sync = channel.pipeline.syncOperations
+            if isSecure {
+                guard let tls = self.tls else { throw TLSError("TLS is not set up") }
+                try sync.addHandler(
+                    TLSHandler(from: tls.server.current, tls.handshakes) { error in
+                        self.port.complain("TLS", of: channel, because: error)
+                    })
+            }
             try sync.addHandler(reader)
             try sync.addHandler(PeerAcceptor(self, guest, reader))
         }
+    }
+
+    /// Fails when a caller does not come from where its certificate is for, where that counts.
+    func checkAddress(of certificate: PeerCertificate?, from guest: Doorman.Guest) -> EventLoopFuture<Void> {
+        let loop = guest.channel.eventLoop
+        guard tls?.checksAddresses == true else { return loop.makeSucceededVoidFuture() }
+        return CallerAddress(names: dialer.names.names).check(certificate, from: guest.address, on: loop)
     }
 
     /// Keeps a link to each of these peers, and to those who were let in though no configuration here names them.

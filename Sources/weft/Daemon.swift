@@ -36,6 +36,7 @@ struct Daemon: Sendable {
     /// For client addresses that are secure.
     private let tls: TLSSource?
     private let peerPort: Port
+    private let peerTLS: PeerTLS?
 
     /// Takes the member's addresses: before anything is written, for a second start must change nothing.
     init(_ settings: ServeSettings) throws {
@@ -62,6 +63,7 @@ struct Daemon: Sendable {
         do throws(TLSError) {
             let isSecure = settings.listenClient.contains(where: \.isSecure)
             tls = isSecure ? try TLSSource(settings.clientTLS, .server, logger) : nil
+            peerTLS = try settings.peers.make(settings.clientTLS, logger)
         } catch {
             throw Problem(.usage, error.description)
         }
@@ -76,7 +78,8 @@ struct Daemon: Sendable {
                     host: address.host, port: address.port, group: group, isSecure: endpoint.isSecure)
             }
             for address in settings.listenPeer.map(ServeSettings.address) {
-                try peerPort.bind(host: address.host, port: address.port, group: peerGroup, backlog: 128)
+                try peerPort.bind(
+                    host: address.host, port: address.port, group: peerGroup, backlog: 128, isSecure: address.isSecure)
             }
         } catch let failure as BindFailure {
             throw Problem(.failed, failure.description)
@@ -101,7 +104,8 @@ struct Daemon: Sendable {
     ) throws {
         let signals = [SIGTERM, SIGINT].map(watch)
         let member = try RunningMember.start(
-            settings.server, directory: directory, ticket: ticket, port: peerPort, group: peerGroup, logger: logger,
+            settings.server, directory: directory, ticket: ticket, port: peerPort, tls: peerTLS, group: peerGroup,
+            logger: logger,
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
         member.awaitCaughtUp()
         let service = APIService(member: member)

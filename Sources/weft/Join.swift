@@ -255,7 +255,7 @@ struct Joining {
         let promise = loop.makePromise(of: Bool.self)
         // A name may hang for longer than anybody wants to wait.
         loop.scheduleTask(in: patience) { promise.succeed(false) }
-        dialer.connect(ClientBootstrap(group: loop), to: targets, timeout: .seconds(3), on: loop) { channel in
+        dialer.connect(ClientBootstrap(group: loop), to: targets, timeout: .seconds(3), on: loop) { channel, _ in
             channel.close(promise: nil)
         }.whenComplete { promise.succeed((try? $0.get()) != nil) }
         return (try? await promise.futureResult.get()) ?? false

@@ -104,6 +104,36 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Let only clients in whose certificate is for this name.")
     var clientCertAllowedHostname: String?
 
+    @Option(help: "The certificate that members see at https:// peer addresses, and show when they call others.")
+    var peerCertFile: String?
+
+    @Option(help: "The key of --peer-cert-file.")
+    var peerKeyFile: String?
+
+    @Option(help: "Another certificate to show when this member calls others.")
+    var peerClientCertFile: String?
+
+    @Option(help: "The key of --peer-client-cert-file.")
+    var peerClientKeyFile: String?
+
+    @Option(help: "Talk only to members that show a certificate of these CAs.")
+    var peerTrustedCaFile: String?
+
+    @Option(help: "true: members show a certificate of --peer-trusted-ca-file, as that demands by itself.")
+    var peerClientCertAuth: String?
+
+    @Option(help: "Members' certificates that were taken back.")
+    var peerCrlFile: String?
+
+    @Option(help: "Talk only to members whose certificate calls itself so.")
+    var peerCertAllowedCn: String?
+
+    @Option(help: "Let only members in whose certificate is for this name.")
+    var peerCertAllowedHostname: String?
+
+    @Option(help: "true: members may call from other addresses than their certificates are for. (default: false)")
+    var peerSkipClientSanVerification: String?
+
     @Option(help: "Cipher suites of TLS 1.2, with commas between. (default: those with ECDHE and AES-GCM or ChaCha20)")
     var cipherSuites: String?
 
@@ -166,6 +196,12 @@ struct ServeFlags: ParsableArguments {
             ("max-request-bytes", maxRequestBytes), ("cert-file", certFile), ("key-file", keyFile),
             ("trusted-ca-file", trustedCaFile), ("client-cert-auth", clientCertAuth),
             ("client-crl-file", clientCrlFile), ("client-cert-allowed-hostname", clientCertAllowedHostname),
+            ("peer-cert-file", peerCertFile), ("peer-key-file", peerKeyFile),
+            ("peer-client-cert-file", peerClientCertFile), ("peer-client-key-file", peerClientKeyFile),
+            ("peer-trusted-ca-file", peerTrustedCaFile), ("peer-client-cert-auth", peerClientCertAuth),
+            ("peer-crl-file", peerCrlFile), ("peer-cert-allowed-cn", peerCertAllowedCn),
+            ("peer-cert-allowed-hostname", peerCertAllowedHostname),
+            ("peer-skip-client-san-verification", peerSkipClientSanVerification),
             ("cipher-suites", cipherSuites), ("tls-min-version", tlsMinVersion), ("tls-max-version", tlsMaxVersion),
             ("auth-token", authToken), ("auth-token-ttl", authTokenTTL), ("bcrypt-cost", bcryptCost),
             ("cors", cors), ("host-whitelist", hostWhitelist),

@@ -27,6 +27,7 @@ struct ServeSettings {
     var connectionsPerAddressMax: Int?
     /// For client addresses that are secure.
     var clientTLS = TLSSettings()
+    var peers = PeerSecurity()
     private var demandsCertificates = false
     /// Keys that were set somewhere; the others have their defaults.
     private(set) var isSet: Set<String> = []
@@ -95,6 +96,9 @@ struct ServeSettings {
         "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
         "max-request-bytes", "cert-file", "key-file", "trusted-ca-file", "client-cert-auth", "client-crl-file",
         "client-cert-allowed-hostname", "cipher-suites", "tls-min-version", "tls-max-version", "cors", "host-whitelist",
+        "peer-cert-file", "peer-key-file", "peer-client-cert-file", "peer-client-key-file", "peer-trusted-ca-file",
+        "peer-client-cert-auth", "peer-crl-file", "peer-cert-allowed-cn", "peer-cert-allowed-hostname",
+        "peer-skip-client-san-verification",
         "auth-token", "auth-token-ttl", "bcrypt-cost",
         "max-connections-per-address", "memory-budget", "log-level",
         "config-file",
@@ -187,6 +191,9 @@ struct ServeSettings {
         case "client-cert-auth": demandsCertificates = try flag(value)
         case "client-crl-file": clientTLS.crlFile = value
         case "client-cert-allowed-hostname": clientTLS.allowedHostname = value
+        case "peer-client-cert-auth": peers.demandsCertificates = try flag(value)
+        case "peer-skip-client-san-verification": peers.checksAddresses = try !flag(value)
+        case _ where peers.set(key, value): break
         case "cipher-suites": clientTLS.cipherSuites = Self.list(value)
         case "tls-min-version": clientTLS.lowestVersion = try tlsVersion(value) ?? .tls12
         case "tls-max-version": clientTLS.highestVersion = try tlsVersion(value)
@@ -242,12 +249,7 @@ struct ServeSettings {
     }
 
     private func peerEndpoints(_ text: String) throws -> [Endpoint] {
-        let found = try endpoints(text)
-        if let secure = found.first(where: \.isSecure) {
-            throw Problem(
-                .usage, "\(secure): TLS between members is not available yet; use http:// on a network you trust")
-        }
-        return found
+        try endpoints(text)
     }
 
     private func autoCompaction() throws -> AutoCompaction {
@@ -308,6 +310,7 @@ struct ServeSettings {
         guard clientTLS.cipherSuites.isEmpty || clientTLS.lowestVersion < .tls13 else {
             throw Problem(.usage, "--cipher-suites: those of TLS 1.3, the lowest version, are not to choose")
         }
+        try peers.check(isSecure: listenPeer.contains(where: \.isSecure))
         let isSecure = listenClient.contains(where: \.isSecure)
         // It would be open to everybody instead.
         guard isSecure || clientTLS.trustedCAFile == nil else {
@@ -367,7 +370,9 @@ struct ServeSettings {
 
     /// `localhost` is bound as 127.0.0.1: a name with two addresses is a listener that half of the clients miss.
     static func address(_ endpoint: Endpoint) -> PeerAddress {
-        PeerAddress(host: endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, port: endpoint.port)
+        PeerAddress(
+            host: endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, port: endpoint.port,
+            isSecure: endpoint.isSecure)
     }
 
     func makeLogger(_ output: LogOutput) -> Logger {

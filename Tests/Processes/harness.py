@@ -148,6 +148,7 @@ class Member:
         self.log_path = os.path.join(fabric.directory, name + ".log")
         self.process = None
         self.prefix, self.host = [], "127.0.0.1"
+        self.peer_scheme = "http"
         # Variables beside those of this process.
         self.environment = {}
 
@@ -157,7 +158,7 @@ class Member:
 
     @property
     def peer_url(self):
-        return f"http://{self.host}:{self.peer_port}"
+        return f"{self.peer_scheme}://{self.host}:{self.peer_port}"
 
     def arguments(self):
         return ["--name", self.name, "--data-dir", self.data, "--listen-client-urls", self.client_url,

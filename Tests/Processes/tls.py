@@ -197,7 +197,11 @@ def settings_that_contradict_themselves_are_named(report, weft):
                 ("a CA of clients where all is clear", ["--trusted-ca-file", authority.path("ca.pem")], "no https:// address"),
                 ("an unknown version", [*cert, *https, "--tls-min-version", "SSL3"], "SSL3"),
                 ("a key that does not fit", [cert[0], cert[1], "--key-file", authority.path("ca.key"), *https], "ca.key"),
-                ("TLS between members", ["--listen-peer-urls", "https://127.0.0.1:1"], "between members")]:
+                ("a peer address without a certificate", ["--listen-peer-urls", "https://127.0.0.1:1"], "--peer-cert-file"),
+                ("a CA of members where all is clear", ["--peer-trusted-ca-file", authority.path("ca.pem")], "no https:// address"),
+                ("two names for members", ["--peer-trusted-ca-file", authority.path("ca.pem"), "--peer-cert-allowed-cn", "x",
+                                           "--peer-cert-allowed-hostname", "y"], "exclude each other"),
+                ("members' certificates without a CA", ["--peer-client-cert-auth", "true"], "--peer-trusted-ca-file")]:
             said = run(weft, "serve", "--data-dir", member.data, *flags, status=2)
             report.check(what, word in said and not os.path.exists(member.data), said)
         said = run(weft, "get", "k", "--endpoints", "https://127.0.0.1:1", "--cert", authority.path("server.pem"), status=2)

@@ -10,7 +10,7 @@ import Testing
 
     private func connect(to targets: [(host: String, port: Int)]) async throws -> any Channel {
         let loop = Self.group.next()
-        return try await Dialer().connect(ClientBootstrap(group: loop), to: targets, on: loop) { _ in }.get()
+        return try await Dialer().connect(ClientBootstrap(group: loop), to: targets, on: loop) { _, _ in }.get()
     }
 
     /// A listener that takes everybody.

@@ -37,7 +37,7 @@ import Testing
         "MVCC": ["Access", "Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
         "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
         "Transport": [
-            "Bytes", "Raft", "Sockets", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization",
+            "Bytes", "Raft", "Sockets", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "TLS",
         ],
         "Replication": [
             "Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization",
