@@ -110,6 +110,75 @@ def a_certificate_names_a_user(report, weft):
 
 
 @check
+def etcdctl_manages_users_and_roles(report, weft):
+    with Authority() as authority:
+        authority.leaf("server")
+        with Secure(weft, authority, "--bcrypt-cost", "4") as secure:
+            def ctl(*words, status=0, text=None):
+                return run(clients.etcdctl("3.5.1"), "--endpoints", secure.url, "--cacert", authority.path("ca.pem"), *words,
+                           status=status, text=text)
+
+            def says(what, found, *wanted):
+                report.check(what, all(each in found for each in wanted), found)
+
+            says("a user is added", ctl("user", "add", "root:rootpw"), "User root created")
+            says("with a password that is typed", ctl("user", "add", "alice", "--interactive=false", text="alicepw\n"), "User alice created")
+            says("and without one", ctl("user", "add", "machine", "--no-password"), "User machine created")
+            says("the same again is refused", ctl("user", "add", "alice:x", status=1), "user name already exists")
+            ctl("user", "grant-role", "root", "root")
+            says("a role is added", ctl("role", "add", "r"), "Role r created")
+            ctl("role", "grant-permission", "r", "readwrite", "--prefix=true", "foo/")
+            ctl("role", "grant-permission", "r", "read", "bar")
+            ctl("role", "grant-permission", "r", "write", "a", "c")
+            says("a role is shown", ctl("role", "get", "r"), "foo/", "[foo/, foo0)", "bar", "[a, c)")
+            ctl("role", "revoke-permission", "r", "a", "c")
+            says("what was revoked is gone", str("[a, c)" not in ctl("role", "get", "r")), "True")
+            ctl("user", "grant-role", "alice", "r")
+            says("users are listed", ctl("user", "list"), "alice", "machine", "root")
+            says("and enabled", ctl("auth", "enable"), "Authentication Enabled")
+            says("the status tells", ctl("auth", "status", "--user", "root:rootpw"), "Authentication Status: true", "AuthRevision")
+            alice = ["--user", "alice:alicepw"]
+            says("a user writes", ctl(*alice, "put", "foo/1", "x"), "OK")
+            says("and reads", ctl(*alice, "get", "--prefix", "foo/"), "foo/1", "x")
+            says("and no more than that", ctl(*alice, "put", "bar", "x", status=1), "permission denied")
+            says("not all keys", ctl(*alice, "get", "--prefix", "", status=1), "permission denied")
+            says("a txn, neither", ctl(*alice, "txn", text="\n\nput bar x\n\n", status=1), "permission denied")
+            says("nobody's request is refused", ctl("get", "foo/1", status=1), "user name is empty")
+            says("a wrong password, too", ctl("--user", "alice:x", "get", "foo/1", status=2), "authentication failed")
+            says("one's own roles are shown", ctl(*alice, "user", "get", "alice"), "Roles: r")
+            says("others' are not", ctl(*alice, "user", "get", "root", status=1), "permission denied")
+            root = ["--user", "root:rootpw"]
+            ctl(*root, "user", "passwd", "alice", "--interactive=false", text="newpw\n")
+            says("another password counts", ctl("--user", "alice:newpw", "get", "foo/1"), "x")
+            says("the old one does not", ctl(*alice, "get", "foo/1", status=2), "authentication failed")
+            says("root cannot be deleted", ctl(*root, "user", "delete", "root", status=1), "invalid auth management")
+            ctl(*root, "user", "revoke-role", "alice", "r")
+            says("without a role nothing is read", ctl("--user", "alice:newpw", "get", "foo/1", status=1), "permission denied")
+            says("a snapshot is root's", ctl(*root, "snapshot", "save", authority.path("snap.db")), "saved")
+            says("roles are deleted", ctl(*root, "role", "delete", "r"), "Role r deleted")
+            says("users are deleted", ctl(*root, "user", "delete", "alice"), "User alice deleted")
+            says("and all is off again", ctl(*root, "auth", "disable"), "Authentication Disabled")
+            says("then everybody reads", ctl("get", "foo/1"), "x")
+
+
+@check
+def pythons_client_logs_in(report, weft):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "auth_python.py")
+    with Authority() as authority:
+        authority.leaf("server")
+        with Secure(weft, authority, "--bcrypt-cost", "4") as secure:
+            at = ["--endpoints", secure.member.client_url]
+            run(weft, "user", "add", "alice", *at, text="pw\n")
+            run(weft, "role", "add", "r", *at)
+            for prefix in ("k/", "/locks/"):
+                run(weft, "role", "grant-permission", "r", "readwrite", prefix, "--prefix", *at)
+            run(weft, "user", "grant-role", "alice", "r", *at)
+            run(weft, "auth", "init", *at)
+            said = run(sys.executable, script, str(secure.port), authority.path("ca.pem"))
+            report.check("it writes, reads and watches, and is refused", "all well" in said, said)
+
+
+@check
 def an_unused_token_ends(report, weft):
     with Fabric(weft, 1, ["--bcrypt-cost", "4", "--auth-token-ttl", "3"]) as fabric:
         fabric.leader()
