@@ -84,7 +84,7 @@ package struct Author: Equatable, Sendable {
     }
 }
 
-/// A simple token: all members take it, and none remembers it across a start.
+/// A simple token: all members take it.
 package struct IssuedToken: Equatable, Sendable {
     /// SHA-256 of its secret part.
     package let digest: [UInt8]

@@ -1,8 +1,8 @@
 internal import COpenSSL
 internal import Synchronization
 
-/// etcd's simple tokens: random letters, a point, and the index of the entry that issued them. Every member takes one, each renews it
-/// for itself when it is used, and none keeps it across a start.
+/// etcd's simple tokens: random letters, a point, and the index of the entry that issued them. Every member takes one, and each renews it
+/// for itself when it is used. A start forgets them, but for young ones that the log brings again.
 package final class SimpleTokens: Sendable {
     private struct Entry {
         let user: [UInt8]

@@ -38,22 +38,29 @@ struct ClientFlags: ParsableArguments {
         return client
     }
 
-    /// Runs `body` with a client, and puts what goes wrong into the user's words.
+    /// Runs `body` with a client of whoever is named, and puts what goes wrong into the user's words.
     func ask<T>(_ body: (FabricClient) async throws -> T) async throws -> T {
-        do {
+        try await Problem.explaining {
             var client = try client()
             try await login.logIn(&client)
             return try await body(client)
-        } catch let refusal as FabricClient.Refusal {
-            let kind: Problem.Kind = refusal.status == 404 ? .notFound : refusal.status == 503 ? .unavailable : .failed
-            throw Problem(kind, refusal.message + Self.advice(refusal))
-        } catch let failure as HTTPClient.Failure {
-            throw Problem(.unavailable, failure.description)
         }
     }
 }
 
-extension ClientFlags {
+extension Problem {
+    /// Puts what goes wrong with a fabric into the user's words.
+    static func explaining<T>(_ body: () async throws -> T) async throws -> T {
+        do {
+            return try await body()
+        } catch let refusal as FabricClient.Refusal {
+            let kind: Kind = refusal.status == 404 ? .notFound : refusal.status == 503 ? .unavailable : .failed
+            throw Problem(kind, refusal.message + advice(refusal))
+        } catch let failure as HTTPClient.Failure {
+            throw Problem(.unavailable, failure.description)
+        }
+    }
+
     /// What may help, where the fabric's words are etcd's.
     private static func advice(_ refusal: FabricClient.Refusal) -> String {
         switch refusal.message {

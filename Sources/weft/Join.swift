@@ -24,7 +24,7 @@ struct Join: AsyncParsableCommand {
             Examples:
               weft join http://10.0.0.1:2379 --name m4 --data-dir /var/lib/weft
               weft join http://10.0.0.1:2379 --name m5 --domain west
-              weft join https://10.0.0.1:2379 --name m6 --cacert /etc/weft/ca.pem
+              weft join https://10.0.0.1:2379 --name m6 --cacert /etc/weft/ca.pem --user root
               weft join http://10.0.0.1:2379 --name tie --domain third --witness
               weft join http://127.0.0.1:2379 --name m4 --listen-client-urls http://127.0.0.1:4379 \\
                 --listen-peer-urls http://127.0.0.1:4380
@@ -46,6 +46,7 @@ struct Join: AsyncParsableCommand {
     var replace: String?
 
     @OptionGroup var tls: TLSFlags
+    @OptionGroup var login: LoginFlags
     @OptionGroup var flags: ServeFlags
 
     func validate() throws {
@@ -67,6 +68,11 @@ struct Join: AsyncParsableCommand {
             let group = MultiThreadedEventLoopGroup.singleton
             var client = FabricClient(endpoints: [endpoint], group: group)
             client.http.tls = try tls.context(for: [endpoint])
+            do {
+                try await Problem.explaining { try await login.logIn(&client) }
+            } catch let problem as Problem where problem.kind == .unavailable && identity != nil {
+                Console.error("warning: \(problem.text)")
+            }
             let joining = Joining(
                 client: client, endpoint: endpoint,
                 role: learner ? "learner" : witness ? "witness" : "voter", replaces: replace,
