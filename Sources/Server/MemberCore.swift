@@ -141,7 +141,7 @@ final class MemberCore: Sendable {
 
     func publish(_ view: View, pendingBytes: Int) {
         // If it is not known what was answered from before, nothing is until a leader was asked.
-        if served.before != nil || hasCaughtUp.load(ordering: .relaxed) { noteServed(view.appliedIndex) }
+        if served.before != nil || hasCaughtUp.load(ordering: .relaxed) { served.note(view.appliedIndex) }
         // The view before is released outside of the lock: it may be the last owner of a large memtable.
         let old = published.withLock { published in
             let old = published.view
@@ -156,13 +156,9 @@ final class MemberCore: Sendable {
         withExtendedLifetime(old) {}
     }
 
-    private func noteServed(_ index: Index) {
-        orFail { () throws(StorageError) in try served.note(index) }
-    }
-
     /// The state is as recent as all that was answered before this start. On the apply lane.
     func noteCaughtUp() {
-        noteServed(view.appliedIndex)
+        served.note(view.appliedIndex)
         hasCaughtUp.store(true, ordering: .sequentiallyConsistent)
     }
 

@@ -76,6 +76,15 @@ package struct File: ~Copyable, Sendable {
         }
     }
 
+    /// Memory that is the file's first bytes, also when the file is closed; to be unmapped. Not for files of the simulator.
+    func map(count: Int) throws(StorageError) -> UnsafeMutableRawPointer {
+        guard let memory = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), memory != MAP_FAILED
+        else {
+            throw .system(operation: "map", path: path, errno: errno)
+        }
+        return memory
+    }
+
     package func truncate(to size: Int) throws(StorageError) {
         guard calls.ftruncate(descriptor, off_t(size)) == 0 else {
             throw .system(operation: "truncate", path: path, errno: errno)
