@@ -142,6 +142,9 @@ package struct Configuration: Equatable, Sendable {
 
     /// The configuration after `change`: with two sets of voters when more than one vote changes.
     package func applying(_ change: ConfigurationChange) throws(ChangeRefusal) -> Configuration {
+        if case .remove(let id) = change, isJoint, voters.contains(id), !outgoing.contains(id) {
+            return try withoutNewcomer(id)
+        }
         let next = try changed(by: change)
         let changes = next.voters.count { !voters.contains($0) } + voters.count { !next.voters.contains($0) }
         guard changes > 1 else { return next }
@@ -149,12 +152,22 @@ package struct Configuration: Equatable, Sendable {
             next.members, leaving: members.filter { next[$0.id] == nil }, outgoing: voters, policy: next.policy)
     }
 
+    /// Back to the voters before, when who was to take the place of one is gone for good.
+    private func withoutNewcomer(_ id: NodeID) throws(ChangeRefusal) -> Configuration {
+        let before = Configuration(members.filter { $0.id != id } + leaving, policy: policy)
+        guard before.voters == outgoing else { throw .notReady }
+        return before
+    }
+
     /// If it can come after `before` in a log: one vote changes at a time, or there are two sets of voters between (D 4.2, 4.3).
     package func canFollow(_ before: Configuration) -> Bool {
         guard members.contains(where: { $0.role == .voter }) else { return false }
         // A newcomer knows of none.
         if before.members.isEmpty { return true }
-        if before.isJoint { return voters == before.voters && (!isJoint || outgoing == before.outgoing) }
+        if before.isJoint {
+            if !isJoint, voters == before.outgoing { return true }
+            return voters == before.voters && (!isJoint || outgoing == before.outgoing)
+        }
         if isJoint { return outgoing == before.voters }
         return voters.count { !before.voters.contains($0) } + before.voters.count { !voters.contains($0) } <= 1
     }

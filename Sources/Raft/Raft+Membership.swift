@@ -39,7 +39,10 @@ extension Raft {
         guard hasCommittedInTerm || makes(.changesBeforeOwnTermIsCommitted),
             configurationIndex <= commit || makes(.changesTwiceAtOnce), leadership?.transferTarget == nil
         else { throw .notReady }
-        guard !configuration.isJoint else { throw .notReady }
+        if configuration.isJoint {
+            guard !next.isJoint, next.voters == configuration.outgoing else { throw .notReady }
+            return
+        }
         for newcomer in next.voters where !configuration.isVoter(newcomer) {
             guard isCaughtUp(newcomer) else { throw .learnerNotCaughtUp }
         }
@@ -55,6 +58,17 @@ extension Raft {
                 || leadership?.progress(of: voter).map { isActive($0) && $0.health != .recovering } == true
         }
         guard answers else { throw .unhealthy }
+        guard keepsWhatWitnessesLack(next) else { throw .notReady }
+    }
+
+    /// A witness's log may begin late, and of what is before that whoever goes may hold one of the two copies that there must be: so
+    /// all that keep state and stay must have what is committed.
+    private func keepsWhatWitnessesLack(_ next: Configuration) -> Bool {
+        let goes = configuration.voters.contains { !next.isVoter($0) && !configuration.isWitness($0) }
+        guard goes, !next.isJoint, next.voters.contains(where: next.isWitness) else { return true }
+        return next.voters.allSatisfy { voter in
+            voter == id || next.isWitness(voter) || leadership?.progress(of: voter)?.match ?? 0 >= commit
+        }
     }
 
     private mutating func appendConfiguration(_ next: Configuration, requestID: UInt64) {
@@ -80,11 +94,21 @@ extension Raft {
         }
     }
 
+    /// Beside a witness, whoever goes may be the only one but the leader that has what the witness's log does not begin with: who comes
+    /// in their place must have everything up to the change first.
+    private var newcomersHaveAll: Bool {
+        guard configuration.voters.contains(where: configuration.isWitness) else { return true }
+        return configuration.voters.allSatisfy { voter in
+            voter == id || configuration.outgoing.contains(voter) || configuration.isWitness(voter)
+                || leadership?.progress(of: voter)?.match ?? 0 >= configurationIndex
+        }
+    }
+
     /// Two sets of voters end with the entry after the one that began them (D 4.3).
     mutating func leaveJoint() {
-        guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit || makes(.leavesJointEarly) else {
-            return
-        }
+        guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit || makes(.leavesJointEarly),
+            newcomersHaveAll
+        else { return }
         appendConfiguration(configuration.afterJoint, requestID: 0)
     }
 

@@ -42,11 +42,15 @@ struct Network {
     static let base: Index = 1
 
     init(voters: [NodeID], learners: [NodeID] = [], settings: Raft.Settings = Raft.Settings(), seed: UInt64 = 1) {
-        self.settings = settings
         let configuration = Configuration(
             voters.map { Member(id: $0, role: .voter, peerURLs: ["http://n\($0)"]) }
                 + learners.map { Member(id: $0, role: .learner, peerURLs: ["http://n\($0)"]) })
-        for id in voters + learners {
+        self.init(configuration: configuration, settings: settings, seed: seed)
+    }
+
+    init(configuration: Configuration, settings: Raft.Settings = Raft.Settings(), seed: UInt64 = 1) {
+        self.settings = settings
+        for id in configuration.members.map(\.id) {
             var disk = Host.Disk(snapshotConfiguration: configuration)
             disk.baseIndex = Self.base
             disk.baseTerm = 1

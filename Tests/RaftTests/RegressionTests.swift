@@ -444,6 +444,69 @@ import Testing
         #expect(network[2].storedIndex > cut)
     }
 
+    /// 1 and 2 keep state, 3 is a witness; 4 has come to take the place of 2, and is cut off once it has its vote.
+    private func replacing() -> Network {
+        let members = [1, 2, 3].map { Member(id: $0, role: $0 == 3 ? .witness : .voter, peerURLs: []) }
+        var network = Network(configuration: Configuration(members))
+        network.elect(1)
+        network.addEmpty(4)
+        let newcomer = Member(id: 4, role: .joining, peerURLs: ["http://n4"], replaces: 2)
+        network.post(.change(requestID: 1, .add(newcomer)), to: 1)
+        for _ in 0..<20 where !network[1].configuration.isJoint {
+            network.tick(1)
+            network.settle(without: { message in
+                // It hears of all but the change that gives it its vote.
+                guard message.to == 4, case .append(_, _, let entries, _, _) = message.body else { return false }
+                return entries.contains { $0.kind == .configuration && $0.index > 3 }
+            })
+        }
+        network.cut = [[1, 4], [2, 4], [3, 4]]
+        return network
+    }
+
+    @Test("Beside a witness nobody goes before who comes instead has everything up to that (seed 7994583)")
+    func leaversBesideAWitness() {
+        var network = replacing()
+        for _ in 0..<20 { heartbeat(&network) }
+        #expect(network[1].configuration.isJoint, "only 1 and 2 have what 4 lacks")
+        #expect(network[1].commit == network[1].log.lastIndex, "what is written meanwhile is committed")
+        network.cut = []
+        for _ in 0..<20 { heartbeat(&network) }
+        #expect(network[1].configuration.voters == [1, 3, 4] && !network[1].configuration.isJoint)
+    }
+
+    @Test("Who comes and is lost for good before it has everything is taken out again, and all is as before")
+    func newcomerLostBesideAWitness() {
+        var network = replacing()
+        network.crash(4)
+        for _ in 0..<20 { heartbeat(&network) }
+        network.post(.change(requestID: 2, .remove(2)), to: 1)
+        #expect(network[1].configuration.isJoint, "another change has to wait")
+        network.post(.change(requestID: 3, .remove(4)), to: 1)
+        for _ in 0..<5 { heartbeat(&network) }
+        for id in [1, 2, 3] as [NodeID] {
+            #expect(network[id].configuration.voters == [1, 2, 3] && !network[id].configuration.isJoint)
+        }
+    }
+
+    @Test("Beside a witness a member is removed when those that stay have what is committed")
+    func removalBesideAWitness() {
+        let members = [1, 2, 3, 4].map { Member(id: $0, role: $0 == 3 ? .witness : .voter, peerURLs: []) }
+        var network = Network(configuration: Configuration(members))
+        network.elect(1)
+        network.cut = [[1, 4], [2, 4], [3, 4]]
+        network.propose("a", at: 1)
+        network.settle()
+        network.post(.change(requestID: 1, .remove(2)), to: 1)
+        network.settle()
+        #expect(network[1].configuration.voters == [1, 2, 3, 4], "4 lacks what 1 and 2 have")
+        network.cut = []
+        for _ in 0..<20 { heartbeat(&network) }
+        network.post(.change(requestID: 2, .remove(2)), to: 1)
+        for _ in 0..<5 { heartbeat(&network) }
+        #expect(network[1].configuration.voters == [1, 3, 4])
+    }
+
     @Test("A recovering member is told again and again up to where all is committed")
     func recoveryIsToldAgain() {
         var network = elected()
