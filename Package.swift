@@ -52,7 +52,8 @@ let package = Package(
         room(
             "Server",
             [
-                "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "MVCC", "Raft", "Replication", "Sockets",
+                "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "JSON", "MVCC", "Raft", "Replication",
+                "Sockets",
                 "SQLite", "Storage", "Transport",
                 nioCore, logging,
             ]),

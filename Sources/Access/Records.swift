@@ -43,6 +43,18 @@ package struct Permission: Equatable, Sendable {
 
     var isValid: Bool { !key.isEmpty && (end.isEmpty || end == [0] || key.lexicographicallyPrecedes(end)) }
 
+    fileprivate var words: String {
+        let kinds = ["read", "write", "read and write"]
+        return "\(kinds.indices.contains(Int(kind)) ? kinds[Int(kind)] : "not use") \(range)"
+    }
+
+    fileprivate var range: String {
+        let first = String(decoding: key, as: UTF8.self)
+        if end.isEmpty { return "key \"\(first)\"" }
+        return end == [0]
+            ? "keys from \"\(first)\" on" : "keys from \"\(first)\" to \"\(String(decoding: end, as: UTF8.self))\""
+    }
+
     package func allows(_ use: KeyUse) -> Bool {
         switch use {
         case .read: kind == 0 || kind == 2
@@ -111,6 +123,28 @@ package enum TokenEvent: Equatable, Sendable {
 }
 
 extension AccessChange {
+    /// What was changed, in words without secrets; nil for what changes nobody's rights.
+    package var summary: String? {
+        func text(_ name: [UInt8]) -> String { String(decoding: name, as: UTF8.self) }
+        switch self {
+        case .enable: return "users and roles count from now on"
+        case .disable: return "users and roles do not count any more"
+        case .addUser(let name, _): return "user \(text(name)) added"
+        case .deleteUser(let name): return "user \(text(name)) deleted"
+        case .changePassword(let name, _): return "password of user \(text(name)) changed"
+        case .grantRole(let role, let user): return "user \(text(user)) has role \(text(role))"
+        case .revokeRole(let role, let user): return "user \(text(user)) has role \(text(role)) no more"
+        case .addRole(let name): return "role \(text(name)) added"
+        case .deleteRole(let name): return "role \(text(name)) deleted"
+        case .grantPermission(let permission, let role):
+            return "role \(text(role)) may \(permission.words)"
+        case .revokePermission(let key, let end, let role):
+            let permission = Permission(kind: 0, key: key, end: end)
+            return "role \(text(role)) may no more use \(permission.range)"
+        case .issueToken: return nil
+        }
+    }
+
     /// Once it is carried out.
     package var tokenEvent: TokenEvent? {
         switch self {

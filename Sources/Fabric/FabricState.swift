@@ -205,6 +205,9 @@ package struct FabricState: Sendable {
         return marked
     }
 
+    /// Writes down that users or roles changed.
+    package mutating func noteAccess(_ what: String, _ trace: Trace) { note(.meta, "users", what, trace) }
+
     /// Writes down that something happened.
     mutating func note(_ kind: RecordKind, _ name: String, _ what: String, _ trace: Trace) {
         begin()

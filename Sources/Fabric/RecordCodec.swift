@@ -1,4 +1,4 @@
-internal import Bytes
+package import Bytes
 
 /// Something the fabric keeps, as bytes: what `kv.db` holds and what runs into the state's hash.
 protocol Record: Ordered, Equatable where Order == ID {
@@ -49,13 +49,13 @@ extension ByteReader {
 }
 
 extension Trace {
-    func encode(into writer: inout ByteWriter) {
+    package func encode(into writer: inout ByteWriter) {
         writer.signed(at)
         writer.string(by)
         writer.string(reason)
     }
 
-    init(from reader: inout ByteReader) throws(DecodingFault) {
+    package init(from reader: inout ByteReader) throws(DecodingFault) {
         let at = try reader.signed()
         let by = try reader.string()
         self.init(at: at, by: by, reason: try reader.string())

@@ -60,9 +60,10 @@ extension Command {
         case .raiseVersion(let version):
             writer.byte(Self.raiseVersionKind)
             writer.varint(version)
-        case .access(let change):
+        case .access(let change, let trace):
             writer.byte(16)
             change.encode(into: &writer)
+            trace.encode(into: &writer)
         }
     }
 
@@ -111,7 +112,9 @@ extension Command {
             attributes.release = try MemberAttributes.Release(from: &reader)
             self = .publish(memberID: memberID, attributes)
         case Self.raiseVersionKind: self = .raiseVersion(try reader.varint())
-        case 16: self = .access(try AccessChange(from: &reader))
+        case 16:
+            let change = try AccessChange(from: &reader)
+            self = .access(change, try Trace(from: &reader))
         case let kind: throw .invalid("command \(kind)")
         }
         try reader.expectEnd()

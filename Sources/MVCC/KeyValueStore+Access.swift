@@ -1,12 +1,17 @@
 package import Access
 internal import Bytes
+internal import Fabric
 
 /// Users and roles: etcd's auth store, beside the keys, in the same state.
 extension KeyValueStore {
-    func apply(_ change: AccessChange) -> Result<CommandResult, MVCCError> {
+    func apply(_ change: AccessChange, _ trace: Trace) -> Result<CommandResult, MVCCError> {
         let before = access
         do throws(AccessRefusal) { try access.apply(change) } catch { return .failure(.access(error)) }
         for row in access.rows(since: before) { meta.mix(recordRows.note(row)) }
+        if access != before, let summary = change.summary {
+            fabric.noteAccess(summary, trace)
+            takeUpFabricChanges()
+        }
         if let event = change.tokenEvent { tokenEvents.append(event) }
         return .success(.done)
     }
@@ -23,7 +28,7 @@ extension KeyValueStore {
             case .leaseRevoke(let id): try authorizer.expectWritingKeys(of: id)
             case .leaseRenew(let id): if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
             // A member issues it.
-            case .access(.issueToken): break
+            case .access(.issueToken, _): break
             case .access: try access.expectRoot(authored.author)
             case .compact, .leaseGrant, .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric,
                 .raiseVersion:

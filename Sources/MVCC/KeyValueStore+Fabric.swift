@@ -19,10 +19,14 @@ extension KeyValueStore {
             case .end: break
             }
         }
+        takeUpFabricChanges()
+        return result.map(CommandResult.fabric).mapError(MVCCError.fabric)
+    }
+
+    func takeUpFabricChanges() {
         let changes = fabric.takeChanges()
         for change in changes { meta.mix(recordRows.note(change)) }
         fabricChanges += changes
-        return result.map(CommandResult.fabric).mapError(MVCCError.fabric)
     }
 
     /// Begins to use the formats of a later version.

@@ -157,7 +157,7 @@ package final class KeyValueStore {
             // These are no requests: `recover(_:)` and `raise(to:)` do them.
             if command.action == .recover || command.action == .exchangeLeases { return .failure(.unreadable) }
             return try apply(command, term: term)
-        case .access(let change): return apply(change)
+        case .access(let change, let trace): return apply(change, trace)
         case .leaseAge(let marks):
             for mark in marks { age(mark) }
             return .success(.done)

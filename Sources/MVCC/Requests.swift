@@ -214,7 +214,7 @@ package enum Command: Equatable, Sendable {
     /// From now on the formats of this version are used: see `FabricVersion`.
     case raiseVersion(UInt64)
     /// Of users, roles and rights.
-    case access(AccessChange)
+    case access(AccessChange, Trace)
 }
 
 /// What a command did.

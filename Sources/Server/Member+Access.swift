@@ -1,6 +1,7 @@
 package import Access
 internal import Bytes
 internal import Credentials
+internal import Fabric
 package import MVCC
 package import Replication
 internal import Synchronization
@@ -31,6 +32,13 @@ extension RunningMember {
         let view = core.view
         return (core.knownRights.withLock { view.authorizer(for: author, &$0) }, view.access)
     }
+
+    /// - Parameter by: who, for the fabric's events.
+    package func change(_ change: AccessChange, by: String, _ author: Author?) async throws(ServerError) -> Applied {
+        try await propose(.access(change, Trace(at: core.wallMilliseconds, by: by)), by: author)
+    }
+
+    package func note(_ denial: AuditLog.Denial) { core.auditLog.note(denial) }
 
     // MARK: - Passwords
 
@@ -105,7 +113,7 @@ extension RunningMember {
             let issued = IssuedToken(
                 digest: SimpleTokens.digest(of: secret), user: name, revision: revision, issued: millisecondsSince1970()
             )
-            _ = try await propose(.access(.issueToken(issued)))
+            _ = try await propose(.access(.issueToken(issued), Trace(at: issued.issued, by: "")))
             return "\(String(decoding: secret, as: UTF8.self)).\(appliedIndex)"
         }
     }

@@ -198,6 +198,7 @@ package final class RunningMember: Sendable {
         waitForEnd(of: ended)
         core.readers.stop()
         core.authenticator.hasher.stop()
+        core.auditLog.stop()
         core.requests.failAll(.stopping)
     }
 

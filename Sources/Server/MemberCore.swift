@@ -30,6 +30,7 @@ final class MemberCore: Sendable {
     let hasCaughtUp: Atomic<Bool>
     let readGate = ReadGate()
     let authenticator: Authenticator
+    let auditLog: AuditLog
     let knownRights = Mutex(KnownRights())
     /// Of the state that is published.
     let isAuthEnabled = Atomic<Bool>(false)
@@ -73,6 +74,7 @@ final class MemberCore: Sendable {
         onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) throws(StorageError) {
         self.authenticator = authenticator
+        auditLog = AuditLog(path: directory.auditPath)
         self.mail = mail
         self.transport = transport
         self.reports = reports

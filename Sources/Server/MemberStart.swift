@@ -71,6 +71,7 @@ extension RunningMember {
         core.startLanes(of: disk, raft)
         core.readers.start { core.view }
         core.authenticator.hasher.start()
+        core.auditLog.start()
         core.watchDirectory()
         core.scrub()
         return RunningMember(core: core)

@@ -130,7 +130,7 @@ struct ModelStore {
             if members?.contains(alarm.memberID) != false { alarms.insert(alarm.memberID) }
             return true
         case .lowerAlarm(_, let memberID): return alarms.remove(memberID) != nil
-        case .access(let change): return access.apply(change)
+        case .access(let change, _): return access.apply(change)
         case .leaseAge, .publish, .fabric, .raiseVersion: return true
         }
     }

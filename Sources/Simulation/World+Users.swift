@@ -1,4 +1,5 @@
 internal import Access
+internal import Fabric
 internal import MVCC
 internal import Replication
 
@@ -36,7 +37,10 @@ extension World {
         guard !awake.isEmpty else { return add(.changeAccess(prepared: prepared), after: Self.second) }
         let process = clients.dice.pick(awake)
         let change = prepared < preparations.count ? preparations[prepared] : chooseAccessChange()
-        propose(.access(change), at: process, within: 2 * Self.second) { [unowned self] outcome in
+        propose(
+            .access(change, Fabric.Trace(at: Int64(now / 1_000_000), by: "operator")), at: process,
+            within: 2 * Self.second
+        ) { [unowned self] outcome in
             let isDone =
                 switch outcome {
                 // It was done before, and its answer was lost.

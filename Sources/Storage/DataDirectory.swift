@@ -35,6 +35,7 @@ package final class DataDirectory: Sendable {
     package var statePath: String { path + "/kv.db" }
     package var markPath: String { path + "/durable.mark" }
     package var servedPath: String { path + "/served.mark" }
+    package var auditPath: String { path + "/audit.log" }
     package var snapshotPath: String { path + "/snapshots" }
     private var identityPath: String { path + "/identity" }
     /// Is there while a first start is under way.

@@ -1,5 +1,6 @@
 import Access
 import Bytes
+import Fabric
 import Testing
 
 @testable import MVCC
@@ -12,6 +13,7 @@ private func key(_ text: String) -> KeyRange { KeyRange(start: bytes(text), end:
 struct AuthorTests {
     private let folder: TemporaryFolder
     private let rig: Rig
+    private let trace = Trace(at: 1, by: "test")
 
     /// alice may write a and read b, in a fabric where rights count; root may do all.
     init() throws {
@@ -25,7 +27,7 @@ struct AuthorTests {
             .grantPermission(Permission(kind: 0, key: bytes("b"), end: []), role: bytes("r")), .enable,
         ]
         _ = try rig.apply(.raiseVersion(2))
-        for change in changes { #expect(try rig.apply(.access(change)) == .success(.done)) }
+        for change in changes { #expect(try rig.apply(.access(change, trace)) == .success(.done)) }
     }
 
     private func author(_ name: String, behind: UInt64 = 0) -> Author {
@@ -93,7 +95,7 @@ struct AuthorTests {
 
     @Test("Only root changes users and roles, with a token of any age")
     func changes() throws {
-        let change = Command.access(.addRole(bytes("x")))
+        let change = Command.access(.addRole(bytes("x")), trace)
         #expect(try refusal(change, by: nil) == .emptyUserName)
         #expect(try refusal(change, by: author("alice")) == .denied)
         #expect(try refusal(change, by: author("root", behind: 3)) == nil)
@@ -101,7 +103,7 @@ struct AuthorTests {
 
     @Test("While rights do not count, everybody may")
     func off() throws {
-        _ = try rig.apply(.access(.disable), by: author("root"))
+        _ = try rig.apply(.access(.disable, trace), by: author("root"))
         #expect(try refusal(.put(put("b")), by: author("alice")) == nil)
         #expect(try refusal(.put(put("b")), by: nil) == nil)
     }
@@ -110,13 +112,13 @@ struct AuthorTests {
     func tokens() throws {
         _ = rig.store.takeTokenEvents()
         let token = IssuedToken(digest: [1], user: bytes("alice"), revision: rig.store.access.revision, issued: 5)
-        #expect(try refusal(.access(.issueToken(token)), by: nil) == nil)
+        #expect(try refusal(.access(.issueToken(token), trace), by: nil) == nil)
         #expect(rig.store.takeTokenEvents() == [.issued(token)] && rig.store.takeTokenEvents().isEmpty)
         let old = IssuedToken(digest: [1], user: bytes("alice"), revision: token.revision - 1, issued: 5)
-        #expect(try refusal(.access(.issueToken(old)), by: nil) == .oldRevision)
-        _ = try rig.apply(.access(.changePassword(bytes("alice"), passwordHash: [1])), by: author("root"))
-        _ = try rig.apply(.access(.deleteUser(bytes("alice"))), by: author("root"))
-        _ = try rig.apply(.access(.disable), by: author("root"))
+        #expect(try refusal(.access(.issueToken(old), trace), by: nil) == .oldRevision)
+        _ = try rig.apply(.access(.changePassword(bytes("alice"), passwordHash: [1]), trace), by: author("root"))
+        _ = try rig.apply(.access(.deleteUser(bytes("alice")), trace), by: author("root"))
+        _ = try rig.apply(.access(.disable, trace), by: author("root"))
         #expect(
             rig.store.takeTokenEvents() == [.ended(user: bytes("alice")), .ended(user: bytes("alice")), .allEnded])
     }
@@ -130,7 +132,7 @@ struct AuthorTests {
             return try AuthoredCommand(from: &reader)
         }
         let alice = Author(name: bytes("alice"), revision: 300)
-        for command in [Command.put(put("a")), .leaseRevoke(7), .access(.enable)] {
+        for command in [Command.put(put("a")), .leaseRevoke(7), .access(.enable, trace)] {
             for author in [nil, alice] {
                 let authored = AuthoredCommand(command, by: author)
                 #expect(try decoded(authored) == authored)

@@ -110,6 +110,54 @@ def a_certificate_names_a_user(report, weft):
 
 
 @check
+def who_did_what_and_what_was_denied_is_written_down(report, weft):
+    with Fabric(weft, 1, ["--bcrypt-cost", "4"]) as fabric:
+        member = fabric.leader()
+        at = ["--endpoints", member.client_url]
+        run(weft, "user", "add", "alice", *at, text="a-secret-password\n")
+        password = run(weft, "auth", "init", *at).split()[0]
+        root = ["--user", f"root:{password}", *at]
+        run(weft, "role", "add", "r", *root)
+        run(weft, "role", "grant-permission", "r", "read", "k/", "--prefix", *root)
+        run(weft, "user", "grant-role", "alice", "r", *root)
+        run(weft, "user", "grant-role", "alice", "r", *root)
+        run("curl", "-sf", "-X", "PUT", "-H", f"Authorization: {token(member, 'root', password)}", "-H", "weft-user: mallory",
+            "-d", "{}", f"{at[1]}/v1/fabric/domains/east")
+        events = json.loads(run(weft, "events", "-o", "json", *root))
+        said = [(event["by"], event["what"]) for event in events]
+        for what in ("role r added", "role r may read keys from \"k/\" to \"k0\"", "user alice has role r"):
+            report.check(what, said.count(("root@127.0.0.1", what)) == 1, said)
+        report.check("users counted before anybody was asked who they are", ("", "user alice added") in said, said)
+        report.check("who says to be another is known", all(by != "mallory" for by, _ in said) and
+                     any(event["name"] == "east" and event["by"] == "root@127.0.0.1" for event in events), events)
+        report.check("no password is among it", "secret" not in json.dumps(events))
+        for _ in range(50):
+            run("curl", "-s", f"{at[1]}/v1/kv/k")
+        run(weft, "put", "k/1", "x", "--user", "alice:a-secret-password", *at, status=1)
+        run(weft, "get", "k/1", "--user", "alice:another-password", *at, status=1)
+        lines = []
+        deadline = time.time() + 25
+        while time.time() < deadline and {"KV.Put", "Auth.Authenticate", "KV.Range"} - {line["what"] for line in lines}:
+            time.sleep(0.5)
+            path = os.path.join(member.data, "audit.log")
+            if os.path.exists(path):
+                with open(path) as file:
+                    lines = [json.loads(line) for line in file]
+        report.check("a user's denied write", any(
+            (line["user"], line["what"], line["address"]) == ("alice", "KV.Put", "127.0.0.1") for line in lines), lines)
+        report.check("a wrong password", any(
+            (line["user"], line["what"]) == ("alice", "Auth.Authenticate") and "authentication failed" in line["reason"] for line in lines), lines)
+        reads = [line for line in lines if line["what"] == "KV.Range"]
+        report.check("fifty of nobody in a line or two", len(reads) <= 3 and sum(line["count"] for line in reads) == 50, reads)
+        report.check("and no password", "password" not in open(path).read().replace("invalid user ID or password", ""))
+        report.check("for nobody else's eyes", os.stat(path).st_mode & 0o077 == 0)
+
+
+def token(member, name, password):
+    return member.connection().call("/v3/auth/authenticate", {"name": name, "password": password})["token"]
+
+
+@check
 def etcdctl_manages_users_and_roles(report, weft):
     with Authority() as authority:
         authority.leaf("server")

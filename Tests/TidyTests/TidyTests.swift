@@ -43,7 +43,8 @@ import Testing
             "Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization",
         ],
         "Server": [
-            "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "MVCC", "Raft", "Replication", "Sockets", "SQLite",
+            "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "JSON", "MVCC", "Raft", "Replication", "Sockets",
+            "SQLite",
             "Storage", "Transport",
             "NIOCore",
             "Logging",

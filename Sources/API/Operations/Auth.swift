@@ -31,10 +31,15 @@ enum Auth {
 
         /// A token.
         func run(at desk: Desk) async throws(APIError) -> Answered<String> {
-            desk.answered(
-                try await desk.ask { member throws(ServerError) in
-                    try await member.logIn(name, password: password, from: desk.caller.address)
-                })
+            let token = try await desk.ask { member throws(ServerError) in
+                do throws(ServerError) {
+                    return try await member.logIn(name, password: password, from: desk.caller.address)
+                } catch .refused(.access(let refusal)) where refusal != .notEnabled {
+                    desk.note(refusal, Self.self, user: name)
+                    throw .refused(.access(refusal))
+                }
+            }
+            return desk.answered(token)
         }
     }
 
@@ -206,7 +211,7 @@ extension AccessOperation {
 
     func run(at desk: Desk) async throws(APIError) -> Answered<Void> {
         let applied = try await desk.ask { member throws(ServerError) in
-            try await member.propose(.access(try await change(member)), by: desk.author)
+            try await member.change(try await change(member), by: desk.name(orClaimed: ""), desk.author)
         }
         return Answered(header: desk.header(applied), body: ())
     }

@@ -66,9 +66,31 @@ struct Desk: Sendable {
     /// or a right granted, by another a moment ago.
     func authorize<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Author? {
         do throws(AccessRefusal) { return try authorizeNow(operation) } catch {
-            guard (try? await member.confirmCurrentDespiteAlarms()) != nil else { throw APIError(error) }
+            guard (try? await member.confirmCurrentDespiteAlarms()) != nil else { throw denied(operation, error) }
         }
-        do throws(AccessRefusal) { return try authorizeNow(operation) } catch { throw APIError(error) }
+        do throws(AccessRefusal) { return try authorizeNow(operation) } catch { throw denied(operation, error) }
+    }
+
+    private func denied<Asked: Operation>(_ operation: Asked, _ refusal: AccessRefusal) -> APIError {
+        // Who asks again with a new token is denied nothing.
+        if refusal != .oldRevision { note(refusal, Asked.self, user: (try? identify())?.flatMap(\.name) ?? []) }
+        return APIError(refusal)
+    }
+
+    /// Writes down what was denied.
+    func note<Asked: Operation>(_ refusal: AccessRefusal, _: Asked.Type, user: [UInt8]) {
+        let what = String(reflecting: Asked.self).split(separator: ".").dropFirst().joined(separator: ".")
+        member.note(
+            AuditLog.Denial(
+                user: String(decoding: user, as: UTF8.self), address: caller.address, what: what,
+                reason: refusal.message))
+    }
+
+    /// Who changes something, for the fabric's events: whoever they say they are, unless it is known.
+    func name(orClaimed claimed: String) -> String {
+        guard let author else { return claimed }
+        let name = String(decoding: author.name, as: UTF8.self)
+        return caller.address.isEmpty ? name : "\(name)@\(caller.address)"
     }
 
     func authorizeNow<Asked: Operation>(_ operation: Asked) throws(AccessRefusal) -> Author? {

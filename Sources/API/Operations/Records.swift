@@ -45,7 +45,8 @@ enum Records {
 
         func run(at desk: Desk) async throws(APIError) -> Outcome {
             try await desk.outcome { member throws(ServerError) in
-                try await member.change(action, by: terms.by, reason: terms.reason, expected: terms.expected)
+                try await member.change(
+                    action, by: desk.name(orClaimed: terms.by), reason: terms.reason, expected: terms.expected)
             }
         }
     }
@@ -60,7 +61,7 @@ enum Records {
 
         func run(at desk: Desk) async throws(APIError) -> Outcome {
             try await desk.outcome { member throws(ServerError) in
-                try await member.register(node, by: terms.by, expected: terms.expected)
+                try await member.register(node, by: desk.name(orClaimed: terms.by), expected: terms.expected)
             }
         }
     }
@@ -96,7 +97,7 @@ enum Records {
         func run(at desk: Desk) async throws(APIError) -> Outcome {
             try await desk.outcome { member throws(ServerError) in
                 try await member.setDomain(
-                    name, isActive: isActive, force: force, by: terms.by, reason: terms.reason,
+                    name, isActive: isActive, force: force, by: desk.name(orClaimed: terms.by), reason: terms.reason,
                     expected: terms.expected)
             }
         }
