@@ -228,7 +228,7 @@ def pythons_client_logs_in(report, weft):
 
 @check
 def an_unused_token_ends(report, weft):
-    with Fabric(weft, 1, ["--bcrypt-cost", "4", "--auth-token-ttl", "3"]) as fabric:
+    with Fabric(weft, 1, ["--bcrypt-cost", "4", "--auth-token-ttl", "6"]) as fabric:
         fabric.leader()
         at = ["--endpoints", fabric.members[0].client_url]
         password = run(weft, "auth", "init", *at).split()[0]
@@ -240,7 +240,7 @@ def an_unused_token_ends(report, weft):
             return "users" in run("curl", "-s", "-H", f"Authorization: {token}", "-d", "{}", f"{at[1]}/v3/auth/user/list")
 
         lives = []
-        for _ in range(5):
+        for _ in range(8):
             time.sleep(1)
             lives.append(listed(used))
         report.check("one that is used lives on", all(lives), lives)
