@@ -48,7 +48,7 @@ extension Raft {
     private func heir(because reason: Reason) -> NodeID? {
         let own = configuration[id]?.priority ?? Member.defaultPriority
         let heirs = possibleHeirs.filter { peer in
-            guard let member = configuration[peer.id], peer.progress.match + settings.promotionLagMax >= log.lastIndex
+            guard let member = mayLead(peer.id), peer.progress.match + settings.promotionLagMax >= log.lastIndex
             else { return false }
             switch reason {
             case .isWitness, .isDamaged: return true
@@ -68,9 +68,15 @@ extension Raft {
     /// witness only: the lead would go to and fro between two of whom one is damaged.
     private var possibleHeirs: [Leadership.Peer] {
         (leadership?.peers ?? []).filter { peer in
-            guard configuration[peer.id]?.role == .voter, isActive(peer.progress) else { return false }
+            guard mayLead(peer.id) != nil, isActive(peer.progress) else { return false }
             return peer.progress.health == .whole || peer.progress.health == nil && isWitness
         }
+    }
+
+    /// Who keeps state and votes. Between two sets of voters one of those who go may be the only one that a witness can hand over to.
+    func mayLead(_ id: NodeID) -> Member? {
+        let member = isWitness ? configuration.everybody.first { $0.id == id } : configuration[id]
+        return member?.role == .voter ? member : nil
     }
 
     private func isInVain(_ heir: Leadership.Peer) -> Bool { leadership?.vainHeirs.contains(heir.id) == true }

@@ -319,7 +319,7 @@ extension Raft {
     // MARK: - Transfer (D 3.10)
 
     mutating func transfer(to target: NodeID) {
-        guard role == .leader, target != id, configuration[target]?.role == .voter else { return }
+        guard role == .leader, target != id, mayLead(target) != nil else { return }
         // Asking again gives it no more time.
         guard leadership?.transferTarget != target else { return }
         leadership?.transferTarget = target

@@ -61,13 +61,13 @@ extension Raft {
         guard keepsWhatWitnessesLack(next) else { throw .notReady }
     }
 
-    /// A witness's log may begin late, and of what is before that whoever goes may hold one of the two copies that there must be: so
-    /// all that keep state and stay must have what is committed.
+    /// A witness's log may begin late, and of what is before that whoever goes may hold one of the copies that there must be: witnesses
+    /// and those of the rest that lack something must be no quorum without this member.
     private func keepsWhatWitnessesLack(_ next: Configuration) -> Bool {
         let goes = configuration.voters.contains { !next.isVoter($0) && !configuration.isWitness($0) }
         guard goes, !next.isJoint, next.voters.contains(where: next.isWitness) else { return true }
-        return next.voters.allSatisfy { voter in
-            voter == id || next.isWitness(voter) || leadership?.progress(of: voter)?.match ?? 0 >= commit
+        return !next.isQuorum { voter in
+            voter != id && (next.isWitness(voter) || leadership?.progress(of: voter)?.match ?? 0 < commit)
         }
     }
 

@@ -107,8 +107,9 @@ extension Raft {
             let isNear = !site.isEmpty && member.domain == site
             return (isNear ? 1 : 0, member.isWitness ? 1 : 0, -Int(member.priority), member.id)
         }
-        guard let own = configuration[id].map(place) else { return configuration.members.count }
-        return configuration.members.count { $0.isVoting && !absent.contains($0.id) && place($0) < own }
+        let everybody = configuration.everybody
+        guard let own = everybody.first(where: { $0.id == id }).map(place) else { return everybody.count }
+        return everybody.count { $0.isVoting && !absent.contains($0.id) && place($0) < own }
     }
 
     mutating func tick() {

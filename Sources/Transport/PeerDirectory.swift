@@ -173,7 +173,10 @@ package final class PeerDirectory: Sendable {
         state.withLock { state in
             let known = [state.reached[id]].compactMap(\.self) + (state.addresses[id] ?? [])
             let said = state.announced[id] ?? state.vouched[id]?.addresses ?? []
-            return known + said.filter { !known.contains($0) }
+            let all = known + said.filter { !known.contains($0) }
+            // Where it is reached by TLS nobody brings this member to call it in clear text.
+            let isSecure = state.addresses[id]?.contains(where: \.isSecure) ?? false
+            return isSecure ? all.filter(\.isSecure) : all
         }
     }
 

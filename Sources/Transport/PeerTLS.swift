@@ -32,13 +32,15 @@ struct PeerDialer: Sendable {
     ) -> EventLoopFuture<any Channel> {
         names.connect(bootstrap, to: addresses.map { ($0.host, $0.port) }, on: loop) { channel, target in
             let address = addresses[target]
+            // Those who hear of the connection's end are there before hands are shaken.
+            try configure(channel, address)
             if address.isSecure {
                 guard let tls else {
                     throw TLSError("\(address) needs TLS: --peer-cert-file and --peer-trusted-ca-file")
                 }
-                try channel.pipeline.syncOperations.addHandler(TLSHandler(to: address.host, tls.client.current))
+                try channel.pipeline.syncOperations.addHandler(
+                    TLSHandler(to: address.host, tls.client.current), position: .first)
             }
-            try configure(channel, address)
         }
     }
 }
