@@ -13,6 +13,9 @@ package struct AccessState: Equatable, Sendable {
 
     package init() {}
 
+    /// What somebody knows who hears that users and roles changed, and not how: nobody is let in.
+    package mutating func lock() { isEnabled = true }
+
     /// Carries out a change, or refuses it and stays what it is.
     package mutating func apply(_ change: AccessChange) throws(AccessRefusal) {
         switch change {

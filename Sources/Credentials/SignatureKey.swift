@@ -102,7 +102,8 @@ final class SignatureKey: @unchecked Sendable {
         switch kind {
         case .shared(let secret):
             let expected = hmac(text, secret)
-            return expected.count == signature.count && CRYPTO_memcmp(expected, signature, expected.count) == 0
+            return !expected.isEmpty && expected.count == signature.count
+                && CRYPTO_memcmp(expected, signature, expected.count) == 0
         case .pair(let key, _):
             guard let signature = method.isOfCurve ? Self.split(signature, method.pointBytes) : signature else {
                 return false

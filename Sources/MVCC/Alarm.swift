@@ -66,8 +66,9 @@ extension Command {
     package func refusal(under alarms: [Alarm]) -> MVCCError? {
         guard !alarms.isEmpty else { return nil }
         switch self {
-        case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .raiseVersion: return nil
-        case .put, .fabric, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke, .access:
+        // Whoever may lower an alarm must be able to log in.
+        case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .raiseVersion, .access: return nil
+        case .put, .fabric, .txn, .deleteRange, .compact, .leaseGrant, .leaseRenew, .leaseRevoke:
             if alarms.contains(.corrupt) { return .corrupt }
             return addsKeys && alarms.contains(.noSpace) ? .noSpace : nil
         }

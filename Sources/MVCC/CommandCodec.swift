@@ -11,6 +11,7 @@ extension Command {
     /// Attributes of members, which those without a state take up, too.
     package static let publishKinds: Set<UInt8> = [5, 14]
     package static let raiseVersionKind: UInt8 = 15
+    package static let accessKind: UInt8 = 16
 
     package func encode(into writer: inout ByteWriter) {
         switch self {
@@ -61,7 +62,7 @@ extension Command {
             writer.byte(Self.raiseVersionKind)
             writer.varint(version)
         case .access(let change, let trace):
-            writer.byte(16)
+            writer.byte(Self.accessKind)
             change.encode(into: &writer)
             trace.encode(into: &writer)
         }
@@ -112,7 +113,7 @@ extension Command {
             attributes.release = try MemberAttributes.Release(from: &reader)
             self = .publish(memberID: memberID, attributes)
         case Self.raiseVersionKind: self = .raiseVersion(try reader.varint())
-        case 16:
+        case Self.accessKind:
             let change = try AccessChange(from: &reader)
             self = .access(change, try Trace(from: &reader))
         case let kind: throw .invalid("command \(kind)")

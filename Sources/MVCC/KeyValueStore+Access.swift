@@ -16,6 +16,14 @@ extension KeyValueStore {
         return .success(.done)
     }
 
+    /// Takes up, without a state, that users and roles changed: a witness knows none, and lets nobody do anything from then on.
+    package func applyUnknownAccess(index: UInt64, term: UInt64) {
+        applyNothing(index: index, term: term)
+        let before = access
+        access.lock()
+        for row in access.rows(since: before) { _ = recordRows.note(row) }
+    }
+
     /// Why a command is not carried out on somebody's behalf. They asked a member that may have known an older state.
     func refusal(of authored: AuthoredCommand) -> AccessRefusal? {
         guard access.isEnabled, !makes(.writesWithoutRights) else { return nil }
@@ -26,7 +34,10 @@ extension KeyValueStore {
             case .deleteRange(let request): try authorizer.expect(request)
             case .txn(let request): try authorizer.expect(request)
             case .leaseRevoke(let id): try authorizer.expectWritingKeys(of: id)
-            case .leaseRenew(let id): if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
+            case .leaseRenew(let id):
+                // Nodes live by their own heartbeats.
+                guard !fabric.leases.contains(id) else { throw .denied }
+                if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
             // A member issues it.
             case .access(.issueToken, _): break
             case .access: try access.expectRoot(authored.author)

@@ -1,7 +1,7 @@
-internal import Access
+package import Access
 internal import Bytes
-internal import Fabric
-internal import SQLite
+package import Fabric
+package import SQLite
 
 /// Changes of the fabric's records, and of users and roles, that are not in `kv.db` yet; the last of each counts.
 struct RecordRows: Sendable {
@@ -78,7 +78,7 @@ extension StateFile {
 }
 
 extension StateReader {
-    func records() throws(SQLiteError) -> (fabric: FabricState, access: AccessState) {
+    package func records() throws(SQLiteError) -> (fabric: FabricState, access: AccessState) {
         try StateFile.records(connection)
     }
 }

@@ -1,3 +1,4 @@
+internal import Access
 internal import Bytes
 package import SQLite
 
@@ -131,7 +132,10 @@ package final class StateWriter {
     }
 
     /// Makes an image at `path` of a state without keys, for members that hold none.
-    package static func writeBare(_ meta: StateMeta, to path: String) throws(SQLiteError) {
+    /// - Parameter hasUsers: a witness is told that there are users, and not who.
+    package static func writeBare(
+        _ meta: StateMeta, hasUsers: Bool = false, to path: String
+    ) throws(SQLiteError) {
         var bare = StateMeta(clusterID: meta.clusterID)
         bare.appliedIndex = meta.appliedIndex
         bare.appliedTerm = meta.appliedTerm
@@ -142,6 +146,23 @@ package final class StateWriter {
         let connection = try Connection(path: path, access: .readWrite)
         try layOut(connection)
         try create(in: connection, bare)
+        guard hasUsers else { return }
+        var access = AccessState()
+        access.lock()
+        var rows = RecordRows()
+        for row in access.rows(since: AccessState()) { _ = rows.note(row) }
+        var put = try connection.prepare("INSERT OR REPLACE INTO fabric(kind,key,body,sum) VALUES(?,?,?,?)")
+        for (key, body) in rows.rows { if let body { try Self.put(key, body, by: &put) } }
+    }
+
+    private static func put(
+        _ key: RecordRows.Key, _ body: [UInt8], by statement: inout Statement
+    ) throws(SQLiteError) {
+        statement.bind(1, Int64(key.kind))
+        statement.bind(2, key.key)
+        statement.bind(3, body)
+        statement.bind(4, Int64(RowSum.of(key, body)))
+        try statement.run()
     }
 
     package func meta() throws(SQLiteError) -> StateMeta {
@@ -279,11 +300,7 @@ package final class StateWriter {
                 try deleteRecord.run()
                 continue
             }
-            putRecord.bind(1, Int64(key.kind))
-            putRecord.bind(2, key.key)
-            putRecord.bind(3, body)
-            putRecord.bind(4, Int64(RowSum.of(key, body)))
-            try putRecord.run()
+            try Self.put(key, body, by: &putRecord)
         }
     }
 

@@ -225,7 +225,11 @@ package final class Applier<Shell: ReplicationShell>: Lane {
                 return (id, .failure(.refused(refusal)))
             }
             if isWitness, !CommandEnvelope.isForWitnesses(entry.payload) {
-                store.applyNothing(index: entry.index, term: entry.term)
+                if CommandEnvelope.isOfAccess(entry.payload) {
+                    store.applyUnknownAccess(index: entry.index, term: entry.term)
+                } else {
+                    store.applyNothing(index: entry.index, term: entry.term)
+                }
                 // It was asked before it knew that it is one; what came of it the others know.
                 return (id, .failure(.timeout))
             }

@@ -65,6 +65,9 @@ package enum CommandEnvelope {
         kind(payload).map { Command.publishKinds.contains($0) || $0 == Command.raiseVersionKind } ?? false
     }
 
+    /// If the command changes users, roles or rights.
+    static func isOfAccess(_ payload: [UInt8]) -> Bool { commandKind(payload) == Command.accessKind }
+
     /// The version that a command raises the fabric to.
     static func raisedVersion(_ payload: [UInt8]) -> UInt64? {
         guard kind(payload) == Command.raiseVersionKind, var (_, reader) = open(payload),

@@ -1,3 +1,4 @@
+internal import Access
 package import MVCC
 package import Raft
 internal import SQLite
@@ -32,7 +33,8 @@ package struct SnapshotImage: Sendable {
         let reader = try storage(directory.statePath) { () throws(SQLiteError) in
             let reader = try marks.reader(directory.statePath, cacheBytes: 1 << 20)
             if isForWitness {
-                try StateWriter.writeBare(try reader.meta(), to: target)
+                let access = try reader.records().access
+                try StateWriter.writeBare(try reader.meta(), hasUsers: !access.users.all.isEmpty, to: target)
             } else {
                 try reader.copy(to: target)
             }

@@ -56,6 +56,10 @@ package final class AuditLog: Sendable {
     func stop() { queue.close() }
 
     package func note(_ denial: Denial) {
+        // What a stranger sends is cut before it is kept.
+        let denial = Denial(
+            user: Self.cut(denial.user), address: Self.cut(denial.address), what: Self.cut(denial.what),
+            reason: Self.cut(denial.reason))
         let isFirst = state.withLock { state in
             let isFirst = state.counts.isEmpty && state.others == 0
             if state.counts[denial] != nil || state.counts.count < Self.kindsMax {
@@ -66,6 +70,10 @@ package final class AuditLog: Sendable {
             return isFirst
         }
         if isFirst { queue.post(()) }
+    }
+
+    private static func cut(_ text: String) -> String {
+        text.utf8.count <= textBytesMax ? text : String(decoding: text.utf8.prefix(textBytesMax), as: UTF8.self)
     }
 
     private func write() {
@@ -108,7 +116,7 @@ package final class AuditLog: Sendable {
                 ("user", denial.user), ("address", denial.address), ("what", denial.what), ("reason", denial.reason),
             ] {
                 json.name(name)
-                json.string(String(decoding: text.utf8.prefix(textBytesMax), as: UTF8.self))
+                json.string(text)
             }
         }
         return json.bytes + [UInt8(ascii: "\n")]

@@ -13,6 +13,12 @@ extension RunningMember {
     /// If rights count at all. Cheap.
     package var isAuthEnabled: Bool { core.isAuthEnabled.load(ordering: .acquiring) }
 
+    /// Refuses while this member has no state to know users from: it has just joined. A witness never has one, and lets nobody in once it
+    /// heard that there are users.
+    package func expectState() throws(ServerError) {
+        guard appliedIndex >= MemberDisk.foundingIndex else { throw .catchingUp }
+    }
+
     /// What was allowed as of one is looked at again as of another.
     package struct AccessMark: Equatable, Sendable {
         let isEnabled: Bool
@@ -67,7 +73,7 @@ extension RunningMember {
         _ name: [UInt8], password: [UInt8], from address: String
     ) async throws(ServerError) -> String {
         while true {
-            try await confirmCurrent()
+            try await confirmCurrentDespiteAlarms()
             let state = access
             guard state.isEnabled else { throw .refused(.access(.notEnabled)) }
             try await checkPassword(of: state.users[name], name, password, address)
@@ -86,7 +92,7 @@ extension RunningMember {
         }
         if let user, user.passwordHash == nil { throw .refused(.access(.noPasswordUser)) }
         // For one whom there is not it takes as long.
-        let hash = user?.passwordHash ?? Self.nobodysHash
+        let hash = user?.passwordHash ?? PasswordHash.ofNobody(cost: core.authenticator.bcryptCost)
         guard let matches = await core.authenticator.hasher.run({ PasswordHash.matches(password, hash) }) else {
             throw .tooManyRequests
         }
@@ -95,8 +101,6 @@ extension RunningMember {
             throw .refused(.access(.wrongPassword))
         }
     }
-
-    private static let nobodysHash = Array("$2b$10$CwTycUXWue0Thq9StjUM0u.0000000000000000000000000000000".utf8)
 
     /// Nil when users or roles have changed since.
     private func issueToken(for name: [UInt8], as revision: UInt64) async throws(ServerError) -> String? {

@@ -155,7 +155,7 @@ def no_web_token_ends_a_member(report, weft):
         except OSError:
             # The connection was closed before all of it was sent.
             status = 431
-        report.check("a million parts", status in (401, 431), status)
+        report.check("a million parts", status in (400, 401, 431), status)
         report.check("the good one counts", ask(member, headers={"Authorization": good})[0] == 200)
 
 
@@ -183,6 +183,42 @@ def a_path_is_what_is_carried_out(report, weft):
             for method in ("GET", "HEAD", "OPTIONS"):
                 status, text = ask(member, method, path, body="")
                 report.check(f"{method} {path} answers nothing", "secret" not in text and b64("secret") not in text, f"{status} {text}")
+
+
+@check
+def members_without_users_let_nobody_in(report, weft):
+    """A witness has no state, and who joins has none yet: neither knows users, and both pass requests on to the leader."""
+    with Fabric(weft, 2, ["--bcrypt-cost", "4"]) as fabric:
+        member = fabric.leader()
+        early, late = fabric.add("early"), fabric.add("late")
+        at = ["--endpoints", member.client_url]
+        early.join(member, "--witness")
+        early.wait_started("serves clients on")
+        until("the witness votes", lambda: any(
+            each.get("name") == "early" and each["role"] == "witness" for each in json.loads(ask(member, "GET", "/v1/members", body="")[1])["members"]), 30)
+        root = lock(weft, member)
+        late.spawn(["join", member.client_url, *late.arguments(), "--witness", "--user", f"root:{root}"])
+        late.wait_started("serves clients on")
+        token = json.loads(ask(member, path="/v3/auth/authenticate", body=json.dumps({"name": "root", "password": root}))[1])["token"]
+
+        def known():
+            return [each["ID"] for each in json.loads(ask(
+                member, path="/v3/cluster/member/list", body="{}", headers={"Authorization": token})[1])["members"]]
+
+        ids = known()
+        until("the late one has a state", lambda: ask(late, path="/v3/maintenance/status", body="{}")[0] == 400, 30)
+        for witness in (early, late):
+            until(f"{witness.name} heard of users", lambda: ask(witness, path="/v3/maintenance/status", body="{}")[0] == 400)
+            for path, body in [("/v3/cluster/member/remove", {"ID": ids[-1]}), ("/v3/cluster/member/add", {"peerURLs": ["http://127.0.0.1:1"]}),
+                               ("/v3/cluster/member/list", {}), ("/v3/maintenance/status", {}), ("/v3/maintenance/hash", {}),
+                               ("/v3/maintenance/defragment", {}), ("/v3/maintenance/snapshot", {}), ("/v3/kv/compaction", {"revision": 1}),
+                               ("/v3/lease/grant", {"TTL": 60}), ("/v3/auth/user/list", {})]:
+                status, text = ask(witness, path=path, body=json.dumps(body))
+                report.check(f"{witness.name} refuses {path}", status in (400, 401, 403, 503), f"{status} {text[:200]}")
+            for method, path in [("GET", "/v1/members"), ("GET", "/v1/fabric/status"), ("GET", "/v1/snapshot"), ("POST", "/v1/upgrade/finish")]:
+                status, text = ask(witness, method, path, body="")
+                report.check(f"{witness.name} refuses {method} {path}", status in (400, 401, 403, 503), f"{status} {text[:200]}")
+        report.check("nobody was removed or added", known() == ids, known())
 
 
 @check

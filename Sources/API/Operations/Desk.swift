@@ -33,12 +33,13 @@ struct Desk: Sendable {
 
     func carryOut<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Asked.Answer {
         try check(operation.check)
+        try await expectCurrent(for: Asked.right)
         let mark = member.isAuthEnabled ? member.accessMark : nil
         var desk = self
         if mark != nil { desk.author = try await authorize(operation) }
         let answer = try await operation.run(at: desk)
         // What was read while rights changed is told to those who may know it now.
-        if operation.isRead, member.isAuthEnabled, member.accessMark != mark { _ = try await authorize(operation) }
+        if operation.tellsWhatIs, member.isAuthEnabled, member.accessMark != mark { _ = try await authorize(operation) }
         return answer
     }
 
@@ -61,6 +62,19 @@ struct Desk: Sendable {
     }
 
     // MARK: - Rights
+
+    /// A member that has not heard of users yet would let everybody in: who has no state waits for one, and what nobody looks at again
+    /// waits until this member knows all that was acknowledged before.
+    private func expectCurrent<Asked>(for right: Right<Asked>) async throws(APIError) {
+        guard right.rule != nil else { return }
+        try await ask { member throws(ServerError) in
+            if right.isFinal {
+                try await member.confirmCurrentDespiteAlarms()
+            } else {
+                try member.expectState()
+            }
+        }
+    }
 
     /// Says who asks if they may. Where this member would refuse, it hears first what the others know: a token may have been issued,
     /// or a right granted, by another a moment ago.
@@ -107,6 +121,17 @@ struct Desk: Sendable {
         guard member.isAuthEnabled else { return true }
         do throws(AccessRefusal) { _ = try authorizeNow(operation) } catch { return false }
         return true
+    }
+
+    /// For keys that are found out only with the answer.
+    func expectReading(_ keys: [[UInt8]]) throws(APIError) {
+        guard member.isAuthEnabled, !keys.isEmpty else { return }
+        let claim = member.claim(of: author)
+        do throws(AccessRefusal) {
+            for key in keys { try claim.authorizer.expect(.read, of: KeyRange(start: key, end: .single)) }
+        } catch {
+            throw APIError(error)
+        }
     }
 
     private func identify() throws(AccessRefusal) -> Author? {

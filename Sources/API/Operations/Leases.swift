@@ -97,6 +97,8 @@ enum Leases {
             let time = try await desk.ask { member throws(ServerError) in
                 try await member.leaseTime(id, withKeys: withKeys)
             }
+            // A key may have come to it since the right was looked at.
+            try desk.expectReading(time?.keys ?? [])
             return desk.answered(
                 Time(id: id, left: time?.left ?? -1, granted: time?.granted ?? 0, keys: time?.keys ?? []))
         }
@@ -113,7 +115,9 @@ enum Leases {
         var isRead: Bool { true }
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Int64]> {
-            desk.answered(try await desk.ask { member throws(ServerError) in try await member.leaseIDs() })
+            let ids = try await desk.ask { member throws(ServerError) in try await member.leaseIDs() }
+            _ = try await desk.authorize(self)
+            return desk.answered(ids)
         }
     }
 }

@@ -42,7 +42,7 @@ enum Maintenance {
     /// Lists alarms, raises or lowers one.
     struct Alarms: Operation {
         static var right: Right<Self> {
-            Right { asked, claim throws(AccessRefusal) in
+            Right(isFinal: true) { asked, claim throws(AccessRefusal) in
                 if asked.action == 0 { try claim.expectCaller() } else { try claim.expect(.operate) }
             }
         }
@@ -83,6 +83,7 @@ enum Maintenance {
     /// Runs over all that was ever changed.
     struct Hash: Operation {
         static var right: Right<Self> { .root }
+        var tellsWhatIs: Bool { true }
 
         func run(at desk: Desk) async throws(APIError) -> Answered<UInt32> {
             desk.answered(UInt32(truncatingIfNeeded: desk.member.stateHash))
@@ -91,6 +92,7 @@ enum Maintenance {
 
     struct HashKV: Operation {
         static var right: Right<Self> { .root }
+        var tellsWhatIs: Bool { true }
 
         /// 0 is the latest.
         var revision: Int64
@@ -133,6 +135,7 @@ enum Maintenance {
     /// A backup, to be sent piece by piece.
     struct BackUp: Operation {
         static var right: Right<Self> { .root }
+        var tellsWhatIs: Bool { true }
 
         func run(at desk: Desk) async throws(APIError) -> BackupPieces {
             let backup = try await desk.ask { member throws(ServerError) in try await member.backUp() }

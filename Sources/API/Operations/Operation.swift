@@ -11,6 +11,8 @@ protocol Operation: Sendable {
     static var right: Right<Self> { get }
     /// If what it answers depends on what the caller may read.
     var isRead: Bool { get }
+    /// If who asks must still have the right when the answer is there.
+    var tellsWhatIs: Bool { get }
     /// Refuses what need not be asked.
     func check(_ limits: RequestLimits) throws(MVCCError)
     /// Only a desk calls this, once all of that is seen to.
@@ -19,6 +21,7 @@ protocol Operation: Sendable {
 
 extension Operation {
     var isRead: Bool { false }
+    var tellsWhatIs: Bool { isRead }
     func check(_ limits: RequestLimits) throws(MVCCError) {}
 }
 

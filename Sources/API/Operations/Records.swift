@@ -9,6 +9,7 @@ internal import Server
 enum Records {
     struct Read: Operation {
         static var right: Right<Self> { .observe }
+        var tellsWhatIs: Bool { true }
 
         /// From what is applied here, without asking anybody.
         var serializable = false
@@ -37,7 +38,9 @@ enum Records {
 
     struct Change: Operation {
         static var right: Right<Self> {
-            Right { asked, claim throws(AccessRefusal) in try claim.expect(asked.action.use(of: claim.fabric)) }
+            Right(isFinal: true) { asked, claim throws(AccessRefusal) in
+                try claim.expect(asked.action.use(of: claim.fabric))
+            }
         }
 
         var action: FabricCommand.Action
@@ -53,7 +56,7 @@ enum Records {
 
     struct Register: Operation {
         static var right: Right<Self> {
-            Right { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node.name)) }
+            Right(isFinal: true) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node.name)) }
         }
 
         var node: NodeSpec
@@ -68,7 +71,7 @@ enum Records {
 
     struct Heartbeat: Operation {
         static var right: Right<Self> {
-            Right { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node)) }
+            Right(isFinal: true) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node)) }
         }
 
         var node: String
@@ -121,6 +124,7 @@ enum Records {
     /// Changes as they happen.
     struct Watch: Operation {
         static var right: Right<Self> { .observe }
+        var tellsWhatIs: Bool { true }
 
         /// What the client knows already; nil begins with what comes next.
         var after: Int64?
@@ -163,7 +167,10 @@ enum Records {
         /// What came after `revision`, waiting for something, and the revision now; nil when it is not kept any more, or the task
         /// is cancelled.
         func next(after revision: Int64) async -> (changes: [FabricChange], revision: Int64)? {
-            await desk.member.fabricFeed.changes(after: revision)
+            let found = await desk.member.fabricFeed.changes(after: revision)
+            // Who may look no more hears no more.
+            guard (try? await desk.authorize(Records.Watch())) != nil else { return nil }
+            return found
         }
     }
 }
