@@ -206,7 +206,16 @@ package struct FabricState: Sendable {
     }
 
     /// Writes down that users or roles changed.
-    package mutating func noteAccess(_ what: String, _ trace: Trace) { note(.meta, "users", what, trace) }
+    package mutating func noteAccess(_ what: String, _ trace: Trace) {
+        // Names of users may be long, and all keep the events.
+        let isBounded = (try? FabricLimits.check(trace)) != nil
+        note(
+            .meta, "users", String(decoding: what.utf8.prefix(Self.noteBytesMax), as: UTF8.self),
+            isBounded ? trace : Trace(at: trace.at, by: ""))
+        noteCounters()
+    }
+
+    private static let noteBytesMax = 512
 
     /// Writes down that something happened.
     mutating func note(_ kind: RecordKind, _ name: String, _ what: String, _ trace: Trace) {

@@ -165,6 +165,10 @@ import Testing
         let access = rig.store.access
         #expect(access.users.all.count == 1 && access.roles.all.count == 1 && !access.isEnabled && access.revision == 5)
         let reader = try StateReader(path: folder.path + "/kv.db", cacheBytes: 1 << 20)
-        #expect(try KeyValueStore(reader: reader, marks: FileMarks()).access == access)
+        let again = try KeyValueStore(reader: reader, marks: FileMarks())
+        #expect(again.access == access)
+        #expect(
+            again.fabric.revision == rig.store.fabric.revision && again.fabric.lastEvent == rig.store.fabric.lastEvent)
+        #expect(rig.store.fabric.events().map(\.what).count(where: { $0.contains("user root") }) == 2)
     }
 }
