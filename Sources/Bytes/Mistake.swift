@@ -56,7 +56,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .writesWithoutRights: "rights are looked at where something is asked for, and not where it is applied"
         case .believesOldRights: "an author's rights count as of when they asked"
         case .forgetsBranchNotTaken: "of a txn only one branch needs rights"
-        case .promotesBehindWitnesses: "a newcomer gets its vote before it has what a witness cut off"
+        case .promotesBehindWitnesses: "a newcomer takes a voter's place before it has what a witness cut off"
         case .readsWithoutAsking: "a leader answers reads without asking if it still leads"
         case .readsBeforeOwnTermIsCommitted: "a new leader answers reads by a commit index that may be old"
         case .joinsReadsThatAreAsked: "a read takes the answer to a question that was asked before it"

@@ -66,9 +66,10 @@ extension Raft {
     private func keepsWhatWitnessesLack(_ next: Configuration) -> Bool {
         let goes = configuration.voters.contains { !next.isVoter($0) && !configuration.isWitness($0) }
         guard goes, !next.isJoint, next.voters.contains(where: next.isWitness) else { return true }
-        return !next.isQuorum { voter in
-            voter != id && (next.isWitness(voter) || leadership?.progress(of: voter)?.match ?? 0 < commit)
+        let lacking = next.voters.filter { voter in
+            voter != id && !next.isWitness(voter) && leadership?.progress(of: voter)?.match ?? 0 < commit
         }
+        return lacking.isEmpty || !next.isQuorum { next.isWitness($0) || lacking.contains($0) }
     }
 
     private mutating func appendConfiguration(_ next: Configuration, requestID: UInt64) {
@@ -97,7 +98,9 @@ extension Raft {
     /// Beside a witness, whoever goes may be the only one but the leader that has what the witness's log does not begin with: who comes
     /// in their place must have everything up to the change first.
     private var newcomersHaveAll: Bool {
-        guard configuration.voters.contains(where: configuration.isWitness) else { return true }
+        guard configuration.voters.contains(where: configuration.isWitness), !makes(.promotesBehindWitnesses) else {
+            return true
+        }
         return configuration.voters.allSatisfy { voter in
             voter == id || configuration.outgoing.contains(voter) || configuration.isWitness(voter)
                 || leadership?.progress(of: voter)?.match ?? 0 >= configurationIndex

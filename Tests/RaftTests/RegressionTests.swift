@@ -507,6 +507,24 @@ import Testing
         #expect(network[1].configuration.voters == [1, 3, 4])
     }
 
+    @Test("Beside witnesses dead members are removed, one after the other, while the rest has everything")
+    func deadMembersBesideAWitness() {
+        for (witnesses, dead) in [([5], [3, 4]), ([3, 4], [2])] as [([NodeID], [NodeID])] {
+            let ids: [NodeID] = witnesses == [5] ? [1, 2, 3, 4, 5] : [1, 2, 3, 4]
+            let members = ids.map { Member(id: $0, role: witnesses.contains($0) ? .witness : .voter, peerURLs: []) }
+            var network = Network(configuration: Configuration(members))
+            network.elect(1)
+            for id in dead { network.crash(id) }
+            network.propose("a", at: 1)
+            for _ in 0..<5 { heartbeat(&network) }
+            for id in dead {
+                network.post(.change(requestID: id, .remove(id)), to: 1)
+                for _ in 0..<5 { heartbeat(&network) }
+            }
+            #expect(network[1].configuration.voters == ids.filter { !dead.contains($0) }, "witnesses \(witnesses)")
+        }
+    }
+
     @Test("A recovering member is told again and again up to where all is committed")
     func recoveryIsToldAgain() {
         var network = elected()
