@@ -26,8 +26,6 @@ package final class AuditLog: Sendable {
         var counts: [Denial: Int] = [:]
         /// Denials of more kinds than are told apart.
         var others = 0
-        var bytes = 0
-        var isFailing = false
     }
 
     /// Denials of one kind within this time are one line.

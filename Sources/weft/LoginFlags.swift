@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Client
 internal import JSON
 
-/// The flags by which a command says who asks.
+/// The flags by which a command names its user.
 struct LoginFlags: ParsableArguments {
     @Option(
         help:

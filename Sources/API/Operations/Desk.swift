@@ -23,7 +23,7 @@ struct Desks: Sendable {
 struct Desk: Sendable {
     let member: RunningMember
     let caller: Caller
-    /// Who asks; nil while rights do not count.
+    /// The caller by name; nil while rights do not count.
     private(set) var author: Author?
 
     fileprivate init(member: RunningMember, caller: Caller) {
@@ -63,8 +63,8 @@ struct Desk: Sendable {
 
     // MARK: - Rights
 
-    /// A member that has not heard of users yet would let everybody in: who has no state waits for one, and what nobody looks at again
-    /// waits until this member knows all that was acknowledged before.
+    /// A member that has not heard of users yet would let everybody in. One without a state refuses, and what nobody looks at again waits
+    /// until this member knows all that was acknowledged before.
     private func expectCurrent<Asked>(for right: Right<Asked>) async throws(APIError) {
         guard right.rule != nil else { return }
         try await ask { member throws(ServerError) in
@@ -76,7 +76,7 @@ struct Desk: Sendable {
         }
     }
 
-    /// Says who asks if they may. Where this member would refuse, it hears first what the others know: a token may have been issued,
+    /// Names the caller if they may. Where this member would refuse, it hears first what the others know: a token may have been issued,
     /// or a right granted, by another a moment ago.
     func authorize<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Author? {
         do throws(AccessRefusal) { return try authorizeNow(operation) } catch {
@@ -86,7 +86,7 @@ struct Desk: Sendable {
     }
 
     private func denied<Asked: Operation>(_ operation: Asked, _ refusal: AccessRefusal) -> APIError {
-        // Who asks again with a new token is denied nothing.
+        // The client asks again with a new token: nothing was denied.
         if refusal != .oldRevision { note(refusal, Asked.self, user: (try? identify())?.flatMap(\.name) ?? []) }
         return APIError(refusal)
     }

@@ -11,11 +11,11 @@ protocol Operation: Sendable {
     static var right: Right<Self> { get }
     /// If what it answers depends on what the caller may read.
     var isRead: Bool { get }
-    /// If who asks must still have the right when the answer is there.
+    /// If the caller must still have the right when the answer is there.
     var tellsWhatIs: Bool { get }
     /// Refuses what need not be asked.
     func check(_ limits: RequestLimits) throws(MVCCError)
-    /// Only a desk calls this, once all of that is seen to.
+    /// Only a desk calls this, once all of that is seen to, and operations that this one is a part of.
     func run(at desk: Desk) async throws(APIError) -> Answer
 }
 

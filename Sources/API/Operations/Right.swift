@@ -40,7 +40,7 @@ enum FabricUse: Equatable, Sendable {
     case act(node: String)
 }
 
-/// Who asks, and what they may do in one state.
+/// A caller, and what they may do in one state.
 struct Claim: Sendable {
     /// Nil for a caller without a token.
     let author: Author?
