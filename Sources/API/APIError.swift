@@ -143,6 +143,11 @@ struct APIError: Error, Equatable, Sendable {
         case .lastVoter, .unhealthy:
             self.init(
                 .failedPrecondition, "etcdserver: re-configuration failed due to not enough started members")
+        case .memberBehind:
+            self.init(
+                .failedPrecondition,
+                "weft: another member has not caught up, and what it lacks is on no witness; start it, or remove it first"
+            )
         case .notReady: self.init(.unavailable, "etcdserver: another change of the membership is under way")
         case .notLeader: self.init(.failedPrecondition, "etcdserver: not leader")
         }

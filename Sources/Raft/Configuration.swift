@@ -60,6 +60,8 @@ package enum ChangeRefusal: UInt8, Error, Sendable {
     /// The voters that answer now would be no majority of the new configuration.
     case unhealthy = 8
     case notLeader = 9
+    /// A member that would stay lacks what no witness holds, and those who have it would be too few.
+    case memberBehind = 10
 }
 
 /// One change of the membership (D 4.1), or several that take effect together (D 4.3).
@@ -119,9 +121,11 @@ package struct Configuration: Equatable, Sendable {
 
     // MARK: - Quorums
 
+    static func majority(of group: [NodeID]) -> Int { group.count / 2 + 1 }
+
     /// If those for whom `holds` are a majority of the voters, and of those before while there are two sets.
     package func isQuorum(_ holds: (NodeID) -> Bool) -> Bool {
-        func isMajority(_ group: [NodeID]) -> Bool { group.count(where: holds) >= group.count / 2 + 1 }
+        func isMajority(_ group: [NodeID]) -> Bool { group.count(where: holds) >= Self.majority(of: group) }
         return isMajority(voters) && (outgoing.isEmpty || makes(.needsOneMajorityOfTwo) || isMajority(outgoing))
     }
 

@@ -45,12 +45,17 @@ struct Leadership: Sendable {
     /// Reads that wait for the next round.
     var unnumberedReads: [(from: NodeID, id: UInt64)] = []
 
-    /// No witness was told to keep less than what follows. Before this leadership none can have been told of more than its leader had.
-    var storedIndex: Index
+    /// Each witness's log begins after this at the latest: what came before it may lack, cut off or in the image that it was sent. In
+    /// earlier leaderships none can have been told of more than its leader had committed.
+    private(set) var witnessesBegin: Index
 
     init(firstIndex: Index) {
         self.firstIndex = firstIndex
-        storedIndex = firstIndex - 1
+        witnessesBegin = firstIndex - 1
+    }
+
+    mutating func noteWitnessesBegin(after index: Index) {
+        witnessesBegin = max(witnessesBegin, index)
     }
 
     /// The time to take the lead is over.

@@ -30,8 +30,6 @@ struct Progress: Sendable {
     private var epochRound: UInt64 = 0
     /// Nil before it answered a heartbeat.
     var health: Message.Health?
-    /// The first index that was heard of: a log that began with a snapshot does not begin after it.
-    var firstMatch: Index = 0
     var roundTrip = RoundTrip()
     /// Until when, by the leader's clock, it elects nobody else: see `Raft.leaseUntil`.
     var boundUntil: UInt64 = 0
@@ -132,7 +130,6 @@ struct Progress: Sendable {
     /// The peer's log agrees up to `index`. Answers if that is news.
     mutating func noteMatch(_ index: Index) -> Bool {
         let isNews = index > match
-        if firstMatch == 0 { firstMatch = index }
         match = max(match, index)
         next = max(next, match + 1)
         while let first = inflight.first, first.lastIndex <= index {

@@ -155,7 +155,7 @@ extension Raft {
         chooseWhomToSpare()
         guard let round = leadership?.round else { return }
         let stored = storedEverywhere
-        if let told = leadership?.storedIndex, stored > told { leadership?.storedIndex = stored }
+        leadership?.noteWitnessesBegin(after: stored)
         for peer in leadership?.peers ?? [] {
             // Never a commit index beyond what the peer is known to share (its log may differ there).
             let shared = makes(.commitsBeyondWhatIsShared) ? commit : min(peer.progress.acknowledged, commit)
@@ -224,6 +224,11 @@ extension Raft {
             leadership?.peers[place].progress.roundAcknowledged = round
             releaseReads()
         }
+    }
+
+    /// An image is on its way to a peer. If that is a witness, its log begins there as soon as it arrives.
+    mutating func noteSnapshotStarted(to peer: NodeID, index: Index) {
+        if configuration.isWitness(peer) { leadership?.noteWitnessesBegin(after: index) }
     }
 
     mutating func noteSnapshotSent(to peer: NodeID, index: Index?) {

@@ -58,18 +58,24 @@ extension Raft {
                 || leadership?.progress(of: voter).map { isActive($0) && $0.health != .recovering } == true
         }
         guard answers else { throw .unhealthy }
-        guard keepsWhatWitnessesLack(next) else { throw .notReady }
+        guard keepsWhatWitnessesLack(next) else { throw .memberBehind }
     }
 
-    /// A witness's log may begin late, and of what is before that whoever goes may hold one of the copies that there must be: witnesses
-    /// and those of the rest that lack something must be no quorum without this member.
+    /// What witnesses' logs do not begin with is at members with state alone, and in every quorum at one that holds it. So it stays
+    /// where no more members come without it than quorums grow by; else those who lack it, and witnesses, may be no quorum.
     private func keepsWhatWitnessesLack(_ next: Configuration) -> Bool {
-        let goes = configuration.voters.contains { !next.isVoter($0) && !configuration.isWitness($0) }
-        guard goes, !next.isJoint, next.voters.contains(where: next.isWitness) else { return true }
-        let lacking = next.voters.filter { voter in
-            voter != id && !next.isWitness(voter) && leadership?.progress(of: voter)?.match ?? 0 < commit
-        }
-        return lacking.isEmpty || !next.isQuorum { next.isWitness($0) || lacking.contains($0) }
+        if makes(.promotesBehindWitnesses) { return true }
+        let end = next.afterJoint
+        let before = configuration.isJoint ? configuration.outgoing : configuration.voters
+        let lacking = end.voters.filter { end.isWitness($0) || $0 != id && !hasWhatWitnessesLack($0) }
+        let coming = lacking.count { !before.contains($0) }
+        return Configuration.majority(of: before) + coming <= Configuration.majority(of: end.voters)
+            || lacking.allSatisfy(end.isWitness) || !end.isQuorum(lacking.contains)
+    }
+
+    private func hasWhatWitnessesLack(_ peer: NodeID) -> Bool {
+        guard let current = leadership, let progress = current.progress(of: peer) else { return false }
+        return progress.match >= current.witnessesBegin
     }
 
     private mutating func appendConfiguration(_ next: Configuration, requestID: UInt64) {
@@ -82,35 +88,13 @@ extension Raft {
         guard let progress = leadership?.progress(of: id) else { return false }
         return progress.state == .replicating && isActive(progress)
             && progress.match + settings.promotionLagMax >= log.lastIndex
-            && (progress.match >= leadership?.storedIndex ?? 0 || makes(.promotesBehindWitnesses))
-            && (!configuration.isWitness(id) || dataVotersHave(progress.firstMatch))
-    }
-
-    /// What a witness does not have, because its log begins later, counts as if it had it once it votes: so all that keep
-    /// state must.
-    private func dataVotersHave(_ index: Index) -> Bool {
-        configuration.members.allSatisfy { member in
-            guard member.role == .voter, member.id != id else { return true }
-            return leadership?.progress(of: member.id).map { $0.match >= index } ?? false
-        }
-    }
-
-    /// Beside a witness, whoever goes may be the only one but the leader that has what the witness's log does not begin with: who comes
-    /// in their place must have everything up to the change first.
-    private var newcomersHaveAll: Bool {
-        guard configuration.voters.contains(where: configuration.isWitness), !makes(.promotesBehindWitnesses) else {
-            return true
-        }
-        return configuration.voters.allSatisfy { voter in
-            voter == id || configuration.outgoing.contains(voter) || configuration.isWitness(voter)
-                || leadership?.progress(of: voter)?.match ?? 0 >= configurationIndex
-        }
+            && (hasWhatWitnessesLack(id) || makes(.promotesBehindWitnesses))
     }
 
     /// Two sets of voters end with the entry after the one that began them (D 4.3).
     mutating func leaveJoint() {
         guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit || makes(.leavesJointEarly),
-            newcomersHaveAll
+            keepsWhatWitnessesLack(configuration)
         else { return }
         appendConfiguration(configuration.afterJoint, requestID: 0)
     }
@@ -120,12 +104,12 @@ extension Raft {
         guard hasCommittedInTerm, configurationIndex <= commit, leadership?.transferTarget == nil,
             !configuration.isJoint
         else { return }
-        guard let newcomer = configuration.members.first(where: { $0.isJoining && isCaughtUp($0.id) }) else {
-            return
+        for newcomer in configuration.members where newcomer.isJoining && isCaughtUp(newcomer.id) {
+            let change =
+                newcomer.replaces.map { .replace($0, by: newcomer.id) } ?? ConfigurationChange.promote(newcomer.id)
+            guard let next = try? configuration.applying(change), (try? expectReady(for: next)) != nil else { continue }
+            return appendConfiguration(next, requestID: 0)
         }
-        let change = newcomer.replaces.map { ConfigurationChange.replace($0, by: newcomer.id) } ?? .promote(newcomer.id)
-        guard let next = try? configuration.applying(change), (try? expectReady(for: next)) != nil else { return }
-        appendConfiguration(next, requestID: 0)
     }
 
     /// Takes up the configurations among `entries`: at once, not when they are committed (D 4.1).

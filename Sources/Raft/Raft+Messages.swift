@@ -269,6 +269,9 @@ extension Raft {
             reply(.matched(commit), to: sender)
             return
         }
+        // Where a witness's log begins its leader must know, which of images that an earlier leader sends late it need not.
+        let isKnown = mark.term < term || mark.term == term && sender == leader
+        guard isKnown || !isWitness && !mark.configuration.isWitness(id) else { return }
         if role != .follower { becomeFollower(term: term, leader: nil) }
         noteFound(through: mark.index)
         log.reset(index: mark.index, term: mark.term)

@@ -185,6 +185,7 @@ package struct Raft: Sendable {
         case .logRead(let read, let entries): sendRead(entries, for: read)
         case .snapshotReceived(let mark, let sender): receiveSnapshot(mark, from: sender)
         case .installed(let index): noteInstalled(index)
+        case .snapshotStarted(let peer, let index): noteSnapshotStarted(to: peer, index: index)
         case .snapshotSent(let peer, let index): noteSnapshotSent(to: peer, index: index)
         case .unreachable(let peer): noteUnreachable(peer)
         case .refused(let peer): noteRefused(peer)

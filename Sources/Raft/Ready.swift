@@ -108,6 +108,8 @@ package enum Event: Sendable {
     /// A snapshot sent by `from` is on disk and verified.
     case snapshotReceived(SnapshotMark, from: NodeID)
     case installed(Index)
+    /// A snapshot of `index` is about to be sent to the peer: said before any of it leaves.
+    case snapshotStarted(NodeID, index: Index)
     /// The peer has received and verified the snapshot of `index`; nil when that failed.
     case snapshotSent(NodeID, index: Index?)
     /// The shell knows that messages to this peer were lost.

@@ -97,7 +97,9 @@ package struct Replica<Shell: ReplicationShell> {
                 compactLog()
             case .undelivered(let messages): refuse(messages)
             case .diskFull(let isFull): if isFull { leaveLead() }
-            case .snapshotStarted(let peer, let index): snapshotsUnderWay[peer] = Hold(index: index)
+            case .snapshotStarted(let peer, let index):
+                raft.receive(.snapshotStarted(peer, index: index))
+                snapshotsUnderWay[peer] = Hold(index: index)
             case .snapshotEnded(let peer, let index):
                 raft.receive(.snapshotSent(peer, index: index))
                 // Until it has installed and asked for what follows, the log must still have that.

@@ -162,7 +162,9 @@ struct Network {
                 continue
             }
             let mark = SnapshotMark(
-                index: disk.applied, term: term(of: disk.applied, disk), configuration: configuration(of: disk))
+                index: disk.applied, term: term(of: disk.applied, disk),
+                configuration: configuration(of: disk, through: disk.applied))
+            hosts[id]?.raft.receive(.snapshotStarted(peer, index: mark.index))
             hosts[peer]?.received = disk.state
             hosts[peer]?.raft.receive(.snapshotReceived(mark, from: id))
             flush(peer)
@@ -187,9 +189,9 @@ struct Network {
         disk.entries.first { $0.index == index }?.term ?? disk.baseTerm
     }
 
-    private func configuration(of disk: Host.Disk) -> Configuration {
+    private func configuration(of disk: Host.Disk, through index: Index) -> Configuration {
         var found = disk.snapshotConfiguration
-        for entry in disk.entries where entry.index <= disk.applied && entry.kind == .configuration {
+        for entry in disk.entries where entry.index <= index && entry.kind == .configuration {
             found = (try? ConfigurationEntry(decoding: entry.payload).configuration) ?? found
         }
         return found
@@ -228,6 +230,17 @@ struct Network {
             left -= 1
         }
         precondition(left > 0, "the network does not come to rest")
+    }
+
+    /// Cuts a member's log off, as its shell does.
+    mutating func compact(_ id: NodeID, to index: Index) {
+        guard let host = hosts[id], let cut = host.disk.entries.first(where: { $0.index == index }) else { return }
+        hosts[id]?.raft.receive(.compact(to: index))
+        let before = configuration(of: host.disk, through: index)
+        hosts[id]?.disk.snapshotConfiguration = before
+        hosts[id]?.disk.entries.removeAll { $0.index <= index }
+        hosts[id]?.disk.baseIndex = index
+        hosts[id]?.disk.baseTerm = cut.term
     }
 
     mutating func elect(_ id: NodeID) {
