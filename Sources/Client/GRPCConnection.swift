@@ -38,8 +38,8 @@ package final class GRPCConnection: ChannelInboundHandler, @unchecked Sendable {
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 16384, maximum: 1 << 18)
             )
         return Dialer().connect(
-            bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
-        ) { channel, _ in
+            bootstrap, to: endpoint, timeout: .seconds(3), on: loop
+        ) { channel in
             try channel.encrypt(to: endpoint, tls, protocols: ["h2"])
             try channel.pipeline.syncOperations.addHandler(connection)
         }.map { _ in connection }

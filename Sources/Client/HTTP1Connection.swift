@@ -38,8 +38,8 @@ package final class HTTP1Connection: ChannelInboundHandler, @unchecked Sendable 
         let connection = HTTP1Connection(authority: endpoint.authority, loop: loop)
         let bootstrap = ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1)
         return Dialer().connect(
-            bootstrap, to: [(endpoint.host, endpoint.port)], timeout: .seconds(3), on: loop
-        ) { channel, _ in
+            bootstrap, to: endpoint, timeout: .seconds(3), on: loop
+        ) { channel in
             try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(connection)

@@ -64,15 +64,9 @@ package struct HTTPClient: Sendable {
         let (request, tls) = (head, tls)
         // What comes bit by bit may take its time.
         let taken: Sink? = sink.map { sink in Self.unhurried(sink, timer) }
-        let bootstrap = ClientBootstrap(group: loop)
-            // A machine that is gone says nothing: after half a minute it counts as gone.
-            .channelOption(.socketOption(.so_keepalive), value: 1)
-            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 10)
-            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 5)
-            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
         dialer.connect(
-            bootstrap, to: [(endpoint.host, endpoint.port)], timeout: Self.connectTimeout, on: loop
-        ) { channel, _ in
+            Self.bootstrap(for: endpoint, on: loop), to: endpoint, timeout: Self.connectTimeout, on: loop
+        ) { channel in
             try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(
@@ -100,6 +94,18 @@ package struct HTTPClient: Sendable {
         promise.futureResult.whenComplete { _ in lookup.cancel() }
         promise.futureResult.whenComplete { _ in timer.cancel() }
         return try await promise.futureResult.get()
+    }
+
+    private static func bootstrap(for endpoint: Endpoint, on loop: any EventLoop) -> ClientBootstrap {
+        let bootstrap = ClientBootstrap(group: loop)
+        if endpoint.isLocal { return bootstrap }
+        // A machine that is gone says nothing: after half a minute it counts as gone.
+        return
+            bootstrap
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 10)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 5)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
     }
 
     private static func unhurried(_ sink: @escaping Sink, _ timer: Scheduled<Void>) -> Sink {
@@ -161,58 +167,4 @@ package struct HTTPClient: Sendable {
             context.close(promise: nil)
         }
     }
-}
-
-extension Channel {
-    /// Has a connection to a secure endpoint encrypted; before other handlers are added.
-    func encrypt(to endpoint: Endpoint, _ tls: TLSContext?, protocols: [String]) throws {
-        guard endpoint.isSecure else { return }
-        guard let tls else { throw TLSError("\(endpoint) is reached by TLS: --cacert says whom to believe") }
-        try pipeline.syncOperations.addHandler(TLSHandler(to: endpoint.host, tls, protocols: protocols))
-    }
-}
-
-/// Where a member's clients connect.
-package struct Endpoint: Equatable, Sendable, CustomStringConvertible {
-    package var host: String
-    package var port: Int
-    /// By TLS.
-    package var isSecure: Bool
-
-    package init(host: String, port: Int, isSecure: Bool = false) {
-        self.host = host
-        self.port = port
-        self.isSecure = isSecure
-    }
-
-    /// `https://host:port`, `http://host:port`, `host:port` or `host`; nil for anything else.
-    package init?(_ text: String) {
-        var rest = text[...]
-        isSecure = rest.hasPrefix("https://")
-        for scheme in ["http://", "https://"] where rest.hasPrefix(scheme) {
-            rest = rest.dropFirst(scheme.count)
-            break
-        }
-        if rest.hasSuffix("/") { rest = rest.dropLast() }
-        guard !rest.isEmpty, !rest.contains("/") else { return nil }
-        if rest.hasPrefix("[") {
-            guard let close = rest.firstIndex(of: "]") else { return nil }
-            host = String(rest[rest.index(after: rest.startIndex)..<close])
-            let after = rest[rest.index(after: close)...]
-            guard let found = after.isEmpty ? 2379 : after.hasPrefix(":") ? Int(after.dropFirst()) : nil else {
-                return nil
-            }
-            port = found
-        } else {
-            let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
-            guard parts.count <= 2, !parts[0].isEmpty else { return nil }
-            host = String(parts[0])
-            guard let found = parts.count == 2 ? Int(parts[1]) : 2379 else { return nil }
-            port = found
-        }
-        guard (1...65_535).contains(port) else { return nil }
-    }
-
-    package var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
-    package var description: String { "\(isSecure ? "https" : "http")://\(authority)" }
 }

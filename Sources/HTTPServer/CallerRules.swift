@@ -1,5 +1,6 @@
 internal import NIOCore
 internal import NIOHTTP1
+internal import Sockets
 
 /// From where requests are taken. A page in a browser may not use the person who opened it to reach a member: what it sends names its
 /// origin (Fetch standard, "Origin" and "Sec-Fetch-Site"), and programs send neither.
@@ -8,8 +9,10 @@ package struct CallerRules: Sendable {
     package var origins: Set<String> = []
     /// If said, requests must name one of these hosts; "*" is all (`--host-whitelist`).
     package var hosts: Set<String>?
-    /// The connection is encrypted. Who may be asked for by which name is then told by the certificate.
-    var isSecure = false
+    /// How the connection came. By which name somebody may be asked is told by the certificate where there is one, and by the path of
+    /// a local socket.
+    var entrance = Port.Entrance.clear
+    private var isSecure: Bool { entrance == .secure }
     /// Names of this member. A page's request to another name comes by a DNS name that was rebound to this address.
     package var ownHosts: Set<String> = []
 
@@ -26,7 +29,7 @@ package struct CallerRules: Sendable {
     /// - Parameter isGRPC: whitelists of hosts are not for gRPC, as in etcd.
     func verdict(on method: HTTPMethod, _ headers: HTTPHeaders, isGRPC: Bool = false) -> Verdict {
         let host = headers.first(name: "host").map(Self.name) ?? ""
-        if !isGRPC, !isSecure, let hosts, !hosts.contains("*"), !hosts.contains(host) {
+        if !isGRPC, entrance == .clear, let hosts, !hosts.contains("*"), !hosts.contains(host) {
             return .refused(.misdirectedRequest, "host \"\(host)\" is not in --host-whitelist")
         }
         let origin = headers.first(name: "origin")

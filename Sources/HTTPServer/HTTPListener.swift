@@ -25,16 +25,13 @@ package final class HTTPListener: Sendable {
     package init(at door: Port, service: any HTTPService, limits: HTTPLimits, tls: TLSSource? = nil) throws {
         self.door = door
         let handshakes = TLSHandshakes()
-        var secureLimits = limits
-        secureLimits.callers.isSecure = true
-        let limitsOfSecure = secureLimits
         let turns = LoopTurns()
         // Above the higher mark a writer waits, until what is left is below the lower.
         let marks = ChannelOptions.Types.WriteBufferWaterMark(
             low: limits.streamBytesMax / 4, high: limits.streamBytesMax)
-        try door.open { channel, guest, isSecure in
+        try door.open { channel, guest, entrance in
             try channel.syncOptions?.setOption(.writeBufferWaterMark, value: marks)
-            if isSecure {
+            if entrance == .secure {
                 guard let tls else { throw TLSError("TLS is not set up") }
                 let handler = try TLSHandler(from: tls.current, handshakes) { error in
                     door.complain("TLS", of: channel, because: error)
@@ -43,8 +40,8 @@ package final class HTTPListener: Sendable {
             }
             try channel.pipeline.syncOperations.addHandler(
                 ProtocolDetector(
-                    service: service, limits: isSecure ? limitsOfSecure : limits,
-                    on: turns.pair(for: channel.eventLoop, service), guest))
+                    service: service, limits: limits.at(entrance), on: turns.pair(for: channel.eventLoop, service),
+                    guest))
         }
     }
 

@@ -1,6 +1,7 @@
 package import Bytes
 package import NIOCore
 package import NIOHTTP1
+internal import Sockets
 
 /// A request, whole.
 package struct HTTPRequest: Sendable {
@@ -149,6 +150,13 @@ package struct HTTPLimits: Sendable {
     package var pingTimeout = TimeAmount.seconds(20)
 
     package init() {}
+
+    /// The same for connections that come so.
+    func at(_ entrance: Port.Entrance) -> HTTPLimits {
+        var limits = self
+        limits.callers.entrance = entrance
+        return limits
+    }
 }
 
 /// Who is at the other end of a connection, as far as the connection tells.
@@ -157,6 +165,8 @@ package struct HTTPClientIdentity: Equatable, Sendable {
     package var address = ""
     /// Of a certificate that was asked for and found to be good.
     package var commonName: String?
+    /// It came by the socket in the file system, whose permissions say who may.
+    package var isLocal = false
 
     package init() {}
 }

@@ -25,6 +25,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
         self.pair = pair
         self.guest = guest
         client.address = guest.address
+        client.isLocal = limits.callers.entrance == .local
     }
 
     func channelActive(context: ChannelHandlerContext) {

@@ -20,9 +20,16 @@ package final class Port: Sendable {
         doorman = Doorman(limits)
     }
 
+    /// How callers come to an address.
+    package enum Entrance: Sendable {
+        case clear, secure
+        /// By a socket in the file system. Its permissions say who may.
+        case local
+    }
+
     private struct State {
         var listeners: [any Channel] = []
-        var configure: (@Sendable (any Channel, Doorman.Guest, _ isSecure: Bool) throws -> Void)?
+        var configure: (@Sendable (any Channel, Doorman.Guest, Entrance) throws -> Void)?
     }
 
     private let state = Mutex(State())
@@ -31,35 +38,52 @@ package final class Port: Sendable {
     package var localAddress: SocketAddress? { state.withLock { $0.listeners.first?.localAddress } }
 
     /// Takes an address. Who calls waits until the port is opened. Blocks.
-    /// - Parameter isSecure: said of each connection that comes to it.
     package func bind(
         host: String, port: Int, group: any EventLoopGroup, backlog: Int32 = 1024, isSecure: Bool = false
     ) throws {
-        let listener: any Channel
-        do {
-            listener = try ServerBootstrap(group: group)
-                .serverChannelOption(.backlog, value: backlog)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .serverChannelOption(.autoRead, value: false)
-                .serverChannelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(AcceptWatch(self))
-                    }
+        try listen(at: "\(host):\(port)", isSecure ? .secure : .clear, group, backlog) { bootstrap in
+            try bootstrap.serverChannelOption(.socketOption(.so_reuseaddr), value: 1).bind(host: host, port: port)
+                .wait()
+        }
+    }
+
+    /// Takes a path in the file system, for the owner and the group of this process. What another process left there goes. Blocks.
+    package func bind(path: String, group: any EventLoopGroup) throws {
+        try SocketFile.clear(path)
+        try listen(at: path, .local, group, 128) { bootstrap in
+            let listener = try bootstrap.bind(unixDomainSocketPath: path).wait()
+            guard chmod(path, 0o660) == 0 else { throw IOError(errnoCode: errno, reason: "chmod") }
+            return listener
+        }
+    }
+
+    private func listen(
+        at place: String, _ entrance: Entrance, _ group: any EventLoopGroup, _ backlog: Int32,
+        _ bind: (ServerBootstrap) throws -> any Channel
+    ) throws {
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: backlog)
+            .serverChannelOption(.autoRead, value: false)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptWatch(self))
                 }
-                .childChannelOption(.autoRead, value: true)
-                .childChannelInitializer { self.receive($0, isSecure: isSecure) }
-                .bind(host: host, port: port).wait()
+            }
+            .childChannelOption(.autoRead, value: true)
+            .childChannelInitializer { self.receive($0, by: entrance) }
+        do {
+            let listener = try bind(bootstrap)
+            state.withLock { $0.listeners.append(listener) }
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
-            throw BindFailure(description: "cannot listen for \(callers)s at \(host):\(port): \(reason)")
+            throw BindFailure(description: "cannot listen for \(callers)s at \(place): \(reason)")
         }
-        state.withLock { $0.listeners.append(listener) }
     }
 
     /// Lets callers in.
     /// - Parameter configure: sets up a connection that was let in, on its loop.
     package func open(
-        _ configure: @escaping @Sendable (any Channel, Doorman.Guest, _ isSecure: Bool) throws -> Void
+        _ configure: @escaping @Sendable (any Channel, Doorman.Guest, Entrance) throws -> Void
     ) throws {
         let listeners = state.withLock { state in
             state.configure = configure
@@ -70,17 +94,20 @@ package final class Port: Sendable {
 
     /// Takes no new connections.
     package func close() {
-        for listener in state.withLock({ $0.listeners }) { listener.close(promise: nil) }
+        for listener in state.withLock({ $0.listeners }) {
+            if let path = listener.localAddress?.pathname { unlink(path) }
+            listener.close(promise: nil)
+        }
     }
 
-    private func receive(_ channel: any Channel, isSecure: Bool) -> EventLoopFuture<Void> {
+    private func receive(_ channel: any Channel, by entrance: Entrance) -> EventLoopFuture<Void> {
         guard let configure = state.withLock({ $0.configure }), let guest = doorman.admit(channel) else {
             complain("there are too many", of: channel, because: nil)
             return channel.close()
         }
         do {
-            try Self.setOptions(of: channel)
-            try configure(channel, guest, isSecure)
+            if entrance != .local { try Self.setOptions(of: channel) }
+            try configure(channel, guest, entrance)
             return channel.eventLoop.makeSucceededVoidFuture()
         } catch {
             complain("it cannot be set up", of: channel, because: error)

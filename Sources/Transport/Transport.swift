@@ -94,10 +94,10 @@ package final class Transport: Sendable {
 
     /// Begins to take peers.
     package func open() throws {
-        try port.open { channel, guest, isSecure in
+        try port.open { channel, guest, entrance in
             let reader = FrameReader(budget: self.budget)
             let sync = channel.pipeline.syncOperations
-            if isSecure {
+            if entrance == .secure {
                 guard let tls = self.tls else { throw TLSError("TLS is not set up") }
                 try sync.addHandler(
                     TLSHandler(from: tls.server.current, tls.handshakes) { error in

@@ -3,6 +3,9 @@ internal import Client
 internal import JSON
 internal import NIOCore
 internal import NIOPosix
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 
 /// How an answer is printed.
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
@@ -12,7 +15,10 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 
 /// The flags of every command that asks a fabric.
 struct ClientFlags: ParsableArguments {
-    @Option(help: "Client URLs of members, separated by commas; also WEFT_ENDPOINTS. (default: http://localhost:2379)")
+    @Option(
+        help:
+            "Client URLs of members, http://, https:// or unix://PATH, separated by commas; also WEFT_ENDPOINTS. (default: this machine's member, by /run/weft/client where you may, else at http://localhost:2379)"
+    )
     var endpoints: String?
 
     @Option(name: [.customShort("o"), .customLong("output")], help: "simple or json.")
@@ -25,17 +31,29 @@ struct ClientFlags: ParsableArguments {
     @OptionGroup var login: LoginFlags
 
     func client() throws -> FabricClient {
-        let text = given(endpoints, "WEFT_ENDPOINTS") ?? "http://localhost:2379"
-        let found = try text.split(separator: ",").map { part in
-            guard let endpoint = Endpoint(String(part)) else {
-                throw Problem(.usage, "\"\(part)\" is no URL of the form http://HOST:PORT or https://HOST:PORT")
-            }
-            return endpoint
-        }
+        let found = try given(endpoints, "WEFT_ENDPOINTS").map(Self.endpoints) ?? [Self.ownMember]
         var client = FabricClient(endpoints: found, group: MultiThreadedEventLoopGroup.singleton)
         client.http.timeout = .seconds(Int64(max(timeout, 1)))
         client.http.tls = try tls.context(for: found)
         return client
+    }
+
+    private static func endpoints(_ text: String) throws -> [Endpoint] {
+        try text.split(separator: ",").map { part in
+            if part.hasPrefix("unix:///") { return Endpoint(path: String(part.dropFirst("unix://".count))) }
+            guard let endpoint = Endpoint(String(part)) else {
+                throw Problem(
+                    .usage, "\"\(part)\" is no URL of the form http://HOST:PORT, https://HOST:PORT or unix:///PATH")
+            }
+            return endpoint
+        }
+    }
+
+    private static let socketPath = "/run/weft/client"
+
+    /// The member of this machine, as the service that `scripts/install` makes.
+    private static var ownMember: Endpoint {
+        access(socketPath, R_OK | W_OK) == 0 ? Endpoint(path: socketPath) : Endpoint(host: "localhost", port: 2379)
     }
 
     /// Runs `body` with a client of whoever is named, and puts what goes wrong into the user's words.

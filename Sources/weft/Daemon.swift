@@ -77,6 +77,7 @@ struct Daemon: Sendable {
                 try clientPort.bind(
                     host: address.host, port: address.port, group: group, isSecure: endpoint.isSecure)
             }
+            if let path = settings.clientSocket { try clientPort.bind(path: path, group: group) }
             for address in settings.listenPeer.map(ServeSettings.address) {
                 try peerPort.bind(
                     host: address.host, port: address.port, group: peerGroup, backlog: 128, isSecure: address.isSecure)

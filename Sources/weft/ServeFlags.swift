@@ -21,6 +21,12 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "Where to listen for clients. (default: http://localhost:2379)")
     var listenClientUrls: String?
 
+    @Option(
+        help:
+            "The path of a socket at which root and this process's group have all rights; none for no such socket. (default: client in the directory that systemd names in RUNTIME_DIRECTORY, else none)"
+    )
+    var clientSocket: String?
+
     @Option(help: "Where peers reach this member. (default: http://localhost:2380)")
     var initialAdvertisePeerUrls: String?
 
@@ -182,7 +188,8 @@ struct ServeFlags: ParsableArguments {
     var given: [(key: String, value: String)] {
         let all: [(String, String?)] = [
             ("name", name), ("domain", domain), ("data-dir", dataDir), ("listen-peer-urls", listenPeerUrls),
-            ("listen-client-urls", listenClientUrls), ("initial-advertise-peer-urls", initialAdvertisePeerUrls),
+            ("listen-client-urls", listenClientUrls), ("client-socket", clientSocket),
+            ("initial-advertise-peer-urls", initialAdvertisePeerUrls),
             ("advertise-client-urls", advertiseClientUrls), ("found", found ? "true" : nil),
             ("initial-cluster", initialCluster),
             ("initial-cluster-state", initialClusterState), ("initial-cluster-token", initialClusterToken),

@@ -20,6 +20,8 @@ internal import Transport
 struct ServeSettings {
     var server = ServerSettings()
     var listenClient: [Endpoint] = []
+    /// The path of the socket by which this machine's operators come.
+    private(set) var clientSocket: String?
     var listenPeer: [Endpoint] = []
     var logLevel = Logger.Level.info
     /// From where clients' requests are taken.
@@ -88,7 +90,8 @@ struct ServeSettings {
     }
 
     static let keys = [
-        "name", "domain", "data-dir", "listen-peer-urls", "listen-client-urls", "initial-advertise-peer-urls",
+        "name", "domain", "data-dir", "listen-peer-urls", "listen-client-urls", "client-socket",
+        "initial-advertise-peer-urls",
         "advertise-client-urls", "found", "initial-cluster", "initial-cluster-state", "initial-cluster-token",
         "heartbeat-interval", "election-timeout", "lease-reads", "snapshot-count", "snapshot-catchup-entries",
         "checkpoint-interval", "scrub-interval", "auto-compaction-mode", "auto-compaction-retention",
@@ -166,8 +169,6 @@ struct ServeSettings {
             server.watchProgressNanoseconds = try time(value, atLeast: 100_000_000, "10m")
         case "max-txn-ops": server.limits.transactionOperationsMax = try number(value, 1...1_000_000)
         case "max-request-bytes": server.requestBytesMax = try number(value, 1024...(16 << 20))
-        case "cors": callers.origins = Set(Self.list(value))
-        case "host-whitelist": callers.hosts = value.isEmpty ? nil : Set(Self.list(value).map { $0.lowercased() })
         case "max-connections-per-address": connectionsPerAddressMax = try number(value, 1...1_000_000)
         case "memory-budget": server.budget = MemoryBudget(bytesMax: try number(value, (64 << 20)...(1 << 50)))
         case "log-level":
@@ -180,8 +181,16 @@ struct ServeSettings {
         }
     }
 
+    /// Who may come, and as whom.
     private mutating func setSecurity(_ key: String, _ value: String) throws {
         switch key {
+        case "client-socket":
+            guard value == "none" || value.hasPrefix("/") else {
+                throw Problem(.usage, "\(value) is neither none nor a path from / on")
+            }
+            clientSocket = value == "none" ? nil : value
+        case "cors": callers.origins = Set(Self.list(value))
+        case "host-whitelist": callers.hosts = value.isEmpty ? nil : Set(Self.list(value).map { $0.lowercased() })
         case "auth-token": server.tokens = try TokenSettings(value)
         case "auth-token-ttl": server.tokenSeconds = UInt64(try number(value, 1...1_000_000_000))
         case "bcrypt-cost": server.bcryptCost = try number(value, PasswordHash.costs)
@@ -273,6 +282,9 @@ struct ServeSettings {
         server.replication.autoCompaction = try autoCompaction()
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
+        if !isSet.contains("client-socket"), let directory = getenv("RUNTIME_DIRECTORY") {
+            clientSocket = String(cString: directory) + "/client"
+        }
         try checkTLS()
         try deriveAdvertised()
         server.isPeerAddressSaid = isSet.contains("initial-advertise-peer-urls") || isSet.contains("listen-peer-urls")

@@ -5,6 +5,7 @@
 Needs root: it becomes the service's user, and makes network namespaces. Each service is laid out as
 `scripts/install --destdir DIR` does it, and runs under what config/weft.service says.
 """
+import json
 import os
 import pwd
 import re
@@ -13,6 +14,7 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -118,13 +120,30 @@ class Service:
             os.unlink(address)
         self.notify.bind(address)
         os.chmod(address, 0o666)
+        self.make_runtime_directory()
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         limit = min(int(self.unit["LimitNOFILE"]), hard if hard != resource.RLIM_INFINITY else 1 << 30)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.namespace + self.unit.wrapper() + words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NOTIFY_SOCKET": address},
+                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NOTIFY_SOCKET": address,
+                     "RUNTIME_DIRECTORY": self.runtime_directory},
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+
+    @property
+    def runtime_directory(self):
+        return self.path("/run/" + self.unit["RuntimeDirectory"])
+
+    @property
+    def client_socket(self):
+        return self.runtime_directory + "/client"
+
+    def make_runtime_directory(self):
+        """systemd makes it anew with each start."""
+        shutil.rmtree(self.runtime_directory, ignore_errors=True)
+        os.mkdir(self.runtime_directory)
+        os.chmod(self.runtime_directory, int(self.unit["RuntimeDirectoryMode"], 8))
+        os.chown(self.runtime_directory, *self.unit.user)
 
     def wait_ready(self, seconds=25):
         """Until it tells systemd that it is ready."""
@@ -145,6 +164,14 @@ class Service:
             ["curl", "-sS", "--noproxy", "*", "--max-time", "8", "-w", "\n%{http_code}", *more, self.client_url + path],
             capture_output=True, text=True, timeout=20)
         return run.stdout.rsplit("\n", 1)[-1], run.stdout + run.stderr
+
+    def ask_locally(self, path, body=None, *more, as_user=()):
+        """The status code and the answer of a request by the socket; the code is 000 when nobody may or nobody answers."""
+        words = ["curl", "-sS", "--max-time", "8", "-w", "\n%{http_code}", "--unix-socket", self.client_socket, *more]
+        words += ["-d", json.dumps(body)] if body is not None else []
+        run = subprocess.run([*as_user, *words, "http://x" + path], capture_output=True, text=True, timeout=20)
+        said, code = run.stdout.rsplit("\n", 1)
+        return code, said + run.stderr
 
     def connection(self, timeout=8):
         return Connection(self.client_port, timeout, self.host)
@@ -217,6 +244,82 @@ def service_takes_grpc_connections(report, weft):
         service.wait_ready()
         code, said = service.curl("/version", "--http2-prior-knowledge")
         assert code == "200", said.strip()
+
+
+def own_machine_reaches_it_by_a_socket(report, weft):
+    """Root and the service's group have all rights there, whatever users and passwords say; nobody else gets in."""
+    with Machine(weft) as service:
+        service.start()
+        service.wait_ready()
+        uid, gid = service.unit.user
+        status = os.stat(service.client_socket)
+        assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o660, uid, gid), status
+        assert service.ask_locally("/v1/kv/a", None, "-X", "PUT", "--data-binary", "v")[0] == "201"
+        for path, body in (("user/add", {"name": "root", "password": "forgotten"}),
+                           ("user/grant", {"user": "root", "role": "root"}), ("enable", {})):
+            assert service.ask_locally(f"/v3/auth/{path}", body)[0] == "200", path
+        assert service.curl("/v1/kv/a")[0] == "400", "at the port there are no rights without a token"
+        assert service.ask_locally("/v1/kv/a") == ("200", "v")
+        assert service.ask_locally("/v3/cluster/member/list", {})[0] == "200"
+        assert service.ask_locally("/v1/kv/a", None, "--http2-prior-knowledge") == ("200", "v")
+        as_group = ["setpriv", "--reuid=61235", f"--regid={gid}", "--clear-groups"]
+        as_stranger = ["setpriv", "--reuid=61235", "--regid=61235", "--clear-groups"]
+        assert service.ask_locally("/v1/kv/a", as_user=as_group) == ("200", "v")
+        assert service.ask_locally("/v1/kv/a", as_user=as_stranger)[0] == "000"
+        code, said = service.ask_locally("/v1/kv/a", None, "-H", "authorization: made.up")
+        assert code == "401", f"whoever shows a token is whom it names: {code} {said}"
+        # A lost password.
+        assert service.ask_locally("/v3/auth/user/changepw", {"name": "root", "password": "found"})[0] == "200"
+        code, said = service.curl("/v3/auth/authenticate", "-d", json.dumps({"name": "root", "password": "found"}))
+        assert code == "200", said
+
+
+def socket_of_a_killed_member_is_taken_over(report, weft):
+    with Machine(weft) as service:
+        service.start()
+        service.wait_ready()
+        other = subprocess.run(
+            [weft, "serve", "--name", "m2", "--data-dir", os.path.join(service.directory, "m2"), "--client-socket",
+             service.client_socket, "--listen-client-urls", f"http://127.0.0.1:{free_port()}", "--listen-peer-urls",
+             f"http://127.0.0.1:{free_port()}"], capture_output=True, text=True, timeout=30)
+        assert other.returncode == 1 and "another process serves there" in other.stderr, other
+        assert service.ask_locally("/livez")[0] == "200"
+        service.process.kill()
+        service.process.wait()
+        kept = os.path.join(service.directory, "kept")
+        os.rename(service.client_socket, kept)
+        service.make_runtime_directory = lambda: os.replace(kept, service.client_socket)
+        service.start()
+        service.wait_ready()
+        assert service.ask_locally("/livez")[0] == "200", "the file was left by the process that was killed"
+        assert service.stop() == 0 and not os.path.exists(service.client_socket)
+        with open(service.client_socket, "w") as file:
+            file.write("not a socket")
+        service.make_runtime_directory = lambda: None
+        service.start()
+        assert service.process.wait(20) == 1 and "is no socket" in service.log()[-600:], service.log()[-600:]
+        with open(service.client_socket) as file:
+            assert file.read() == "not a socket"
+
+
+def command_finds_the_socket_by_itself(report, weft):
+    """In a mount namespace whose /run has the service's directory."""
+    with Machine(weft) as service:
+        service.start()
+        service.wait_ready()
+        script = f'mount -t tmpfs none /run && ln -s {service.runtime_directory} /run/weft && exec "$@"'
+        environment = {key: value for key, value in os.environ.items() if key != "WEFT_ENDPOINTS"}
+
+        def run(*words):
+            return subprocess.run(
+                ["unshare", "-m", "sh", "-c", script, "sh", weft, *words], capture_output=True, text=True, timeout=30,
+                env=environment)
+
+        assert run("put", "a", "b").returncode == 0
+        assert run("get", "a").stdout.strip().endswith("b"), run("get", "a")
+        service.stop()
+        failed = run("get", "a", "--endpoints", f"unix://{service.client_socket}")
+        assert failed.returncode != 0 and service.client_socket in failed.stderr, failed
 
 
 def service_stops_well_and_comes_back_with_its_data(report, weft):
@@ -358,6 +461,7 @@ def service_joins_a_fabric_of_services(report, weft):
 
 CHECKS = [service_runs_without_any_privilege, service_that_says_ready_answers_at_its_port,
           service_takes_grpc_connections, service_stops_well_and_comes_back_with_its_data,
+          own_machine_reaches_it_by_a_socket, socket_of_a_killed_member_is_taken_over, command_finds_the_socket_by_itself,
           service_keeps_its_files_to_itself, directories_that_root_fills_are_the_services, three_services_form_a_fabric, service_joins_a_fabric_of_services]
 
 

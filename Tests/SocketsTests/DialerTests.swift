@@ -16,7 +16,7 @@ import Testing
     /// A listener that takes everybody.
     private func listener(
         _ limits: Doorman.Limits = Doorman.Limits(guestsMax: 100, guestsPerAddressMax: 100),
-        _ configure: @escaping @Sendable (any Channel, Doorman.Guest, Bool) -> Void = { _, _, _ in }
+        _ configure: @escaping @Sendable (any Channel, Doorman.Guest, Port.Entrance) -> Void = { _, _, _ in }
     ) throws -> (port: Port, number: Int) {
         let port = Port("test", limits, Logger(label: "test"))
         try port.bind(host: "127.0.0.1", port: 0, group: Self.group)

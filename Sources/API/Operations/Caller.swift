@@ -28,6 +28,9 @@ struct Caller: Sendable {
     /// Where it came from, without a port; empty when that is not known.
     var address: String { client.address }
 
+    /// If it came by the socket of this machine: it is root, or one of the service's group.
+    var isLocal: Bool { client.isLocal }
+
     /// If it is the `weft` command.
     var isCommand: Bool { headers.contains(name: "weft-client") }
 
