@@ -6,6 +6,13 @@ package import MVCC
 package import Replication
 internal import Synchronization
 
+/// Why somebody may be taken for a user.
+package enum LoginProof: Sendable {
+    case password([UInt8])
+    /// They are root on the member's own machine.
+    case machine
+}
+
 /// Users, roles and logins.
 extension RunningMember {
     package var access: AccessState { core.view.access }
@@ -67,16 +74,19 @@ extension RunningMember {
         guard PasswordHash.isWellFormed(hash) else { throw .refused(.access(.noPasswordUser)) }
     }
 
-    /// Answers a token for a user who gives the right password.
+    /// Answers a token for a user whom `proof` shows to be one.
     /// - Parameter address: of who tries.
     package func logIn(
-        _ name: [UInt8], password: [UInt8], from address: String
+        _ name: [UInt8], by proof: LoginProof, from address: String
     ) async throws(ServerError) -> String {
         while true {
             try await confirmCurrentDespiteAlarms()
             let state = access
             guard state.isEnabled else { throw .refused(.access(.notEnabled)) }
-            try await checkPassword(of: state.users[name], name, password, address)
+            switch proof {
+            case .password(let password): try await checkPassword(of: state.users[name], name, password, address)
+            case .machine: if state.users[name] == nil { throw .refused(.access(.wrongPassword)) }
+            }
             do throws(ServerError) {
                 if let token = try await issueToken(for: name, as: state.revision) { return token }
             } catch .refused(.access(.oldRevision)) {}

@@ -3,6 +3,7 @@ internal import MVCC
 package import Raft
 package import Replication
 internal import Transport
+internal import Sockets
 
 /// Domains as far as they are a matter of members: who is where, what a loss would mean, what commits wait for.
 extension RunningMember {
@@ -66,6 +67,23 @@ extension RunningMember {
             warnings.append("nobody said which domain \(names) belongs to: start it with --domain")
         }
         return warnings
+    }
+
+    /// What is wrong with how members and clients reach each other.
+    package var clearTextWarnings: [String] {
+        func names(_ urls: (Membership.Entry) -> [String]) -> [String] {
+            membership.entries.filter { urls($0).contains(where: Self.isClearText) }.map(\.attributes.name).sorted()
+        }
+        let found = [
+            ("members", names(\.member.peerURLs)), ("clients", names(\.attributes.clientURLs)),
+        ]
+        return found.filter { !$0.1.isEmpty }.map { who, names in
+            "\(who) reach \(names.joined(separator: ", ")) in clear text: whoever is on the way reads and changes everything; docs/security.md says how to go to https://"
+        }
+    }
+
+    private static func isClearText(_ url: String) -> Bool {
+        PeerAddress(url: url).map { !$0.isSecure && !isLoopback($0.host) } ?? false
     }
 
     private static func remedy(_ configuration: Configuration, _ domain: String) -> String {

@@ -72,7 +72,7 @@ package final class Doorman: Sendable {
         let address = Self.plain(channel.remoteAddress?.ipAddress ?? "local")
         let guest = Guest(channel, address)
         let (isIn, evicted) = state.withLock { state in
-            let isLocal = address.hasPrefix("127.") || address == "::1" || address == "local"
+            let isLocal = isLoopback(address) || address == "local"
             let most = limits.guestsMax + (isLocal ? limits.loopbackReserve : 0)
             var evicted: Guest?
             if state.perAddress[address, default: 0] >= limits.guestsPerAddressMax {

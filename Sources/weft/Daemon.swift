@@ -59,6 +59,12 @@ struct Daemon: Sendable {
             settings.connectionsPerAddressMax ?? max(Self.connectionsMin, limits.connectionsMax / 4)
         limits.callers = settings.callers
         limits.budget = settings.server.budget
+        if !settings.clearTextAddresses.isEmpty {
+            let addresses = settings.clearTextAddresses.map(\.description).joined(separator: ", ")
+            logger.warning(
+                "\(addresses): whoever is on the way reads and changes what goes there in clear text; see docs/security.md for https://"
+            )
+        }
         clientPort = HTTPListener.makePort(limits, logger)
         do throws(TLSError) {
             let isSecure = settings.listenClient.contains(where: \.isSecure)

@@ -66,6 +66,7 @@ struct Defragment: AsyncParsableCommand {
 
     func run() async throws {
         let names = try await flags.ask { client in
+            let client = try await client.knownElsewhere()
             var names: [String] = []
             for member in try await client.members().members {
                 let endpoints = member.clientURLs.compactMap(Endpoint.init)
@@ -83,7 +84,7 @@ struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check a fabric: members, leader, alarms, and that all have the same data.",
         discussion: """
-            Exits with 1 when something is wrong.
+            Exits with 1 when something is wrong; what it warns of works.
 
             Example:
               weft check --endpoints http://10.0.0.1:2379
@@ -95,6 +96,11 @@ struct Check: AsyncParsableCommand {
     private struct Finding {
         var what: String
         var trouble: [String]
+        /// It works, and somebody may want to change it all the same.
+        var isWarning = false
+
+        var isWell: Bool { trouble.isEmpty || isWarning }
+        var mark: String { trouble.isEmpty ? "ok  " : isWarning ? "warn" : "FAIL" }
     }
 
     private struct Answers {
@@ -107,20 +113,20 @@ struct Check: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let findings = try await flags.ask { client in try await examine(client) }
-        let isWell = findings.allSatisfy(\.trouble.isEmpty)
+        let findings = try await flags.ask { client in try await examine(client.knownElsewhere()) }
+        let isWell = findings.allSatisfy(\.isWell)
         if flags.output == .json {
             let items = findings.map { finding in
                 JSONValue.object([
                     JSONValue.Field("check", .string(finding.what)),
-                    JSONValue.Field("ok", .bool(finding.trouble.isEmpty)),
+                    JSONValue.Field("ok", .bool(finding.isWell)),
                     JSONValue.Field("trouble", .array(finding.trouble.map(JSONValue.string))),
                 ])
             }
             printJSON(.array(items))
         } else {
             for finding in findings {
-                print("\(finding.trouble.isEmpty ? "ok  " : "FAIL") \(finding.what)")
+                print("\(finding.mark) \(finding.what)")
                 for line in finding.trouble { print("     \(line)") }
             }
         }
@@ -145,6 +151,7 @@ struct Check: AsyncParsableCommand {
         let leaders = Set(statuses.map { $0["leader"]?.unsigned ?? 0 })
         let hashes = Set(answers.compactMap(\.hash))
         let alarms = try await client.call("/v3/maintenance/alarm")["alarms"]?.items ?? []
+        let warnings = try? await client.send(.GET, "/v1/fabric/status?serializable")["warnings"]?.items
         let noted = answers.flatMap { answer in
             (answer.status?["errors"]?.items ?? []).compactMap(\.text).map { "\(answer.name): \($0)" }
         }
@@ -162,6 +169,7 @@ struct Check: AsyncParsableCommand {
                 what: "all have the same data at revision \(revision)",
                 trouble: hashes.count <= 1
                     ? [] : answers.map { "\($0.name) has hash \($0.hash.map(hex) ?? "unknown")" }),
+            Finding(what: "no weakness is known", trouble: (warnings ?? []).compactMap(\.text), isWarning: true),
         ]
     }
 

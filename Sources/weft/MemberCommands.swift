@@ -197,7 +197,7 @@ struct Leave: AsyncParsableCommand {
                 throw Problem(
                     .failed, "no other member says where its clients reach it; use `weft member remove` at one of them")
             }
-            var remaining = client.at(others)
+            var remaining = try await client.knownElsewhere().at(others)
             remaining.http.timeout = client.http.timeout
             _ = try await remaining.call("/v3/cluster/member/remove") { $0.field("ID", own.id) }
             return own.name
@@ -227,7 +227,7 @@ struct MoveLeader: AsyncParsableCommand {
             let leader = members.first { $0.id == status["leader"]?.unsigned }
             // Only the leader can hand over.
             let endpoints = (leader?.clientURLs ?? []).compactMap(Endpoint.init)
-            let atLeader = endpoints.isEmpty ? client : client.at(endpoints)
+            let atLeader = endpoints.isEmpty ? client : try await client.knownElsewhere().at(endpoints)
             return try await atLeader.call("/v3/maintenance/transfer-leadership") { $0.field("targetID", id) }
         }
         if flags.output == .json { return printJSON(answer) }

@@ -10,6 +10,7 @@ internal import Raft
 internal import Replication
 internal import Server
 internal import SettingsFile
+internal import Sockets
 internal import TLS
 internal import Transport
 #if canImport(Glibc)
@@ -345,12 +346,15 @@ struct ServeSettings {
         }
     }
 
+    /// Where others come in clear text.
+    var clearTextAddresses: [Endpoint] {
+        (listenClient + listenPeer).filter { !$0.isSecure && !isLoopback($0.host) }
+    }
+
     /// If nobody beyond this machine can reach the member.
     private var isTrial: Bool {
         let advertised = (server.advertisedClientURLs + server.advertisedPeerURLs).compactMap(Endpoint.init)
-        return (listenClient + listenPeer + advertised).allSatisfy { endpoint in
-            endpoint.host == "localhost" || endpoint.host == "::1" || endpoint.host.hasPrefix("127.")
-        }
+        return (listenClient + listenPeer + advertised).allSatisfy { isLoopback($0.host) }
     }
 
     /// If peers or clients would be told to come to "any address".

@@ -32,15 +32,21 @@ struct Status: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let rows = try await flags.ask { client in
+        let (rows, warnings) = try await flags.ask { client in
+            let client = try await client.knownElsewhere()
             let listed = try await client.call("/v3/cluster/member/list") { _ in }
             var rows: [Row] = []
             for member in FabricMembers(listed).members { rows.append(await row(member, client)) }
-            await addPlaces(to: &rows, client)
-            return rows
+            let warnings = await addPlaces(to: &rows, client)
+            return (rows, warnings)
         }
         let newest = rows.compactMap { $0.status?["raftIndex"]?.unsigned }.max() ?? 0
-        if flags.output == .json { printRows(rows, newest) } else { printTable(rows, newest) }
+        if flags.output == .json {
+            printRows(rows, newest)
+        } else {
+            printTable(rows, newest)
+            for warning in warnings { print("WARNING: \(warning)") }
+        }
         let silent = rows.filter { $0.status == nil }
         guard silent.isEmpty else {
             let reasons = silent.map {
@@ -69,18 +75,20 @@ struct Status: AsyncParsableCommand {
     }
 
     /// Where the members are, and how far from the leader; nobody else knows.
-    private func addPlaces(to rows: inout [Row], _ client: FabricClient) async {
+    /// - Returns: what the leader warns of.
+    private func addPlaces(to rows: inout [Row], _ client: FabricClient) async -> [String] {
         let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
         let endpoints = leader?.member.clientURLs.compactMap(Endpoint.init) ?? []
-        guard !endpoints.isEmpty else { return }
+        guard !endpoints.isEmpty else { return [] }
         var own = client.at(endpoints)
         own.http.timeout = client.http.timeout
-        guard let places = try? await own.send(.GET, "/v1/fabric/status?serializable") else { return }
+        guard let places = try? await own.send(.GET, "/v1/fabric/status?serializable") else { return [] }
         for place in places["members"]?.items ?? [] {
             guard let found = rows.firstIndex(where: { hex($0.member.id) == place["id"]?.text }) else { continue }
             rows[found].domain = place["domain"]?.text ?? ""
             rows[found].roundTripMicroseconds = place["roundTripMicroseconds"]?.integer
         }
+        return (places["warnings"]?.items ?? []).compactMap(\.text)
     }
 
     private func roundTrip(_ row: Row) -> String {

@@ -206,7 +206,7 @@ def txns(world):
 def upkeep(world):
     assert world.run("alarm", "list") == "" and world.run("alarm", "disarm") == ""
     said = world.run("check")
-    assert said.count("ok  ") == 4 and "FAIL" not in said, said
+    assert said.count("ok  ") == 5 and "FAIL" not in said, said
     said = world.run("defrag")
     assert said.startswith("under way at ") and all(m.name in said for m in world.fabric.members), said
     connection = world.fabric.members[0].connection()

@@ -268,6 +268,15 @@ def own_machine_reaches_it_by_a_socket(report, weft):
         assert service.ask_locally("/v1/kv/a", as_user=as_stranger)[0] == "000"
         code, said = service.ask_locally("/v1/kv/a", None, "-H", "authorization: made.up")
         assert code == "401", f"whoever shows a token is whom it names: {code} {said}"
+        code, said = service.ask_locally("/v3/auth/authenticate", {"name": "root"})
+        token = json.loads(said)["token"]
+        assert service.curl("/v1/kv/a", "-H", f"authorization: {token}")[0] == "200", "a token for other members"
+        assert service.ask_locally("/v3/auth/authenticate", {"name": "nobody"})[0] == "400"
+        assert service.curl("/v3/auth/authenticate", "-d", '{"name": "root"}')[0] == "400", "only by the socket"
+        endpoint = ["--endpoints", f"unix://{service.client_socket}"]
+        for words in (["status"], ["check"], ["user", "list"], ["get", "a", "--user", "root"]):
+            ran = subprocess.run([weft, *words, *endpoint], capture_output=True, text=True, timeout=30)
+            assert ran.returncode == 0, (words, ran)
         # A lost password.
         assert service.ask_locally("/v3/auth/user/changepw", {"name": "root", "password": "found"})[0] == "200"
         code, said = service.curl("/v3/auth/authenticate", "-d", json.dumps({"name": "root", "password": "found"}))
@@ -420,6 +429,12 @@ def three_services_form_a_fabric(report, weft):
         for service in services[1:]:
             found = attempt(10, lambda: service.connection().call("/v3/kv/range", {"key": b64("k")}))
             assert unb64(found["kvs"][0]["value"]) == b"v", found
+            assert "in clear text" in service.log(), service.log()[:500]
+        said = subprocess.run([weft, "check", "--endpoints", services[0].client_url], capture_output=True, text=True, timeout=30)
+        names = ", ".join(sorted(s.name for s in services))
+        for who in ("members", "clients"):
+            assert f"     {who} reach {names} in clear text" in said.stdout, said
+        assert "warn no weakness is known" in said.stdout and said.returncode == 0, said
         status = services[0].connection().call("/v3/maintenance/status", {})
         by_id = {s.connection().call("/v3/maintenance/status", {})["header"]["member_id"]: s for s in services}
         by_id[status["leader"]].end()

@@ -40,7 +40,8 @@ enum WholeFabric {
             }
             return Overview(
                 records: records, outlook: member.outlook(), commitDomains: member.commitDomains,
-                readsByLease: member.readsByLease, members: members, warnings: member.layoutWarnings)
+                readsByLease: member.readsByLease, members: members,
+                warnings: member.layoutWarnings + member.clearTextWarnings)
         }
     }
 
