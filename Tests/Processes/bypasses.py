@@ -14,6 +14,10 @@
 import http.client
 import json
 import os
+import signal
+import subprocess
+import threading
+import time
 
 import clients
 
@@ -64,6 +68,61 @@ def pages_of_others_cannot_ask(report, weft):
             "Origin": "http://evil.example:80", "Host": "evil.example:80", "Content-Type": "application/json"})
         report.check("a page whose name was bent to here", status == 421, f"{status} {text}")
         report.check("nothing was written", "kvs" not in ask(member)[1])
+
+
+@check
+def a_member_left_behind_opens_no_watch(report, weft):
+    """A watch is judged once: where a right that was taken is not known yet it would tell of everything that comes."""
+    with Fabric(weft, 3) as fabric:
+        late = fabric.follower()
+        others = [member for member in fabric.members if member is not late]
+        root = lock(weft, others[0])
+        at = ["--endpoints", others[0].client_url, "--user", f"root:{root}"]
+        run(weft, "role", "add", "readers", *at)
+        run(weft, "role", "grant-permission", "readers", "read", "k", *at)
+        run(weft, "user", "grant-role", "alice", "readers", *at)
+        token = json.loads(ask(late, path="/v3/auth/authenticate", body=json.dumps(
+            {"name": "alice", "password": SECRETS["alice"]}))[1])["token"]
+        headers = {"Authorization": token}
+        report.check("with the right there is a watch", "created" in watch_briefly(late, headers))
+        for path in ("/v3/watch", "/v1/kv/k?watch"):
+            run(weft, "user", "grant-role", "alice", "readers", *at)
+            report.check("alice reads", ask(late, headers=headers)[0] == 200)
+            late.process.send_signal(signal.SIGSTOP)
+            run(weft, "user", "revoke-role", "alice", "readers", *at)
+            for member in others:
+                member.process.send_signal(signal.SIGSTOP)
+            late.process.send_signal(signal.SIGCONT)
+            said = []
+            watcher = threading.Thread(target=lambda: said.append(watch_briefly(late, headers, path, 8)))
+            watcher.start()
+            time.sleep(1)
+            for member in others:
+                member.process.send_signal(signal.SIGCONT)
+            until("a put is taken", lambda: subprocess.run([weft, "put", "k", "secret", *at], capture_output=True).returncode == 0)
+            watcher.join()
+            report.check(f"{path} tells nothing", b64("secret") not in said[0] and "secret" not in said[0]
+                         and "denied" in said[0], said[0])
+
+
+def watch_briefly(member, headers, path="/v3/watch", seconds=2):
+    """What a watch of k says in so many seconds."""
+    link = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=seconds)
+    said = b""
+    try:
+        if path == "/v3/watch":
+            link.request("POST", path, json.dumps({"create_request": {"key": b64("k")}}), headers)
+        else:
+            link.request("GET", path, headers=headers)
+        answer = link.getresponse()
+        end = time.time() + seconds
+        while time.time() < end and (more := answer.read1(65536)):
+            said += more
+    except TimeoutError:
+        pass
+    finally:
+        link.close()
+    return said.decode("utf-8", "replace")
 
 
 @check

@@ -68,10 +68,10 @@ struct Desk: Sendable {
     private func expectCurrent<Asked>(for right: Right<Asked>) async throws(APIError) {
         guard right.rule != nil else { return }
         try await ask { member throws(ServerError) in
-            if right.isFinal {
-                try await member.confirmCurrentDespiteAlarms()
-            } else {
-                try member.expectState()
+            switch right.hearing {
+            case .always: try await member.confirmCurrentDespiteAlarms()
+            case .whereUsersCount where member.isAuthEnabled: try await member.confirmCurrentDespiteAlarms()
+            case .whereUsersCount, .never: try member.expectState()
             }
         }
     }

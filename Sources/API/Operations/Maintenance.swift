@@ -42,7 +42,7 @@ enum Maintenance {
     /// Lists alarms, raises or lowers one.
     struct Alarms: Operation {
         static var right: Right<Self> {
-            Right(isFinal: true) { asked, claim throws(AccessRefusal) in
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in
                 if asked.action == 0 { try claim.expectCaller() } else { try claim.expect(.operate) }
             }
         }

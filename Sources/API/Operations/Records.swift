@@ -38,7 +38,7 @@ enum Records {
 
     struct Change: Operation {
         static var right: Right<Self> {
-            Right(isFinal: true) { asked, claim throws(AccessRefusal) in
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in
                 try claim.expect(asked.action.use(of: claim.fabric))
             }
         }
@@ -56,7 +56,7 @@ enum Records {
 
     struct Register: Operation {
         static var right: Right<Self> {
-            Right(isFinal: true) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node.name)) }
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node.name)) }
         }
 
         var node: NodeSpec
@@ -71,7 +71,7 @@ enum Records {
 
     struct Heartbeat: Operation {
         static var right: Right<Self> {
-            Right(isFinal: true) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node)) }
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node)) }
         }
 
         var node: String

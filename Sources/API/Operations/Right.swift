@@ -8,27 +8,36 @@ struct Right<Asked>: Sendable {
 
     /// Nil for what callers may do who do not even say who they are.
     let rule: Rule?
-    /// If nobody looks at it again where it takes effect: this member then hears first of all that was acknowledged before.
-    let isFinal: Bool
+    /// When this member hears first of all that was acknowledged before.
+    enum Hearing: Sendable {
+        /// Somebody looks at it again where it takes effect, or it is over with the answer.
+        case never
+        /// Nobody looks at it again, and it needs a leader anyway.
+        case always
+        /// Nobody looks at it again, and it goes on: without users it works without a leader, too.
+        case whereUsersCount
+    }
 
-    init(isFinal: Bool = false, _ rule: @escaping Rule) {
+    let hearing: Hearing
+
+    init(hearing: Hearing = .never, _ rule: @escaping Rule) {
         self.rule = rule
-        self.isFinal = isFinal
+        self.hearing = hearing
     }
 
     private init() {
         rule = nil
-        isFinal = false
+        hearing = .never
     }
 
     static var anybody: Right { Right() }
     /// It is made of operations that are carried out at the same desk, each with its own right.
     static var ofItsParts: Right { Right() }
     static var caller: Right { Right { _, claim throws(AccessRefusal) in try claim.expectCaller() } }
-    static var root: Right { Right(isFinal: true) { _, claim throws(AccessRefusal) in try claim.expectRoot() } }
+    static var root: Right { Right(hearing: .always) { _, claim throws(AccessRefusal) in try claim.expectRoot() } }
     /// Of those who run the fabric: they change members, domains and nodes, and see no keys.
     static var operate: Right {
-        Right(isFinal: true) { _, claim throws(AccessRefusal) in try claim.expect(.operate) }
+        Right(hearing: .always) { _, claim throws(AccessRefusal) in try claim.expect(.operate) }
     }
     static var observe: Right { Right { _, claim throws(AccessRefusal) in try claim.expect(.observe) } }
 }

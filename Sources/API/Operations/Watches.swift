@@ -32,7 +32,9 @@ enum Watches {
     /// Asks for one watch: looked at then, and never again.
     struct Create: Operation {
         static var right: Right<Self> {
-            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(.read, of: asked.range) }
+            Right(hearing: .whereUsersCount) { asked, claim throws(AccessRefusal) in
+                try claim.authorizer.expect(.read, of: asked.range)
+            }
         }
 
         var range: KeyRange
@@ -43,7 +45,9 @@ enum Watches {
     /// Opens a stream for a watch that begins with a revision; 0 begins with what comes next.
     struct OpenFrom: Operation {
         static var right: Right<Self> {
-            Right { asked, claim throws(AccessRefusal) in try claim.authorizer.expect(.read, of: asked.range) }
+            Right(hearing: .whereUsersCount) { asked, claim throws(AccessRefusal) in
+                try claim.authorizer.expect(.read, of: asked.range)
+            }
         }
 
         var range: KeyRange
