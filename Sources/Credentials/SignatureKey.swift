@@ -27,6 +27,12 @@ final class SignatureKey: @unchecked Sendable {
             throw CredentialsError("auth-token: the key in \(file) is not one for \(settings.method.rawValue)")
         }
         kind = .pair(key, isPrivate: settings.privateKeyFile != nil)
+        guard settings.privateKeyFile != nil, let publicFile = settings.publicKeyFile else { return }
+        let other = try Self.pem(publicFile, isPrivate: false)
+        defer { EVP_PKEY_free(other) }
+        guard EVP_PKEY_eq(key, other) == 1 else {
+            throw CredentialsError("auth-token: \(publicFile) is not the public key of \(file)")
+        }
     }
 
     deinit { if case .pair(let key, _) = kind { EVP_PKEY_free(key) } }
@@ -70,10 +76,17 @@ final class SignatureKey: @unchecked Sendable {
         let id = EVP_PKEY_get_base_id(key)
         switch method {
         case .rs256, .rs384, .rs512, .ps256, .ps384, .ps512: return id == EVP_PKEY_RSA
-        case .es256, .es384, .es512: return id == EVP_PKEY_EC && (EVP_PKEY_get_bits(key) + 7) / 8 == method.pointBytes
+        case .es256, .es384, .es512: return id == EVP_PKEY_EC && curve(of: key) == method.curve
         case .edDSA: return id == EVP_PKEY_ED25519
         case .hs256, .hs384, .hs512: return false
         }
+    }
+
+    private static func curve(of key: OpaquePointer) -> String? {
+        var name = [CChar](repeating: 0, count: 64)
+        var count = 0
+        guard EVP_PKEY_get_group_name(key, &name, name.count, &count) == 1 else { return nil }
+        return String(decoding: name.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     // MARK: - Signatures
@@ -184,6 +197,16 @@ extension JWTMethod {
 
     fileprivate var isOfCurve: Bool { pointBytes > 0 }
     fileprivate var isProbabilistic: Bool { [.ps256, .ps384, .ps512].contains(self) }
+
+    /// RFC 7518, section 3.4, as OpenSSL calls it.
+    fileprivate var curve: String? {
+        switch self {
+        case .es256: "prime256v1"
+        case .es384: "secp384r1"
+        case .es512: "secp521r1"
+        default: nil
+        }
+    }
 
     /// Of each of a signature's two numbers.
     fileprivate var pointBytes: Int {

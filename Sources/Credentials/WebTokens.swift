@@ -1,4 +1,5 @@
 internal import JSON
+internal import Synchronization
 
 /// etcd's JSON web tokens (RFC 7519): signed claims that every member with the key takes, and nobody can take back.
 package final class WebTokens: Sendable {
@@ -16,6 +17,18 @@ package final class WebTokens: Sendable {
     private static let textBytesMax = 8 << 10
     private let settings: JWTSettings
     private let key: SignatureKey
+
+    /// What a token says whose signature is good.
+    private struct Verified {
+        var claims: Claims
+        /// In seconds since 1970.
+        var end = Double.infinity
+        var start = -Double.infinity
+    }
+
+    private static let verifiedMax = 1_000
+    /// By token: a client shows the same one with each request, and signatures take long to verify.
+    private let verified = Mutex<[String: Verified]>([:])
 
     /// Reads the keys, once.
     package init(_ settings: JWTSettings) throws(CredentialsError) {
@@ -45,23 +58,38 @@ package final class WebTokens: Sendable {
 
     /// What a token claims; nil when it is not one of this fabric's that counts now.
     package func claims(of token: String, at seconds: Int64) -> Claims? {
+        guard let found = verified.withLock({ $0[token] }) ?? verify(token) else { return nil }
+        return Double(seconds) < found.end && Double(seconds) >= found.start ? found.claims : nil
+    }
+
+    private func verify(_ token: String) -> Verified? {
         guard token.utf8.count <= Self.textBytesMax else { return nil }
         let parts = token.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 3, let head = Self.object(parts[0]), head["alg"]?.text == settings.method.rawValue,
             let signature = Base64.decode(parts[2]), key.verify(Array("\(parts[0]).\(parts[1])".utf8), signature),
-            let body = Self.object(parts[1])
+            let body = Self.object(parts[1]), let found = Self.read(body)
         else { return nil }
-        guard let name = body["username"]?.text, let revision = body["revision"].flatMap(Self.number), revision >= 0
-        else {
-            return nil
+        verified.withLock { verified in
+            if verified.count >= Self.verifiedMax { verified = [:] }
+            verified[token] = found
         }
+        return found
+    }
+
+    private static func read(_ body: JSONValue) -> Verified? {
+        guard let name = body["username"]?.text, let revision = body["revision"].flatMap(number), revision >= 0
+        else { return nil }
+        let claims = Claims(user: Array(name.utf8), revision: UInt64(exactly: revision.rounded(.towardZero)) ?? .max)
+        var found = Verified(claims: claims)
         if let end = body["exp"] {
-            guard let end = Self.number(end), Double(seconds) < end else { return nil }
+            guard let end = number(end) else { return nil }
+            found.end = end
         }
         for start in [body["nbf"], body["iat"]].compactMap({ $0 }) {
-            guard let start = Self.number(start), Double(seconds) >= start else { return nil }
+            guard let start = number(start) else { return nil }
+            found.start = max(found.start, start)
         }
-        return Claims(user: Array(name.utf8), revision: UInt64(exactly: revision.rounded(.towardZero)) ?? .max)
+        return found
     }
 
     private static func object(_ text: String) -> JSONValue? {

@@ -1,4 +1,7 @@
 internal import Synchronization
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 
 /// Counts logins that failed, by who tried and as whom, so that passwords cannot be guessed quickly. A right password is never counted.
 package final class LoginAttempts: Sendable {
@@ -47,7 +50,15 @@ package final class LoginAttempts: Sendable {
     }
 
     private static func keys(_ user: [UInt8], _ address: String) -> [Key] {
-        [Key(address: address, user: Array(user.prefix(256))), Key(address: address, user: nil)]
+        let network = network(of: address)
+        return [Key(address: network, user: Array(user.prefix(256))), Key(address: network, user: nil)]
+    }
+
+    /// What one machine has: of version 6 usually a network of 2^64 addresses.
+    private static func network(of address: String) -> String {
+        var bytes = in6_addr()
+        guard inet_pton(AF_INET6, address, &bytes) == 1 else { return address }
+        return withUnsafeBytes(of: &bytes) { $0.prefix(8).map { String($0, radix: 16) }.joined(separator: ":") }
     }
 
     private static func failures(_ count: Count?, _ key: Key, _ now: UInt64) -> Double {

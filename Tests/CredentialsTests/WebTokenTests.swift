@@ -15,7 +15,9 @@ struct WebTokenTests {
         init() throws {
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             try make("rsa", "RSA", "rsa_keygen_bits:2048")
-            for curve in ["P-256", "P-384", "P-521"] { try make(curve, "EC", "ec_paramgen_curve:\(curve)") }
+            for curve in ["P-256", "P-384", "P-521", "secp256k1"] {
+                try make(curve, "EC", "ec_paramgen_curve:\(curve)")
+            }
             try make("ed", "ED25519")
             try Data("a shared secret".utf8).write(to: directory.appendingPathComponent("hs.key"))
         }
@@ -95,6 +97,19 @@ struct WebTokenTests {
                 characters[place] = before
             }
         }
+    }
+
+    @Test("Keys that are none for the method, or no pair, are refused at the start")
+    func wrongKeys() throws {
+        let keys = try Keys()
+        // As long as P-256's.
+        #expect(throws: CredentialsError.self) {
+            try tokens("sign-method=ES256,priv-key=\(keys.path("secp256k1.key"))")
+        }
+        #expect(throws: CredentialsError.self) {
+            try tokens("sign-method=RS256,priv-key=\(keys.path("rsa.key")),pub-key=\(keys.path("ed.pub"))")
+        }
+        _ = try tokens("sign-method=RS256,priv-key=\(keys.path("rsa.key")),pub-key=\(keys.path("rsa.pub"))")
     }
 
     /// HS256 with another library's words.

@@ -56,7 +56,9 @@ enum Records {
 
     struct Register: Operation {
         static var right: Right<Self> {
-            Right(hearing: .always) { asked, claim throws(AccessRefusal) in try claim.expect(.act(node: asked.node.name)) }
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in
+                try claim.expect(.act(node: asked.node.name))
+            }
         }
 
         var node: NodeSpec
