@@ -91,10 +91,13 @@ extension Raft {
             && (hasWhatWitnessesLack(id) || makes(.promotesBehindWitnesses))
     }
 
+    /// If somebody would be taken out again who has just come. Where nobody would, waiting would be for ever.
+    private var hasNewcomers: Bool { configuration.voters.contains { !configuration.outgoing.contains($0) } }
+
     /// Two sets of voters end with the entry after the one that began them (D 4.3).
     mutating func leaveJoint() {
         guard configuration.isJoint, hasCommittedInTerm, configurationIndex <= commit || makes(.leavesJointEarly),
-            keepsWhatWitnessesLack(configuration)
+            keepsWhatWitnessesLack(configuration) || !hasNewcomers
         else { return }
         appendConfiguration(configuration.afterJoint, requestID: 0)
     }

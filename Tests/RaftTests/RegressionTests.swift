@@ -516,6 +516,18 @@ import Testing
         #expect(network[1].configuration.voters == [1, 3, 4])
     }
 
+    @Test("Where several go at once and one that stays is lost meanwhile, they go all the same (seed 8203540)")
+    func memberLostWhileOthersGo() {
+        let members = (1...5).map { Member(id: $0, role: $0 == 5 ? .witness : .voter, peerURLs: []) }
+        var network = Network(configuration: Configuration(members))
+        network.elect(1)
+        network.post(.change(requestID: 1, .several([.remove(2), .remove(3)])), to: 1)
+        beginWitnessesLate(&network)
+        network.crash(4)
+        for _ in 0..<20 { heartbeat(&network) }
+        #expect(network[1].configuration.voters == [1, 4, 5] && !network[1].configuration.isJoint)
+    }
+
     @Test("Beside witnesses dead members are removed, one after the other, while the rest has everything")
     func deadMembersBesideAWitness() {
         for (witnesses, dead) in [([5], [3, 4]), ([4, 5], [2, 3]), ([3, 4], [2])] as [([NodeID], [NodeID])] {
