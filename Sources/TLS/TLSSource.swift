@@ -18,20 +18,39 @@ package final class TLSSource: Sendable {
     private struct State {
         var context: TLSContext
         var stamps: [Stamp?]
+        /// The files could not be used as they are now. What was in the way may go without their changing, such as want of descriptors.
+        var failure: (text: String, nextTry: ContinuousClock.Instant)?
     }
 
+    private static let retry = Duration.seconds(10)
+
     private let settings: TLSSettings
-    private let side: TLSContext.Side
     private let logger: Logger
     private let state: Mutex<State>
 
+    private let now: @Sendable () -> ContinuousClock.Instant
+    private let make: @Sendable () throws(TLSError) -> TLSContext
+
     /// - Throws: when the files cannot be used as they are.
-    package init(_ settings: TLSSettings, _ side: TLSContext.Side, _ logger: Logger) throws(TLSError) {
+    package convenience init(
+        _ settings: TLSSettings, _ side: TLSContext.Side, _ logger: Logger
+    ) throws(TLSError) {
+        try self.init(settings, logger, now: { .now }) { () throws(TLSError) in try TLSContext(settings, side) }
+    }
+
+    /// - Parameters:
+    ///   - now: the time.
+    ///   - make: reads the files.
+    init(
+        _ settings: TLSSettings, _ logger: Logger, now: @escaping @Sendable () -> ContinuousClock.Instant,
+        make: @escaping @Sendable () throws(TLSError) -> TLSContext
+    ) throws(TLSError) {
         self.settings = settings
-        self.side = side
         self.logger = logger
+        self.now = now
+        self.make = make
         let stamps = Self.stamps(settings)
-        let context = try TLSContext(settings, side)
+        let context = try make()
         state = Mutex(State(context: context, stamps: stamps))
     }
 
@@ -39,13 +58,19 @@ package final class TLSSource: Sendable {
     package var current: TLSContext {
         state.withLock { state in
             let stamps = Self.stamps(settings)
-            guard stamps != state.stamps else { return state.context }
+            guard stamps != state.stamps || state.failure.map({ now() >= $0.nextTry }) ?? false else {
+                return state.context
+            }
             state.stamps = stamps
             do throws(TLSError) {
-                state.context = try TLSContext(settings, side)
+                state.context = try make()
+                state.failure = nil
                 logger.info("\(settings.certificateFile ?? "a certificate") and what belongs to it are read anew")
             } catch {
-                logger.error("the certificate in use stays, since the new one cannot be used: \(error)")
+                if state.failure?.text != error.description {
+                    logger.error("the certificate in use stays, since the new one cannot be used: \(error)")
+                }
+                state.failure = (error.description, now() + Self.retry)
             }
             return state.context
         }

@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import NIOEmbedded
+import Synchronization
 import Testing
 
 @testable import TLS
@@ -221,6 +222,27 @@ private final class Pair {
         #expect(source.current === second)
         try files.makeLeaf("server", by: "ca")
         #expect(source.current !== second)
+    }
+
+    @Test("What could not be read is tried again, also where no file has changed since")
+    func renewalTriedAgain() throws {
+        let files = try certificates()
+        let settings = files.server()
+        let time = Mutex(ContinuousClock.now)
+        let isOut = Mutex(false)
+        let source = try TLSSource(settings, Logger(label: "test"), now: { time.withLock { $0 } }) {
+            () throws(TLSError) in
+            if isOut.withLock({ $0 }) { throw TLSError("there are no descriptors left") }
+            return try TLSContext(settings, .server)
+        }
+        let first = source.current
+        isOut.withLock { $0 = true }
+        try files.makeLeaf("server", by: "ca")
+        #expect(source.current === first)
+        isOut.withLock { $0 = false }
+        #expect(source.current === first, "not with each connection")
+        time.withLock { $0 += .seconds(10) }
+        #expect(source.current !== first)
     }
 
     @Test("Who floods a port with handshakes makes room for others, and not they for them")
