@@ -45,6 +45,9 @@ package struct Endpoint: Equatable, Sendable, CustomStringConvertible {
     /// Of this machine: a member's socket in the file system.
     package private(set) var isLocal = false
 
+    /// If nobody on the way can read what is said.
+    var isPrivate: Bool { isSecure || isLocal || isLoopback(host) }
+
     /// The socket at a path.
     package init(path: String) {
         self.init(host: path, port: 0)

@@ -22,14 +22,24 @@ package struct FabricClient: Sendable {
         http = HTTPClient(group: group)
     }
 
-    /// A client whom other members know, too. Who comes by the socket of their own machine is root there without a token.
+    /// A client whom other members know, too. Who comes by the socket of their own machine is root there without a token. Where none
+    /// can be had, as without a quorum, the others refuse.
     package func knownElsewhere() async throws -> FabricClient {
         guard endpoints.allSatisfy(\.isLocal), http.authorization == nil,
-            try await call("/v3/auth/status")["enabled"]?.boolean == true
+            try await call("/v3/auth/status")["enabled"]?.boolean == true,
+            let answer = try? await call("/v3/auth/authenticate", { $0.field("name", "root") })
         else { return self }
         var client = self
-        client.http.authorization = try await call("/v3/auth/authenticate") { $0.field("name", "root") }["token"]?.text
+        client.http.authorization = answer["token"]?.text
+        client.http.hidesAuthorization = true
         return client
+    }
+
+    /// The same client for a member; nil for one that has not said where it is. The one who answered is asked where it answered.
+    package func at(_ member: FabricMembers.Member, of fabric: FabricMembers) -> FabricClient? {
+        if member.id == fabric.memberID, endpoints.allSatisfy(\.isLocal) { return self }
+        let endpoints = member.clientURLs.compactMap(Endpoint.init)
+        return endpoints.isEmpty ? nil : at(endpoints)
     }
 
     /// The same client for other endpoints.

@@ -34,6 +34,8 @@ package struct HTTPClient: Sendable {
     package var tls: TLSContext?
     /// A token of whoever asks.
     package var authorization: String?
+    /// Nobody asked for the token: it goes only where nobody on the way can read it.
+    var hidesAuthorization = false
     private static let bodyBytesMax = 1 << 30
 
     package init(group: any EventLoopGroup) {
@@ -50,6 +52,12 @@ package struct HTTPClient: Sendable {
         _ method: HTTPMethod, _ endpoint: Endpoint, _ path: String, headers: HTTPHeaders = [:], body: [UInt8] = [],
         sink: Sink? = nil
     ) async throws -> Response {
+        guard authorization == nil || !hidesAuthorization || endpoint.isPrivate else {
+            throw Failure(
+                description:
+                    "cannot ask \(endpoint): who is on the way could read root's token; go to https://, or log in with --user"
+            )
+        }
         let loop = group.next()
         let promise = loop.makePromise(of: Response.self)
         var head = HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)

@@ -66,10 +66,19 @@ final class SignatureKey: @unchecked Sendable {
             isPrivate
             ? PEM_read_bio_PrivateKey(memory, nil, { _, _, _, _ in -1 }, nil)
             : PEM_read_bio_PUBKEY(memory, nil, { _, _, _, _ in -1 }, nil)
-        guard let key else {
+        guard let key = key ?? (isPrivate ? nil : keyOfCertificate(bytes)) else {
             throw CredentialsError("auth-token: \(path) holds no \(isPrivate ? "private" : "public") key in PEM")
         }
         return key
+    }
+
+    /// etcd takes a certificate for its public key.
+    private static func keyOfCertificate(_ bytes: [UInt8]) -> OpaquePointer? {
+        let memory = BIO_new_mem_buf(bytes, Int32(bytes.count))
+        defer { BIO_free_all(memory) }
+        guard let certificate = PEM_read_bio_X509(memory, nil, { _, _, _, _ in -1 }, nil) else { return nil }
+        defer { X509_free(certificate) }
+        return X509_get_pubkey(certificate)
     }
 
     private static func fits(_ key: OpaquePointer, _ method: JWTMethod) -> Bool {

@@ -2,6 +2,7 @@ package import Access
 internal import Bytes
 internal import Credentials
 internal import Fabric
+internal import Logging
 package import MVCC
 package import Replication
 internal import Synchronization
@@ -85,7 +86,10 @@ extension RunningMember {
             guard state.isEnabled else { throw .refused(.access(.notEnabled)) }
             switch proof {
             case .password(let password): try await checkPassword(of: state.users[name], name, password, address)
-            case .machine: if state.users[name] == nil { throw .refused(.access(.wrongPassword)) }
+            case .machine:
+                if state.users[name] == nil { throw .refused(.access(.wrongPassword)) }
+                core.logger.notice(
+                    "root of this machine takes the name of user \(String(decoding: name, as: UTF8.self))")
             }
             do throws(ServerError) {
                 if let token = try await issueToken(for: name, as: state.revision) { return token }

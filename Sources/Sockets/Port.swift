@@ -29,6 +29,7 @@ package final class Port: Sendable {
 
     private struct State {
         var listeners: [any Channel] = []
+        var socketFile: SocketFile.Identity?
         var configure: (@Sendable (any Channel, Doorman.Guest, Entrance) throws -> Void)?
     }
 
@@ -51,10 +52,13 @@ package final class Port: Sendable {
     package func bind(path: String, group: any EventLoopGroup) throws {
         try SocketFile.clear(path)
         try listen(at: path, .local, group, 128) { bootstrap in
-            let listener = try bootstrap.bind(unixDomainSocketPath: path).wait()
-            guard chmod(path, 0o660) == 0 else { throw IOError(errnoCode: errno, reason: "chmod") }
-            return listener
+            // The mode is right from the start: nobody can put another file in its place before it is set.
+            let before = umask(0o117)
+            defer { umask(before) }
+            return try bootstrap.bind(unixDomainSocketPath: path).wait()
         }
+        let file = SocketFile.identity(of: path)
+        state.withLock { $0.socketFile = file }
     }
 
     private func listen(
@@ -95,7 +99,11 @@ package final class Port: Sendable {
     /// Takes no new connections.
     package func close() {
         for listener in state.withLock({ $0.listeners }) {
-            if let path = listener.localAddress?.pathname { unlink(path) }
+            let file = state.withLock { $0.socketFile }
+            // Another process may have its own there by now.
+            if let path = listener.localAddress?.pathname, file != nil, SocketFile.identity(of: path) == file {
+                unlink(path)
+            }
             listener.close(promise: nil)
         }
     }

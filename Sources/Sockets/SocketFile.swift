@@ -19,6 +19,18 @@ enum SocketFile {
         unlink(path)
     }
 
+    struct Identity: Equatable {
+        var device: UInt64
+        var inode: UInt64
+    }
+
+    /// Which file is there; nil where there is none.
+    static func identity(of path: String) -> Identity? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return nil }
+        return Identity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    }
+
     /// - Returns: 0 when somebody takes connections there, else an errno.
     private static func knock(at path: String) -> Int32 {
         var address = sockaddr_un()

@@ -33,6 +33,8 @@ struct Daemon: Sendable {
     let events = Mailbox<Event>()
     private var limits = HTTPLimits()
     private let clientPort: Port
+    /// For this machine's operators, whom no crowd at the other keeps out.
+    private let localPort: Port
     /// For client addresses that are secure.
     private let tls: TLSSource?
     private let peerPort: Port
@@ -66,6 +68,10 @@ struct Daemon: Sendable {
             )
         }
         clientPort = HTTPListener.makePort(limits, logger)
+        var localLimits = limits
+        localLimits.connectionsMax = Self.localConnectionsMax
+        localLimits.connectionsPerAddressMax = Self.localConnectionsMax
+        localPort = HTTPListener.makePort(localLimits, logger)
         do throws(TLSError) {
             let isSecure = settings.listenClient.contains(where: \.isSecure)
             tls = isSecure ? try TLSSource(settings.clientTLS, .server, logger) : nil
@@ -83,13 +89,23 @@ struct Daemon: Sendable {
                 try clientPort.bind(
                     host: address.host, port: address.port, group: group, isSecure: endpoint.isSecure)
             }
-            if let path = settings.clientSocket { try clientPort.bind(path: path, group: group) }
             for address in settings.listenPeer.map(ServeSettings.address) {
                 try peerPort.bind(
                     host: address.host, port: address.port, group: peerGroup, backlog: 128, isSecure: address.isSecure)
             }
+            try bindLocally()
         } catch let failure as BindFailure {
             throw Problem(.failed, failure.description)
+        }
+    }
+
+    /// Where nobody asked for the socket, a member can do without it.
+    private func bindLocally() throws {
+        guard let path = settings.clientSocket else { return }
+        do {
+            try localPort.bind(path: path, group: group)
+        } catch let failure as BindFailure where !settings.isSet.contains("client-socket") {
+            logger.warning("\(failure.description)")
         }
     }
 
@@ -101,6 +117,8 @@ struct Daemon: Sendable {
     /// Files that are not clients' connections: databases, peers, images, and what a look-up or a thread opens for a moment.
     private static let filesReserved = 320
     private static let connectionsMin = 16
+    /// Of the files reserved.
+    private static let localConnectionsMax = 32
 
     /// Runs the member until it is told to stop.
     /// - Parameter joined: called with the running member of a join, before clients are let in.
@@ -116,7 +134,7 @@ struct Daemon: Sendable {
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
         member.awaitCaughtUp()
         let service = APIService(member: member)
-        let listener = try HTTPListener(at: clientPort, service: service, limits: limits, tls: tls)
+        let listener = try HTTPListener(at: [clientPort, localPort], service: service, limits: limits, tls: tls)
         let urls = settings.listenClient.map(\.description).joined(separator: ", ")
         logger.info(
             """

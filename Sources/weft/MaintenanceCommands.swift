@@ -68,10 +68,10 @@ struct Defragment: AsyncParsableCommand {
         let names = try await flags.ask { client in
             let client = try await client.knownElsewhere()
             var names: [String] = []
-            for member in try await client.members().members {
-                let endpoints = member.clientURLs.compactMap(Endpoint.init)
-                guard !endpoints.isEmpty else { continue }
-                _ = try await client.at(endpoints).call("/v3/maintenance/defragment")
+            let fabric = try await client.members()
+            for member in fabric.members {
+                guard let own = client.at(member, of: fabric) else { continue }
+                _ = try await own.call("/v3/maintenance/defragment")
                 names.append(member.name)
             }
             return names
@@ -134,7 +134,8 @@ struct Check: AsyncParsableCommand {
     }
 
     private func examine(_ client: FabricClient) async throws -> [Finding] {
-        let members = try await client.members().members
+        let fabric = try await client.members()
+        let members = fabric.members
         // Of one revision, which all have once they answered a linearizable read.
         let revision =
             try await client.call("/v3/kv/range") { json in
@@ -145,13 +146,19 @@ struct Check: AsyncParsableCommand {
         // A compaction between two answers would have them differ.
         for _ in 0..<Self.tries where Set(answers.compactMap(\.compactRevision)).count != 1 {
             answers = []
-            for member in members { answers.append(await ask(member, revision, client)) }
+            for member in members { answers.append(await ask(member, revision, client.at(member, of: fabric))) }
         }
         let statuses = answers.compactMap(\.status)
         let leaders = Set(statuses.map { $0["leader"]?.unsigned ?? 0 })
         let hashes = Set(answers.compactMap(\.hash))
         let alarms = try await client.call("/v3/maintenance/alarm")["alarms"]?.items ?? []
-        let warnings = try? await client.send(.GET, "/v1/fabric/status?serializable")["warnings"]?.items
+        let warnings: [String]
+        do {
+            let status = try await client.send(.GET, "/v1/fabric/status?serializable")
+            warnings = (status["warnings"]?.items ?? []).compactMap(\.text)
+        } catch {
+            warnings = ["what the fabric warns of is not known: \(error)"]
+        }
         let noted = answers.flatMap { answer in
             (answer.status?["errors"]?.items ?? []).compactMap(\.text).map { "\(answer.name): \($0)" }
         }
@@ -169,20 +176,17 @@ struct Check: AsyncParsableCommand {
                 what: "all have the same data at revision \(revision)",
                 trouble: hashes.count <= 1
                     ? [] : answers.map { "\($0.name) has hash \($0.hash.map(hex) ?? "unknown")" }),
-            Finding(what: "no weakness is known", trouble: (warnings ?? []).compactMap(\.text), isWarning: true),
+            Finding(what: "no weakness is known", trouble: warnings, isWarning: true),
         ]
     }
 
-    private func ask(_ member: FabricMembers.Member, _ revision: Int64, _ client: FabricClient) async -> Answers {
+    private func ask(_ member: FabricMembers.Member, _ revision: Int64, _ own: FabricClient?) async -> Answers {
         var answers = Answers(name: member.name.isEmpty ? hex(member.id) : member.name)
-        let endpoints = member.clientURLs.compactMap(Endpoint.init)
-        guard !endpoints.isEmpty else {
+        guard let own else {
             answers.trouble = "not started yet"
             return answers
         }
         do {
-            var own = client.at(endpoints)
-            own.http.timeout = client.http.timeout
             answers.status = try await own.call("/v3/maintenance/status")
             _ = try await own.call("/v3/kv/range") { $0.field("key", [0]) }
             let hash = try await own.call("/v3/maintenance/hashkv") { $0.field("revision", revision) }

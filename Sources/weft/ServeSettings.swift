@@ -283,8 +283,9 @@ struct ServeSettings {
         server.replication.autoCompaction = try autoCompaction()
         if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
-        if !isSet.contains("client-socket"), let directory = getenv("RUNTIME_DIRECTORY") {
-            clientSocket = String(cString: directory) + "/client"
+        if !isSet.contains("client-socket"), let directories = getenv("RUNTIME_DIRECTORY") {
+            // systemd separates several by colons.
+            clientSocket = String(cString: directories).split(separator: ":").first.map { $0 + "/client" }
         }
         try checkTLS()
         try deriveAdvertised()

@@ -35,9 +35,11 @@ struct Status: AsyncParsableCommand {
         let (rows, warnings) = try await flags.ask { client in
             let client = try await client.knownElsewhere()
             let listed = try await client.call("/v3/cluster/member/list") { _ in }
+            let fabric = FabricMembers(listed)
             var rows: [Row] = []
-            for member in FabricMembers(listed).members { rows.append(await row(member, client)) }
-            let warnings = await addPlaces(to: &rows, client)
+            for member in fabric.members { rows.append(await row(member, client.at(member, of: fabric))) }
+            let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
+            let warnings = await addPlaces(to: &rows, leader.flatMap { client.at($0.member, of: fabric) })
             return (rows, warnings)
         }
         let newest = rows.compactMap { $0.status?["raftIndex"]?.unsigned }.max() ?? 0
@@ -56,18 +58,16 @@ struct Status: AsyncParsableCommand {
         }
     }
 
-    private func row(_ member: FabricMembers.Member, _ client: FabricClient) async -> Row {
+    /// - Parameter own: asks this member.
+    private func row(_ member: FabricMembers.Member, _ own: FabricClient?) async -> Row {
         var row = Row(member: member)
-        let endpoints = member.clientURLs.compactMap(Endpoint.init)
-        guard let first = endpoints.first else {
+        guard let own else {
             row.trouble = "not started yet"
             return row
         }
         do {
-            var own = client.at(endpoints)
-            own.http.timeout = client.http.timeout
             row.status = try await own.call("/v3/maintenance/status")
-            row.version = try FabricClient.answer(await own.http.send(.GET, first, "/version"))["weft"]?.text
+            row.version = try await own.send(.GET, "/version")["weft"]?.text
         } catch {
             row.trouble = "\(error)"
         }
@@ -76,13 +76,8 @@ struct Status: AsyncParsableCommand {
 
     /// Where the members are, and how far from the leader; nobody else knows.
     /// - Returns: what the leader warns of.
-    private func addPlaces(to rows: inout [Row], _ client: FabricClient) async -> [String] {
-        let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
-        let endpoints = leader?.member.clientURLs.compactMap(Endpoint.init) ?? []
-        guard !endpoints.isEmpty else { return [] }
-        var own = client.at(endpoints)
-        own.http.timeout = client.http.timeout
-        guard let places = try? await own.send(.GET, "/v1/fabric/status?serializable") else { return [] }
+    private func addPlaces(to rows: inout [Row], _ leader: FabricClient?) async -> [String] {
+        guard let places = try? await leader?.send(.GET, "/v1/fabric/status?serializable") else { return [] }
         for place in places["members"]?.items ?? [] {
             guard let found = rows.firstIndex(where: { hex($0.member.id) == place["id"]?.text }) else { continue }
             rows[found].domain = place["domain"]?.text ?? ""

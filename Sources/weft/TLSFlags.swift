@@ -21,7 +21,10 @@ struct TLSFlags: ParsableArguments {
 
     /// How members are reached by TLS; nil where nothing asks for it.
     func context(for endpoints: [Endpoint]) throws -> TLSContext? {
-        guard endpoints.contains(where: \.isSecure) || cacert != nil || insecureSkipTlsVerify else { return nil }
+        // Whoever comes by the socket may be told of members that are reached by TLS.
+        guard endpoints.contains(where: { $0.isSecure || $0.isLocal }) || cacert != nil || insecureSkipTlsVerify else {
+            return nil
+        }
         var settings = TLSSettings()
         settings.trustedCAFile = given(cacert, "WEFT_CACERT")
         settings.certificateFile = given(cert, "WEFT_CERT")

@@ -30,7 +30,7 @@ struct WebTokenTests {
             try run(["pkey", "-in", key, "-pubout", "-out", path("\(name).pub")])
         }
 
-        private func run(_ words: [String]) throws {
+        func run(_ words: [String]) throws {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
             process.arguments = ["openssl"] + words
@@ -110,6 +110,10 @@ struct WebTokenTests {
             try tokens("sign-method=RS256,priv-key=\(keys.path("rsa.key")),pub-key=\(keys.path("ed.pub"))")
         }
         _ = try tokens("sign-method=RS256,priv-key=\(keys.path("rsa.key")),pub-key=\(keys.path("rsa.pub"))")
+        try keys.run([
+            "req", "-x509", "-key", keys.path("rsa.key"), "-subj", "/CN=weft", "-out", keys.path("rsa.pem"),
+        ])
+        _ = try tokens("sign-method=RS256,priv-key=\(keys.path("rsa.key")),pub-key=\(keys.path("rsa.pem"))")
     }
 
     /// HS256 with another library's words.

@@ -125,7 +125,7 @@ private final class Service: HTTPService {
         change(&limits)
         let port = HTTPListener.makePort(limits, Logger(label: "test"))
         try port.bind(host: "127.0.0.1", port: 0, group: group)
-        let listener = try HTTPListener(at: port, service: service, limits: limits)
+        let listener = try HTTPListener(at: [port], service: service, limits: limits)
         listeners.append(listener)
         return (listener, WireClient(port: try #require(listener.port)))
     }

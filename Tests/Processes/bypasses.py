@@ -105,6 +105,24 @@ def a_member_left_behind_opens_no_watch(report, weft):
                          and "denied" in said[0], said[0])
 
 
+@check
+def a_watch_from_before_there_were_users_ends(report, weft):
+    with Fabric(weft, 1) as fabric:
+        member, said = fabric.leader(), []
+        watchers = [threading.Thread(target=lambda path=path: said.append(watch_briefly(member, {}, path, 8)))
+                    for path in ("/v3/watch", "/v1/kv/k?watch")]
+        for watcher in watchers:
+            watcher.start()
+        time.sleep(1)
+        run(weft, "put", "k", "known", "--endpoints", member.client_url)
+        run(weft, "put", "k", "secret", "--endpoints", member.client_url, "--user", f"root:{lock(weft, member)}")
+        for watcher in watchers:
+            watcher.join()
+        for each in said:
+            report.check("it told of what came before", "known" in each or b64("known") in each, each)
+            report.check("and ends", "secret" not in each and b64("secret") not in each and "has changed" in each, each)
+
+
 def watch_briefly(member, headers, path="/v3/watch", seconds=2):
     """What a watch of k says in so many seconds."""
     link = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=seconds)

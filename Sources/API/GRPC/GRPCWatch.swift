@@ -39,19 +39,38 @@ extension GRPCService {
     /// Passes on what the client asks until it has asked everything; then its watches go on. Answers what went wrong.
     private func ask(_ call: GRPCCall, _ session: WatchSession) async -> APIError? {
         do throws(APIError) {
-            while let bytes = try await receive(call) {
-                guard let asked = try Etcdserverpb_WatchRequest(grpc: bytes).requestUnion else { continue }
-                await session.awaitTurn()
-                switch asked {
-                case .createRequest(let create): try await session.watch(WatchRequest(create))
-                case .cancelRequest(let cancel): session.cancel(cancel.watchID)
-                case .progressRequest: session.askProgress()
+            while let first = try await receive(call) {
+                // A client that resumes a thousand watches asks for them at once: they share what it takes to be current.
+                var requests = [try Etcdserverpb_WatchRequest(grpc: first)]
+                while requests.count < Self.requestsMax, let next = call.receiveNow() {
+                    requests.append(try Etcdserverpb_WatchRequest(grpc: next))
                 }
+                let asked = requests.compactMap(\.requestUnion)
+                if asked.contains(where: Self.isCreation) { try await session.hear() }
+                for each in asked { try await carryOut(each, session) }
             }
             return nil
         } catch {
             session.close()
             return error
+        }
+    }
+
+    /// Read at once.
+    private static let requestsMax = 1_000
+
+    private static func isCreation(_ asked: Etcdserverpb_WatchRequest.OneOf_RequestUnion) -> Bool {
+        if case .createRequest = asked { true } else { false }
+    }
+
+    private func carryOut(
+        _ asked: Etcdserverpb_WatchRequest.OneOf_RequestUnion, _ session: WatchSession
+    ) async throws(APIError) {
+        await session.awaitTurn()
+        switch asked {
+        case .createRequest(let create): try await session.create(WatchRequest(create))
+        case .cancelRequest(let cancel): session.cancel(cancel.watchID)
+        case .progressRequest: session.askProgress()
         }
     }
 }

@@ -29,10 +29,10 @@ enum Watches {
         var compactRevision: Int64
     }
 
-    /// Asks for one watch: looked at then, and never again.
+    /// Asks for one watch: looked at then, and never again. Its session has heard of everything.
     struct Create: Operation {
         static var right: Right<Self> {
-            Right(hearing: .whereUsersCount) { asked, claim throws(AccessRefusal) in
+            Right { asked, claim throws(AccessRefusal) in
                 try claim.authorizer.expect(.read, of: asked.range)
             }
         }
@@ -89,6 +89,8 @@ struct WatchAnswer: Sendable {
 final class WatchSession: Sendable {
     private let desk: Desk
     private let stream: WatchStream
+    /// It began when nobody's rights counted, as far as this member knew: it ends when they do.
+    private let isOpenToAll: Bool
     private var member: RunningMember { desk.member }
 
     /// etcd's `maxRequestBytes` with what surrounds it: larger answers are split where the client allows it.
@@ -97,6 +99,7 @@ final class WatchSession: Sendable {
     fileprivate init(_ desk: Desk, _ stream: WatchStream) {
         self.desk = desk
         self.stream = stream
+        isOpenToAll = !desk.member.isAuthEnabled
     }
 
     deinit { desk.member.close(stream) }
@@ -107,7 +110,22 @@ final class WatchSession: Sendable {
     func awaitTurn() async { await stream.beginRequest() }
 
     func watch(_ request: WatchRequest) async throws(APIError) {
+        try await hear()
+        try await create(request)
+    }
+
+    /// Hears of all that was acknowledged before, where users count: a right that was taken is not known to a member that was cut off.
+    /// Without a leader the stream ends, and its client comes again.
+    func hear() async throws(APIError) {
+        guard member.isAuthEnabled else { return }
+        try await desk.ask { member throws(ServerError) in try await member.confirmCurrentDespiteAlarms() }
+    }
+
+    /// Begins a watch of a session that has heard.
+    func create(_ request: WatchRequest) async throws(APIError) {
         var request = request
+        // Users do not count any more: a session of now ends if they come to count again.
+        guard isOpenToAll || member.isAuthEnabled else { throw Self.changed }
         do throws(APIError) {
             try await desk.carryOut(Watches.Create(range: request.range))
         } catch {
@@ -125,8 +143,17 @@ final class WatchSession: Sendable {
 
     /// Everything there is to say, waiting for something; empty when it is over.
     func outputs() async throws(APIError) -> [WatchOutput] {
-        do throws(WatchEnd) { return try await member.outputs(of: stream) } catch { throw APIError(error) }
+        let outputs: [WatchOutput]
+        do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
+        guard !isOpenToAll || !member.isAuthEnabled else {
+            stream.close()
+            throw Self.changed
+        }
+        return outputs
     }
+
+    private static let changed = APIError(
+        .unavailable, "weft: whether users and roles count has changed: watch again, and say who asks")
 
     /// What an output takes of the memory budget until it is sent. See `RunningMember.hold`.
     func hold(

@@ -37,7 +37,7 @@ struct PlainWatch: Sendable {
             gone.headers.add(name: "weft-compact-revision", value: String(compacted.compactRevision))
             return gone
         }
-        try await session.watch(watch)
+        try await session.create(watch)
         let accepted = request.headers["accept"].joined(separator: ",")
         let format: Format = accepted.contains("application/x-ndjson") ? .lines : .events
         var response = HTTPResponse(
