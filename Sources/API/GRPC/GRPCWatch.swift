@@ -42,8 +42,10 @@ extension GRPCService {
             while let first = try await receive(call) {
                 // A client that resumes a thousand watches asks for them at once: they share what it takes to be current.
                 var requests = [try Etcdserverpb_WatchRequest(grpc: first)]
-                while requests.count < Self.requestsMax, let next = call.receiveNow() {
+                var bytes = first.count
+                while bytes < Self.bytesAtOnce, let next = call.receiveNow() {
                     requests.append(try Etcdserverpb_WatchRequest(grpc: next))
+                    bytes += next.count
                 }
                 let asked = requests.compactMap(\.requestUnion)
                 if asked.contains(where: Self.isCreation) { try await session.hear() }
@@ -56,8 +58,8 @@ extension GRPCService {
         }
     }
 
-    /// Read at once.
-    private static let requestsMax = 1_000
+    /// So much is read at once; the loop has others to serve.
+    private static let bytesAtOnce = 64 << 10
 
     private static func isCreation(_ asked: Etcdserverpb_WatchRequest.OneOf_RequestUnion) -> Bool {
         if case .createRequest = asked { true } else { false }
