@@ -94,7 +94,7 @@ def a_member_left_behind_opens_no_watch(report, weft):
                 member.process.send_signal(signal.SIGSTOP)
             late.process.send_signal(signal.SIGCONT)
             said = []
-            watcher = threading.Thread(target=lambda: said.append(watch_briefly(late, headers, path, 8)))
+            watcher = threading.Thread(target=lambda: said.append(watch_briefly(late, headers, path, 25, "denied")))
             watcher.start()
             time.sleep(1)
             for member in others:
@@ -109,7 +109,7 @@ def a_member_left_behind_opens_no_watch(report, weft):
 def a_watch_from_before_there_were_users_ends(report, weft):
     with Fabric(weft, 1) as fabric:
         member, said = fabric.leader(), []
-        watchers = [threading.Thread(target=lambda path=path: said.append(watch_briefly(member, {}, path, 8)))
+        watchers = [threading.Thread(target=lambda path=path: said.append(watch_briefly(member, {}, path, 25, "has changed")))
                     for path in ("/v3/watch", "/v1/kv/k?watch")]
         for watcher in watchers:
             watcher.start()
@@ -123,8 +123,8 @@ def a_watch_from_before_there_were_users_ends(report, weft):
             report.check("and ends", "secret" not in each and b64("secret") not in each and "has changed" in each, each)
 
 
-def watch_briefly(member, headers, path="/v3/watch", seconds=2):
-    """What a watch of k says in so many seconds."""
+def watch_briefly(member, headers, path="/v3/watch", seconds=2, last="secret"):
+    """What a watch of k says in so many seconds, or until it has told of the secret or said its last."""
     link = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=seconds)
     said = b""
     try:
@@ -136,6 +136,8 @@ def watch_briefly(member, headers, path="/v3/watch", seconds=2):
         end = time.time() + seconds
         while time.time() < end and (more := answer.read1(65536)):
             said += more
+            if any(word.encode() in said for word in (last, "secret", b64("secret"))):
+                break
     except TimeoutError:
         pass
     finally:
