@@ -91,7 +91,7 @@ extension Raft {
             && (hasWhatWitnessesLack(id) || makes(.promotesBehindWitnesses))
     }
 
-    /// If somebody would be taken out again who has just come. Where nobody would, waiting would be for ever.
+    /// If a voter has just come, and could be taken out again. Where none has, waiting would be for ever.
     private var hasNewcomers: Bool { configuration.voters.contains { !configuration.outgoing.contains($0) } }
 
     /// Two sets of voters end with the entry after the one that began them (D 4.3).

@@ -98,8 +98,8 @@ package final class Port: Sendable {
 
     /// Takes no new connections.
     package func close() {
-        for listener in state.withLock({ $0.listeners }) {
-            let file = state.withLock { $0.socketFile }
+        let (listeners, file) = state.withLock { ($0.listeners, $0.socketFile) }
+        for listener in listeners {
             // Another process may have its own there by now.
             if let path = listener.localAddress?.pathname, file != nil, SocketFile.identity(of: path) == file {
                 unlink(path)

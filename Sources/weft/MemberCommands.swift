@@ -197,8 +197,7 @@ struct Leave: AsyncParsableCommand {
                 throw Problem(
                     .failed, "no other member says where its clients reach it; use `weft member remove` at one of them")
             }
-            var remaining = try await client.knownElsewhere().at(others)
-            remaining.http.timeout = client.http.timeout
+            let remaining = try await client.knownElsewhere().at(others)
             _ = try await remaining.call("/v3/cluster/member/remove") { $0.field("ID", own.id) }
             return own.name
         }

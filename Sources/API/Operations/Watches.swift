@@ -153,7 +153,7 @@ final class WatchSession: Sendable {
     }
 
     private static let changed = APIError(
-        .unavailable, "weft: whether users and roles count has changed: watch again, and say who asks")
+        .unavailable, "weft: whether users and roles count has changed: watch again, with a token if they do")
 
     /// What an output takes of the memory budget until it is sent. See `RunningMember.hold`.
     func hold(
