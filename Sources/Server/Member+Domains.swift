@@ -63,7 +63,7 @@ extension RunningMember {
         }
         let nowhere = configuration.members.filter { $0.domain.isEmpty }
         if !nowhere.isEmpty, nowhere.count < configuration.members.count {
-            let names = nowhere.map { core.membership[$0.id]?.attributes.name ?? hex($0.id) }.joined(separator: ", ")
+            let names = nowhere.map { core.membership[$0.id]?.title ?? hex($0.id) }.joined(separator: ", ")
             warnings.append("nobody said which domain \(names) belongs to: start it with --domain")
         }
         return warnings
@@ -72,7 +72,7 @@ extension RunningMember {
     /// What is wrong with how members and clients reach each other.
     package var clearTextWarnings: [String] {
         func names(_ urls: (Membership.Entry) -> [String]) -> [String] {
-            membership.entries.filter { urls($0).contains(where: Self.isClearText) }.map(\.attributes.name).sorted()
+            membership.entries.filter { urls($0).contains(where: Self.isClearText) }.map(\.title).sorted()
         }
         let found = [
             ("members", names(\.member.peerURLs)), ("clients", names(\.attributes.clientURLs)),
@@ -91,8 +91,6 @@ extension RunningMember {
             ? "add a tie-breaker in a third site (weft join URL --witness --domain THIRD)"
             : "spread the voters so that no domain has half of them"
     }
-
-    private func hex(_ id: NodeID) -> String { String(id, radix: 16) }
 
     // MARK: - Policy
 

@@ -13,6 +13,9 @@ package struct Membership: Sendable {
             self.member = member
             self.attributes = attributes
         }
+
+        /// The name; the id of a member that has not said its name yet.
+        package var title: String { attributes.name.isEmpty ? hex(member.id) : attributes.name }
     }
 
     /// By ascending id.

@@ -431,6 +431,8 @@ def three_services_form_a_fabric(report, weft):
             found = attempt(10, lambda: service.connection().call("/v3/kv/range", {"key": b64("k")}))
             assert unb64(found["kvs"][0]["value"]) == b"v", found
             assert "in clear text" in service.log(), service.log()[:500]
+        # A member is not known by its name before it has told the others.
+        attempt(15, lambda: all(m.get("name") for m in services[0].connection().call("/v3/cluster/member/list", {})["members"]))
         said = subprocess.run([weft, "check", "--endpoints", services[0].client_url], capture_output=True, text=True, timeout=30)
         names = ", ".join(sorted(s.name for s in services))
         for who in ("members", "clients"):

@@ -73,7 +73,7 @@ enum WholeFabric {
             let outlook = member.outlook(without: domain)
             return Loss(
                 domain: found, loss: records.loss(of: domain), outlook: outlook,
-                heir: outlook.leader.map { member.membership[$0]?.attributes.name ?? String($0, radix: 16) },
+                heir: outlook.leader.map { member.membership[$0]?.title ?? String($0, radix: 16) },
                 warnings: member.layoutWarnings)
         }
     }
