@@ -47,12 +47,15 @@ let package = Package(
         room("Storage", ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite"]),
         room("MVCC", ["Access", "Bytes", "Fabric", "SQLite"]),
         room("Sockets", [nioCore, nioPosix, logging]),
-        room("Transport", ["Bytes", "Raft", "Sockets", "Storage", "TLS", nioCore, nioPosix, logging]),
+        room(
+            "Transport",
+            ["Bytes", "Certificates", "Raft", "Sockets", "Storage", "TLS", nioCore, nioPosix, logging]),
         room("Replication", ["Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", logging]),
         room(
             "Server",
             [
-                "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "JSON", "MVCC", "Raft", "Replication",
+                "Access", "Bytes", "CPlatform", "Certificates", "Credentials", "Fabric", "JSON", "MVCC", "Raft",
+                "Replication",
                 "Sockets",
                 "SQLite", "Storage", "Transport",
                 nioCore, logging,
@@ -73,12 +76,15 @@ let package = Package(
             swiftSettings: houseRules),
         .systemLibrary(name: "CNGHTTP2"),
         .systemLibrary(name: "COpenSSL"),
-        room("TLS", ["COpenSSL", nioCore, logging]),
+        room("Certificates", ["COpenSSL"]),
+        room("TLS", ["COpenSSL", "Certificates", nioCore, logging]),
         .systemLibrary(name: "CCrypt"),
         room("Credentials", ["CCrypt", "COpenSSL", "JSON"]),
         .systemLibrary(name: "CZlib"),
         .systemLibrary(name: "CMessageDigest"),
-        room("HTTPServer", ["Bytes", "CNGHTTP2", "CZlib", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1, logging]),
+        room(
+            "HTTPServer",
+            ["Bytes", "Certificates", "CNGHTTP2", "CZlib", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1, logging]),
         room("EtcdProto", [.product(name: "SwiftProtobuf", package: "swift-protobuf")], exclude: ["proto"]),
         room("JSON"),
         room("SettingsFile", [.product(name: "Yams", package: "Yams")]),
@@ -98,7 +104,8 @@ let package = Package(
         room(
             "API",
             [
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Access", "Bytes", "EtcdProto", "Fabric",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Access", "Bytes", "Certificates",
+                "EtcdProto", "Fabric",
                 "HTTPServer",
                 "JSON", "MVCC",
                 "Raft", "Replication", "Server", nioHTTP1,
@@ -106,7 +113,8 @@ let package = Package(
         .executableTarget(
             name: "weft",
             dependencies: [
-                "API", "Bench", "Bytes", "Client", "CPlatform", "CSocketErrors", "Credentials", "Fabric", "JSON",
+                "API", "Bench", "Bytes", "Certificates", "Client", "CPlatform", "CSocketErrors", "Credentials",
+                "Fabric", "JSON",
                 "Raft",
                 "Replication",
                 "Server", "Storage",
@@ -131,7 +139,8 @@ let package = Package(
                 "Sockets", nioCore, nioEmbedded, nioPosix, logging,
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ]),
-        tests("TLSTests", ["TLS", nioCore, nioEmbedded, logging]),
+        tests("CertificatesTests", ["Certificates"]),
+        tests("TLSTests", ["Certificates", "TLS", nioCore, nioEmbedded, logging]),
         tests("HTTPServerTests", ["Bytes", "CNGHTTP2", "HTTPServer", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
         tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
         tests("ServerTests", ["MVCC", "Replication", "Server", "Storage", "Transport", nioPosix, logging]),

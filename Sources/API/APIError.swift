@@ -158,11 +158,13 @@ struct APIError: Error, Equatable, Sendable {
         case .emptyUserName, .emptyRoleName, .invalid, .noPermission, .oldRevision, .wrongPassword, .passwordWithZero:
             self.init(.invalidArgument, refusal.message)
         case .denied: self.init(.permissionDenied, refusal.message)
-        case .invalidToken: self.init(.unauthenticated, refusal.message)
+        case .invalidToken, .noCertificate, .badJoinToken: self.init(.unauthenticated, refusal.message)
         case .noPasswordUser, .passwordTooLong: self.init(.unknown, refusal.message)
-        case .tooManyAttempts: self.init(.resourceExhausted, refusal.message)
+        case .noJoinToken, .noEnrolment, .noAuthority: self.init(.notFound, refusal.message)
+        case .tooManyAttempts, .tooManyTokens, .tooManyEnrolments, .tooManyAuthorities:
+            self.init(.resourceExhausted, refusal.message)
         case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
-            .roleNotGranted, .permissionNotGranted:
+            .roleNotGranted, .permissionNotGranted, .authorityExists, .lastAuthority:
             self.init(.failedPrecondition, refusal.message)
         }
     }

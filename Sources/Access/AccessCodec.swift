@@ -26,6 +26,9 @@ extension AccessChange {
             write(13, token.user, token.digest)
             writer.varint(token.revision)
             writer.signed(token.issued)
+        case .trust(let change):
+            writer.byte(14)
+            change.encode(into: &writer)
         }
     }
 
@@ -53,6 +56,7 @@ extension AccessChange {
             let digest = try name()
             self = .issueToken(
                 IssuedToken(digest: digest, user: user, revision: try reader.varint(), issued: try reader.signed()))
+        case 14: self = .trust(try TrustChange(from: &reader))
         case let kind: throw .invalid("change of rights \(kind)")
         }
     }

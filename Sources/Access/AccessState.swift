@@ -10,8 +10,12 @@ package struct AccessState: Equatable, Sendable {
     /// By name.
     package internal(set) var users = NameTable<User>()
     package internal(set) var roles = NameTable<Role>()
+    package internal(set) var trust = TrustState()
 
     package init() {}
+
+    /// If nobody may do anything without a name.
+    package var judges: Bool { isEnabled || trust.isThere }
 
     /// What somebody knows who hears that users and roles changed, and not how: nobody is let in.
     package mutating func lock() { isEnabled = true }
@@ -33,6 +37,7 @@ package struct AccessState: Equatable, Sendable {
         case .grantPermission(let permission, let role): try grant(permission, to: role)
         case .revokePermission(let key, let end, let role): try revoke(key, end, from: role)
         case .issueToken(let token): return try expect(token)
+        case .trust(let change): return try trust.apply(change)
         }
         revision += 1
     }

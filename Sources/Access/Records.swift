@@ -82,6 +82,7 @@ package enum AccessChange: Equatable, Sendable {
     case grantPermission(Permission, role: [UInt8])
     case revokePermission(key: [UInt8], end: [UInt8], role: [UInt8])
     case issueToken(IssuedToken)
+    case trust(TrustChange)
 }
 
 /// On whose behalf something is done.
@@ -142,6 +143,7 @@ extension AccessChange {
             let permission = Permission(kind: 0, key: key, end: end)
             return "role \(text(role)) may no more use \(permission.range)"
         case .issueToken: return nil
+        case .trust(let change): return change.summary
         }
     }
 
@@ -151,7 +153,9 @@ extension AccessChange {
         case .issueToken(let token): .issued(token)
         case .deleteUser(let name), .changePassword(let name, _): .ended(user: name)
         case .disable: .allEnded
-        case .enable, .addUser, .grantRole, .revokeRole, .addRole, .deleteRole, .grantPermission, .revokePermission: nil
+        case .enable, .addUser, .grantRole, .revokeRole, .addRole, .deleteRole, .grantPermission, .revokePermission,
+            .trust:
+            nil
         }
     }
 }
@@ -162,6 +166,8 @@ package enum AccessRefusal: Error, Equatable, Sendable {
     case roleNotGranted, permissionNotGranted, invalid, denied, oldRevision, notEnabled
     case invalidToken, wrongPassword, noPasswordUser, passwordTooLong
     case noPermission, passwordWithZero, noBcrypt, tooManyAttempts, cannotIssue
+    case noCertificate, badJoinToken, noJoinToken, tooManyTokens, noEnrolment, tooManyEnrolments
+    case noAuthority, authorityExists, lastAuthority, tooManyAuthorities
 
     package var message: String {
         switch self {
@@ -188,6 +194,18 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .noBcrypt: "weft: this machine's libcrypt knows no bcrypt"
         case .tooManyAttempts: "weft: too many logins failed; wait a minute, then try again"
         case .cannotIssue: "weft: this member only verifies tokens: --auth-token names no priv-key"
+        case .noCertificate:
+            "weft: this fabric wants to know who asks: show a certificate of its CA (`weft ca issue`, `weft enrol`), or come by the socket of a member's machine"
+        case .badJoinToken:
+            "weft: the join token is unknown, spent, revoked or past its time; make one with `weft token create`"
+        case .noJoinToken: "weft: there is no such join token"
+        case .tooManyTokens: "weft: too many join tokens are waiting; revoke some with `weft token revoke`"
+        case .noEnrolment: "weft: there is no such certificate"
+        case .tooManyEnrolments: "weft: too many certificates are in use; revoke some with `weft ca revoke`"
+        case .noAuthority: "weft: the fabric believes no such CA"
+        case .authorityExists: "weft: the fabric believes this CA already"
+        case .lastAuthority: "weft: it is the fabric's only CA"
+        case .tooManyAuthorities: "weft: the fabric believes too many CAs; end the rotation that is under way first"
         }
     }
 }

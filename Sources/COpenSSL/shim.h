@@ -50,14 +50,17 @@ static inline GENERAL_NAMES *weft_tls_alternative_names(X509 *certificate) {
 
 static inline int weft_tls_name_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
 
-/// The bytes of a name of a host or of an address, and which of them it is; NULL for all others.
+/// The bytes of a name of a host, of an address or of a URI, and which of them it is; NULL for all others.
 static inline const unsigned char *weft_tls_name(const GENERAL_NAMES *names, int place, int *kind, int *count) {
     const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, place);
     const ASN1_STRING *text = NULL;
     *kind = name->type;
     if (name->type == GEN_DNS) text = name->d.dNSName;
     if (name->type == GEN_IPADD) text = name->d.iPAddress;
+    if (name->type == GEN_URI) text = name->d.uniformResourceIdentifier;
     if (text == NULL) return NULL;
     *count = ASN1_STRING_length(text);
     return ASN1_STRING_get0_data(text);
 }
+
+#include "certificates.h"

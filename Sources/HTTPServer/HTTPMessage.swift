@@ -1,4 +1,5 @@
 package import Bytes
+package import Certificates
 package import NIOCore
 package import NIOHTTP1
 internal import Sockets
@@ -165,8 +166,12 @@ package struct HTTPClientIdentity: Equatable, Sendable {
     package var address = ""
     /// Of a certificate that was asked for and found to be good.
     package var commonName: String?
+    /// Of a certificate that the fabric's own CA made.
+    package var fabricName: FabricName?
     /// It came by the socket in the file system, whose permissions say who may.
     package var isLocal = false
+    /// It came by TLS, or by that socket: nobody on the way can read what is said.
+    package var isPrivate = false
 
     package init() {}
 }

@@ -26,6 +26,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
         self.guest = guest
         client.address = guest.address
         client.isLocal = limits.callers.entrance == .local
+        client.isPrivate = limits.callers.entrance != .clear
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -41,7 +42,9 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case is HTTPShutDown: context.close(promise: nil)
-        case let established as TLSEstablished: client.commonName = established.certificate?.commonName
+        case let established as TLSEstablished:
+            client.commonName = established.certificate?.commonName
+            client.fabricName = established.certificate?.fabricName
         default: context.fireUserInboundEventTriggered(event)
         }
     }

@@ -20,6 +20,18 @@ package struct Authorizer: Sendable {
         }
     }
 
+    /// For somebody who is no user: all keys, or none.
+    init(allKeys: Bool, _ leases: LeaseTable) {
+        self.leases = leases
+        rights = .success(allKeys ? .all : .none)
+    }
+
+    /// For somebody who may do nothing, for a reason.
+    init(_ refusal: AccessRefusal, _ leases: LeaseTable) {
+        self.leases = leases
+        rights = .failure(refusal)
+    }
+
     package func expect(_ use: KeyUse, of range: KeyRange) throws(AccessRefusal) {
         guard try rights.get().allow(use, of: range) else { throw .denied }
     }

@@ -38,8 +38,8 @@ extension KeyValueStore {
                 // Nodes live by their own heartbeats.
                 guard !fabric.leases.contains(id) else { throw .denied }
                 if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
-            // A member issues it.
-            case .access(.issueToken, _): break
+            // A member does it, for whoever has shown that they may.
+            case .access(.issueToken, _), .access(.trust, _): break
             case .access: try access.expectRoot(authored.author)
             case .compact, .leaseGrant, .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric,
                 .raiseVersion:

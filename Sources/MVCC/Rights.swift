@@ -6,6 +6,15 @@ package struct Rights: Equatable, Sendable {
     private let read: MergedRanges
     private let write: MergedRanges
 
+    /// To all keys, or to none: of those who are no users.
+    static let all = Rights(isRoot: true)
+    static let none = Rights(isRoot: false)
+
+    private init(isRoot: Bool) {
+        self.isRoot = isRoot
+        (read, write) = (MergedRanges([]), MergedRanges([]))
+    }
+
     /// Nil when there is no such user.
     package init?(of name: [UInt8], in state: AccessState) {
         guard let user = state.users[name] else { return nil }

@@ -28,6 +28,17 @@ package struct View: Sendable {
         Authorizer(author, in: access, leases, &known)
     }
 
+    /// What somebody may do who has a certificate with a role, and is no user.
+    package func authorizer(for role: ReservedRole) -> Authorizer {
+        // Once users count, keys are theirs.
+        Authorizer(allKeys: !access.isEnabled && (role == .client || role == .root), leases)
+    }
+
+    /// For those of whom nothing is known that counts.
+    package var strangersAuthorizer: Authorizer {
+        Authorizer(access.isEnabled ? .emptyUserName : .noCertificate, leases)
+    }
+
     /// Answers a range; a revision of 0 reads the newest this view has.
     /// - Parameter budget: what the answer may take in memory.
     package func range(

@@ -18,8 +18,14 @@ package enum LoginProof: Sendable {
 extension RunningMember {
     package var access: AccessState { core.view.access }
 
-    /// If rights count at all. Cheap.
+    /// If users and roles count. Cheap.
     package var isAuthEnabled: Bool { core.isAuthEnabled.load(ordering: .acquiring) }
+
+    /// If anybody's rights are looked at. Cheap.
+    package var isGuarded: Bool { core.isGuarded.load(ordering: .acquiring) }
+
+    /// If they are as of a state: where users count, and where the fabric has a CA of its own, unless this member lets anybody in.
+    package func guards(_ access: AccessState) -> Bool { core.guards(access) }
 
     /// Refuses while this member has no state to know users from: it has just joined. A witness never has one, and lets nobody in once it
     /// heard that there are users.
@@ -31,11 +37,12 @@ extension RunningMember {
     package struct AccessMark: Equatable, Sendable {
         let isEnabled: Bool
         let revision: UInt64
+        let trust: UInt64
     }
 
     package var accessMark: AccessMark {
         let access = access
-        return AccessMark(isEnabled: access.isEnabled, revision: access.revision)
+        return AccessMark(isEnabled: access.isEnabled, revision: access.revision, trust: access.trust.revision)
     }
 
     /// Whose a token is; nil when it is not good here and now.
@@ -45,6 +52,18 @@ extension RunningMember {
     package func authorizer(for author: Author?) -> (authorizer: Authorizer, state: AccessState) {
         let view = core.view
         return (core.knownRights.withLock { view.authorizer(for: author, &$0) }, view.access)
+    }
+
+    /// What somebody may do by a certificate.
+    package func authorizer(for role: ReservedRole) -> (authorizer: Authorizer, state: AccessState) {
+        let view = core.view
+        return (view.authorizer(for: role), view.access)
+    }
+
+    /// What those may do of whom nothing is known.
+    package var authorizerForStrangers: (authorizer: Authorizer, state: AccessState) {
+        let view = core.view
+        return (view.strangersAuthorizer, view.access)
     }
 
     /// - Parameter by: who, for the fabric's events.

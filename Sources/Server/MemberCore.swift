@@ -34,6 +34,7 @@ final class MemberCore: Sendable {
     let knownRights = Mutex(KnownRights())
     /// Of the state that is published.
     let isAuthEnabled = Atomic<Bool>(false)
+    let isGuarded = Atomic<Bool>(false)
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
     let budget: MemoryBudget
@@ -152,10 +153,16 @@ final class MemberCore: Sendable {
                 "a state was published that is older than the one before")
             published.view = view
             isAuthEnabled.store(view.access.isEnabled, ordering: .releasing)
+            isGuarded.store(guards(view.access), ordering: .releasing)
             published.pendingBytes = pendingBytes
             return old
         }
         withExtendedLifetime(old) {}
+    }
+
+    /// If anybody's rights are looked at.
+    func guards(_ access: AccessState) -> Bool {
+        access.isEnabled || access.trust.isThere && !serverSettings.letsStrangersIn
     }
 
     /// The state is as recent as all that was answered before this start. On the apply lane.

@@ -45,6 +45,8 @@ package struct ServerSettings: Sendable {
     package var watchProgressNanoseconds: UInt64 = 600_000_000_000
     /// What this build calls itself, for the other members.
     package var release = ""
+    /// Whoever reaches the client port may do everything while users do not count, though the fabric has a CA of its own.
+    package var letsStrangersIn = true
     package var tokens = TokenSettings.simple
     /// That a simple token lives without being used.
     package var tokenSeconds: UInt64 = 300

@@ -35,10 +35,16 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
 
     /// For a connection to a server.
     /// - Parameters:
-    ///   - serverName: a name or an address.
+    ///   - host: a name or an address. Where a fabric's own CA is trusted any of its members may be there.
     ///   - protocols: for ALPN, best first.
-    package init(to serverName: String, _ context: TLSContext, protocols: [String] = []) throws(TLSError) {
-        session = try TLSSession(context, serverName: serverName)
+    package convenience init(to host: String, _ context: TLSContext, protocols: [String] = []) throws(TLSError) {
+        try self.init(
+            expecting: context.settings.trust == .fabric ? .member(nil) : .host(host), context, protocols: protocols)
+    }
+
+    /// - Parameter protocols: for ALPN, best first.
+    package init(expecting expected: Expected, _ context: TLSContext, protocols: [String] = []) throws(TLSError) {
+        session = try TLSSession(context, expecting: expected)
         if !protocols.isEmpty { session.offer(protocols) }
         handshakes = nil
         failed = nil
@@ -49,7 +55,7 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
     package init(
         from context: TLSContext, _ handshakes: TLSHandshakes, failed: (@Sendable (TLSError) -> Void)? = nil
     ) throws(TLSError) {
-        session = try TLSSession(context, serverName: nil)
+        session = try TLSSession(context, expecting: nil)
         self.handshakes = handshakes
         self.failed = failed
     }

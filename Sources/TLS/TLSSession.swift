@@ -16,6 +16,7 @@ struct TLSSession: ~Copyable {
     }
 
     private let context: TLSContext
+    private let expected: Expected?
     private let session: OpaquePointer
     /// What came from the network, and what is to go there. The session frees both.
     private let incoming: OpaquePointer
@@ -23,21 +24,22 @@ struct TLSSession: ~Copyable {
 
     private static let recordBytes = 16 << 10
 
-    /// - Parameter serverName: whom a client wants to reach, a name or an address.
-    init(_ context: TLSContext, serverName: String?) throws(TLSError) {
+    /// - Parameter expected: whom a client wants to reach.
+    init(_ context: TLSContext, expecting expected: Expected?) throws(TLSError) {
         guard let session = SSL_new(context.pointer) else { throw .last("a connection cannot be set up") }
         guard let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem()) else {
             SSL_free(session)
             throw .last("a connection cannot be set up")
         }
         SSL_set_bio(session, incoming, outgoing)
-        if let serverName {
-            do throws(TLSError) { try Self.expect(serverName, session) } catch {
+        if case .host(let name)? = expected {
+            do throws(TLSError) { try Self.expect(name, session) } catch {
                 SSL_free(session)
                 throw error
             }
         }
         self.context = context
+        self.expected = expected
         self.session = session
         self.incoming = incoming
         self.outgoing = outgoing
@@ -67,7 +69,7 @@ struct TLSSession: ~Copyable {
     }
 
     /// Once hands are shaken.
-    var peerCertificate: PeerCertificate? { PeerCertificate(of: session) }
+    var peerCertificate: PeerCertificate? { PeerCertificate(of: session, by: context.settings.trust) }
 
     // MARK: - Bytes
 
@@ -94,7 +96,12 @@ struct TLSSession: ~Copyable {
         ERR_clear_error()
         let result = SSL_do_handshake(session)
         guard result == 1 else { return progress(result, "no agreement") }
-        do throws(TLSError) { try context.check(session) } catch { return .failed(error) }
+        do throws(TLSError) {
+            try context.check(session)
+            try expected?.check(peerCertificate)
+        } catch {
+            return .failed(error)
+        }
         return .done
     }
 

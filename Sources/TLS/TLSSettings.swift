@@ -12,6 +12,17 @@ package struct TLSSettings: Equatable, Sendable {
     package var keyFile: String?
     /// Whom the other side's certificate must be from. As in etcd, a server that has it demands a certificate of each client.
     package var trustedCAFile: String?
+    /// What the names in a certificate of these CAs say.
+    package enum Trust: Sendable {
+        /// Hosts, and what subjects call themselves: any CA.
+        case hosts
+        /// Members and clients of one fabric, whose own CA it is: a client expects a member at the other end, wherever that is.
+        case fabric
+    }
+
+    package var trust = Trust.hosts
+    /// A server with a CA lets those in, too, who show no certificate.
+    package var letsStrangersIn = false
     /// PEM or DER.
     package var crlFile: String?
     /// If given, a name that the other side's certificate must be for.

@@ -117,7 +117,7 @@ final class PeerLink: @unchecked Sendable {
         }
         dialer.connect(
             ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1),
-            to: addresses, on: loop
+            to: peer, at: addresses, on: loop
         ) { channel, address in
             self.called = address
             let sync = channel.pipeline.syncOperations

@@ -22,8 +22,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     private let reader: FrameReader
     private var state = State.strange
     private var deadline: Scheduled<Void>?
-    /// If it comes from where its certificate is for; nil where nothing is encrypted.
-    private var addressCheck: EventLoopFuture<Void>?
+    /// If its certificate may be a member's; nil where nothing is encrypted.
+    private var certificateCheck: EventLoopFuture<Void>?
+    private var certificate: PeerCertificate?
     private var directory: PeerDirectory { transport.directory }
     private var store: SnapshotStore { transport.store }
     private var events: TransportEvents { transport.events }
@@ -44,8 +45,10 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let established = event as? TLSEstablished else { return context.fireUserInboundEventTriggered(event) }
-        let (channel, check) = (context.channel, transport.checkAddress(of: established.certificate, from: guest))
-        addressCheck = check
+        let channel = context.channel
+        certificate = established.certificate
+        let check = transport.callerCheck.check(certificate, from: guest.address, on: context.eventLoop)
+        certificateCheck = check
         check.whenFailure { error in
             self.transport.port.complain("TLS", of: channel, because: error)
             channel.close(promise: nil)
@@ -54,8 +57,15 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
 
     /// Nothing of what a caller says counts before it is known to come from the right place.
     private func receive(_ hello: PeerHello, on channel: any Channel) {
-        guard let addressCheck else { return greet(hello, on: channel) }
-        addressCheck.whenSuccess { self.greet(hello, on: channel) }
+        guard let certificateCheck else { return greet(hello, on: channel) }
+        certificateCheck.whenSuccess {
+            guard self.transport.callerCheck.allows(self.certificate, hello) else {
+                let reason = TLSError("it says to be member \(hex(hello.from)), and its certificate is another's")
+                self.transport.port.complain("TLS", of: channel, because: reason)
+                return channel.close(promise: nil)
+            }
+            self.greet(hello, on: channel)
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

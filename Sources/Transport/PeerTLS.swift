@@ -1,4 +1,6 @@
+internal import Certificates
 internal import NIOCore
+internal import Raft
 internal import NIOPosix
 internal import Sockets
 package import TLS
@@ -9,14 +11,23 @@ package struct PeerTLS: Sendable {
     let server: TLSSource
     /// As those who call.
     let client: TLSSource
-    /// If a caller must come from an address that its certificate is for, as in etcd.
-    let checksAddresses: Bool
+    /// How a certificate says whose it is.
+    package enum Identity: Sendable {
+        /// Not at all: any of the CA may speak as any member.
+        case none
+        /// As in etcd: a caller comes from an address that its certificate is for, who is called has one for its URL's host.
+        case addresses
+        /// By the fabric and the id of a member: the CA is the fabric's own.
+        case members
+    }
+
+    let identity: Identity
     let handshakes = TLSHandshakes()
 
-    package init(server: TLSSource, client: TLSSource, checksAddresses: Bool) {
+    package init(server: TLSSource, client: TLSSource, identity: Identity) {
         self.server = server
         self.client = client
-        self.checksAddresses = checksAddresses
+        self.identity = identity
     }
 }
 
@@ -24,10 +35,11 @@ package struct PeerTLS: Sendable {
 struct PeerDialer: Sendable {
     let names: Dialer
     let tls: PeerTLS?
+    let clusterID: UInt64
 
     /// - Parameter configure: as `Dialer`'s; gets the address that answered.
     func connect(
-        _ bootstrap: ClientBootstrap, to addresses: [PeerAddress], on loop: any EventLoop,
+        _ bootstrap: ClientBootstrap, to peer: NodeID, at addresses: [PeerAddress], on loop: any EventLoop,
         configure: @escaping @Sendable (any Channel, PeerAddress) throws -> Void
     ) -> EventLoopFuture<any Channel> {
         names.connect(bootstrap, to: addresses.map { ($0.host, $0.port) }, on: loop) { channel, target in
@@ -35,22 +47,49 @@ struct PeerDialer: Sendable {
             // Those who hear of the connection's end are there before hands are shaken.
             try configure(channel, address)
             if address.isSecure {
-                guard let tls else {
-                    throw TLSError("\(address) needs TLS: --peer-cert-file and --peer-trusted-ca-file")
-                }
-                try channel.pipeline.syncOperations.addHandler(
-                    TLSHandler(to: address.host, tls.client.current), position: .first)
+                try channel.pipeline.syncOperations.addHandler(makeHandler(peer, address), position: .first)
             }
         }
     }
+
+    private func makeHandler(_ peer: NodeID, _ address: PeerAddress) throws(TLSError) -> TLSHandler {
+        guard let tls else {
+            throw TLSError("\(address) needs TLS: --peer-cert-file and --peer-trusted-ca-file")
+        }
+        let expected: Expected =
+            switch tls.identity {
+            case .none, .addresses: .host(address.host)
+            case .members: .member(.member(fabric: clusterID, id: peer))
+            }
+        return try TLSHandler(expecting: expected, tls.client.current)
+    }
 }
 
-/// Looks if a caller comes from where its certificate is for: etcd's check of the addresses and names of peers' certificates.
-struct CallerAddress: Sendable {
+/// Looks if a caller may speak as the member that it says to be, as far as certificates tell.
+struct CallerCheck: Sendable {
     let names: NameLookups
+    let identity: PeerTLS.Identity
 
-    /// - Returns: fails with the reason when it does not.
+    /// - Returns: fails with the reason when the certificate is not one of a member that comes from there.
     func check(_ certificate: PeerCertificate?, from address: String, on loop: any EventLoop) -> EventLoopFuture<Void> {
+        switch identity {
+        case .none: return loop.makeSucceededVoidFuture()
+        case .addresses: return checkAddress(of: certificate, from: address, on: loop)
+        case .members:
+            if case .member? = certificate?.fabricName { return loop.makeSucceededVoidFuture() }
+            return loop.makeFailedFuture(TLSError("its certificate is no member's"))
+        }
+    }
+
+    /// If a caller with this certificate may introduce itself so.
+    func allows(_ certificate: PeerCertificate?, _ hello: PeerHello) -> Bool {
+        identity != .members || certificate?.fabricName == .member(fabric: hello.clusterID, id: hello.from)
+    }
+
+    /// etcd's check of the addresses and names of peers' certificates.
+    private func checkAddress(
+        of certificate: PeerCertificate?, from address: String, on loop: any EventLoop
+    ) -> EventLoopFuture<Void> {
         guard let certificate, !(certificate.addresses.isEmpty && certificate.names.isEmpty) else {
             return loop.makeSucceededVoidFuture()
         }

@@ -44,7 +44,8 @@ final class SnapshotSender: @unchecked Sendable {
     func start(on loop: any EventLoop) {
         let addresses = directory.addresses(of: peer)
         dialer.connect(
-            ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1), to: addresses, on: loop
+            ClientBootstrap(group: loop).channelOption(.tcpOption(.tcp_nodelay), value: 1), to: peer, at: addresses,
+            on: loop
         ) { channel, _ in
             let sync = channel.pipeline.syncOperations
             try sync.addHandler(FrameReader(budget: self.budget))

@@ -75,7 +75,7 @@ package final class Transport: Sendable {
     ) {
         self.port = port
         self.tls = tls
-        dialer = PeerDialer(names: Dialer(), tls: tls)
+        dialer = PeerDialer(names: Dialer(), tls: tls, clusterID: directory.clusterID)
         self.directory = directory
         self.group = group
         self.store = store
@@ -109,12 +109,8 @@ package final class Transport: Sendable {
         }
     }
 
-    /// Fails when a caller does not come from where its certificate is for, where that counts.
-    func checkAddress(of certificate: PeerCertificate?, from guest: Doorman.Guest) -> EventLoopFuture<Void> {
-        let loop = guest.channel.eventLoop
-        guard tls?.checksAddresses == true else { return loop.makeSucceededVoidFuture() }
-        return CallerAddress(names: dialer.names.names).check(certificate, from: guest.address, on: loop)
-    }
+    /// How callers that come by TLS are judged.
+    var callerCheck: CallerCheck { CallerCheck(names: dialer.names.names, identity: tls?.identity ?? .none) }
 
     /// Keeps a link to each of these peers, and to those who were let in though no configuration here names them.
     /// - Parameters:

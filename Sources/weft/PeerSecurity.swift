@@ -71,6 +71,6 @@ struct PeerSecurity {
         }
         return PeerTLS(
             server: try TLSSource(server, .server, logger), client: try TLSSource(client, .client, logger),
-            checksAddresses: checksAddresses && own.trustedCAFile != nil)
+            identity: checksAddresses && own.trustedCAFile != nil ? .addresses : .none)
     }
 }

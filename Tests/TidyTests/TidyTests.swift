@@ -38,13 +38,14 @@ import Testing
         "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
         "Transport": [
             "Bytes", "Raft", "Sockets", "Storage", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization", "TLS",
+            "Certificates",
         ],
         "Replication": [
             "Access", "Bytes", "Fabric", "MVCC", "Raft", "SQLite", "Storage", "Logging", "Synchronization",
         ],
         "Server": [
-            "Access", "Bytes", "CPlatform", "Credentials", "Fabric", "JSON", "MVCC", "Raft", "Replication", "Sockets",
-            "SQLite",
+            "Access", "Bytes", "CPlatform", "Certificates", "Credentials", "Fabric", "JSON", "MVCC", "Raft",
+            "Replication", "Sockets", "SQLite",
             "Storage", "Transport",
             "NIOCore",
             "Logging",
@@ -63,13 +64,16 @@ import Testing
             "Storage", "Transport",
         ],
         "Credentials": ["CCrypt", "COpenSSL", "JSON", "Synchronization"],
-        "TLS": ["COpenSSL", "Glibc", "Logging", "NIOCore", "Synchronization"],
+        "Certificates": ["COpenSSL", "Glibc"],
+        "TLS": ["COpenSSL", "Certificates", "Glibc", "Logging", "NIOCore", "Synchronization"],
         "HTTPServer": [
-            "Bytes", "CNGHTTP2", "CZlib", "Glibc", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets",
+            "Bytes", "Certificates", "CNGHTTP2", "CZlib", "Glibc", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1",
+            "Sockets",
             "Synchronization", "TLS",
         ],
         "API": [
-            "Access", "Bytes", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials", "HTTPServer", "JSON",
+            "Access", "Bytes", "Certificates", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials",
+            "HTTPServer", "JSON",
             "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
@@ -77,7 +81,8 @@ import Testing
         "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization", "TLS"],
         "weft": [
-            "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Client", "Credentials", "Dispatch", "Fabric",
+            "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Certificates", "Client", "Credentials", "Dispatch",
+            "Fabric",
             "Glibc",
             "HTTPServer",
             "JSON", "Logging",

@@ -1,3 +1,4 @@
+internal import Certificates
 internal import HTTPServer
 internal import NIOHTTP1
 
@@ -30,6 +31,12 @@ struct Caller: Sendable {
 
     /// If it came by the socket of this machine: it is root, or one of the service's group.
     var isLocal: Bool { client.isLocal }
+
+    /// Of a certificate of the fabric's own CA.
+    var fabricName: FabricName? { client.fabricName }
+
+    /// If nobody on the way can read what is said.
+    var isPrivate: Bool { client.isPrivate }
 
     /// If it is the `weft` command.
     var isCommand: Bool { headers.contains(name: "weft-client") }

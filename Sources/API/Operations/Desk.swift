@@ -1,4 +1,5 @@
 internal import Access
+internal import Certificates
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -23,8 +24,10 @@ struct Desks: Sendable {
 struct Desk: Sendable {
     let member: RunningMember
     let caller: Caller
-    /// The caller by name; nil while rights do not count.
-    private(set) var author: Author?
+    /// As whom the caller was let in; a stranger while nobody's rights count.
+    private(set) var standing = Standing.stranger
+    /// On whose behalf commands are carried out.
+    var author: Author? { standing.author }
 
     fileprivate init(member: RunningMember, caller: Caller) {
         self.member = member
@@ -34,12 +37,12 @@ struct Desk: Sendable {
     func carryOut<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Asked.Answer {
         try check(operation.check)
         try await expectCurrent(for: Asked.right)
-        let mark = member.isAuthEnabled ? member.accessMark : nil
+        let mark = member.isGuarded ? member.accessMark : nil
         var desk = self
-        if mark != nil { desk.author = try await authorize(operation) }
+        if mark != nil { desk.standing = try await authorize(operation) }
         let answer = try await operation.run(at: desk)
         // What was read while rights changed is told to those who may know it now.
-        if operation.tellsWhatIs, member.isAuthEnabled, member.accessMark != mark { _ = try await authorize(operation) }
+        if operation.tellsWhatIs, member.isGuarded, member.accessMark != mark { _ = try await authorize(operation) }
         return answer
     }
 
@@ -54,9 +57,9 @@ struct Desk: Sendable {
             return true
         }
         var desk = self
-        if member.isAuthEnabled {
+        if member.isGuarded {
             // A refusal may have to wait until this member has heard more.
-            do throws(AccessRefusal) { desk.author = try authorizeNow(operation) } catch { return false }
+            do throws(AccessRefusal) { desk.standing = try authorizeNow(operation) } catch { return false }
         }
         return operation.begin(at: desk, done)
     }
@@ -70,15 +73,15 @@ struct Desk: Sendable {
         try await ask { member throws(ServerError) in
             switch right.hearing {
             case .always: try await member.confirmCurrentDespiteAlarms()
-            case .whereUsersCount where member.isAuthEnabled: try await member.confirmCurrentDespiteAlarms()
-            case .whereUsersCount, .never: try member.expectState()
+            case .whereRightsCount where member.isGuarded: try await member.confirmCurrentDespiteAlarms()
+            case .whereRightsCount, .never: try member.expectState()
             }
         }
     }
 
-    /// Names the caller if they may. Where this member would refuse, it hears first what the others know: a token may have been issued,
+    /// Says as whom the caller comes, if they may. Where this member would refuse, it hears first what the others know: a token may have been issued,
     /// or a right granted, by another a moment ago.
-    func authorize<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Author? {
+    func authorize<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Standing {
         do throws(AccessRefusal) { return try authorizeNow(operation) } catch {
             guard (try? await member.confirmCurrentDespiteAlarms()) != nil else { throw denied(operation, error) }
         }
@@ -87,7 +90,7 @@ struct Desk: Sendable {
 
     private func denied<Asked: Operation>(_ operation: Asked, _ refusal: AccessRefusal) -> APIError {
         // The client asks again with a new token: nothing was denied.
-        if refusal != .oldRevision { note(refusal, Asked.self, user: (try? identify())?.flatMap(\.name) ?? []) }
+        if refusal != .oldRevision { note(refusal, Asked.self, user: (try? identify())?.name ?? []) }
         return APIError(refusal)
     }
 
@@ -102,31 +105,31 @@ struct Desk: Sendable {
 
     /// Who changes something, for the fabric's events: whoever they say they are, unless it is known.
     func name(orClaimed claimed: String) -> String {
-        guard let author else { return claimed }
-        let name = String(decoding: author.name, as: UTF8.self)
+        if standing == .stranger { return claimed }
+        let name = String(decoding: standing.name, as: UTF8.self)
         return caller.address.isEmpty ? name : "\(name)@\(caller.address)"
     }
 
-    func authorizeNow<Asked: Operation>(_ operation: Asked) throws(AccessRefusal) -> Author? {
-        guard let rule = Asked.right.rule else { return nil }
+    func authorizeNow<Asked: Operation>(_ operation: Asked) throws(AccessRefusal) -> Standing {
+        guard let rule = Asked.right.rule else { return .stranger }
         let claim = member.claim(of: try identify())
-        guard claim.access.isEnabled else { return nil }
+        guard member.guards(claim.access) else { return .stranger }
         if operation.isRead { try claim.expectNow() }
         try rule(operation, claim)
-        return claim.author
+        return claim.standing
     }
 
     /// If an operation that a loop carries out itself may be; else it is one for a task.
     func mayNow<Asked: Operation>(_ operation: Asked) -> Bool {
-        guard member.isAuthEnabled else { return true }
+        guard member.isGuarded else { return true }
         do throws(AccessRefusal) { _ = try authorizeNow(operation) } catch { return false }
         return true
     }
 
     /// For keys that are found out only with the answer.
     func expectReading(_ keys: [[UInt8]]) throws(APIError) {
-        guard member.isAuthEnabled, !keys.isEmpty else { return }
-        let claim = member.claim(of: author)
+        guard member.isGuarded, !keys.isEmpty else { return }
+        let claim = member.claim(of: standing)
         do throws(AccessRefusal) {
             for key in keys { try claim.authorizer.expect(.read, of: KeyRange(start: key, end: .single)) }
         } catch {
@@ -134,13 +137,32 @@ struct Desk: Sendable {
         }
     }
 
-    private func identify() throws(AccessRefusal) -> Author? {
-        guard let token = caller.token else {
-            if caller.isLocal { return Author(name: AccessState.root, revision: member.access.revision) }
-            return caller.commonName.map { Author(name: Array($0.utf8), revision: member.access.revision) }
+    private func identify() throws(AccessRefusal) -> Standing {
+        let access = member.access
+        guard access.isEnabled else {
+            return caller.isLocal ? .certified(.root, id: AccessState.root) : certified(access)
         }
-        guard let author = member.author(of: token) else { throw .invalidToken }
-        return author
+        if let token = caller.token {
+            guard let author = member.author(of: token) else { throw .invalidToken }
+            return .user(author)
+        }
+        if caller.isLocal { return .user(Author(name: AccessState.root, revision: access.revision)) }
+        if let name = caller.commonName { return .user(Author(name: Array(name.utf8), revision: access.revision)) }
+        let certified = certified(access)
+        guard case .certified(.root, _) = certified else { return certified }
+        // Its writes are looked at again like those of the user root.
+        return .user(Author(name: AccessState.root, revision: access.revision))
+    }
+
+    /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more is nobody's.
+    private func certified(_ access: AccessState) -> Standing {
+        switch caller.fabricName {
+        case .client(member.clusterID, let id)?:
+            access.trust.enrolments[Array(String(id, radix: 16).utf8)].map { .certified($0.role, id: $0.name) }
+                ?? .stranger
+        case .member(member.clusterID, let id)?: member.membership[id] == nil ? .stranger : .member(id)
+        case .client?, .member?, nil: .stranger
+        }
     }
 
     // MARK: - For operations
@@ -186,9 +208,26 @@ struct Desk: Sendable {
     var hasLeaderLately: Bool { member.hasLeaderLately }
 }
 
+extension Standing {
+    /// What the fabric's events and the audit log call them.
+    fileprivate var name: [UInt8] {
+        switch self {
+        case .stranger: []
+        case .user(let author): author.name
+        case .certified(_, let id): id
+        case .member(let id): Array("member \(String(id, radix: 16))".utf8)
+        }
+    }
+}
+
 extension RunningMember {
-    fileprivate func claim(of author: Author?) -> Claim {
-        let (authorizer, access) = authorizer(for: author)
-        return Claim(author: author, authorizer: authorizer, access: access, fabric: appliedFabric)
+    fileprivate func claim(of standing: Standing) -> Claim {
+        let (authorizer, access) =
+            switch standing {
+            case .user(let author): authorizer(for: author)
+            case .certified(let role, _): authorizer(for: role)
+            case .stranger, .member: authorizerForStrangers
+            }
+        return Claim(standing: standing, authorizer: authorizer, access: access, fabric: appliedFabric)
     }
 }

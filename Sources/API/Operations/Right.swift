@@ -1,6 +1,7 @@
 internal import Access
 internal import Fabric
 internal import MVCC
+internal import Raft
 
 /// What a caller must be allowed before an operation is carried out, while users and roles count. Every operation names its own.
 struct Right<Asked>: Sendable {
@@ -14,8 +15,8 @@ struct Right<Asked>: Sendable {
         case never
         /// Nobody looks at it again, and it needs a leader anyway.
         case always
-        /// Nobody looks at it again, and it goes on: without users it works without a leader, too.
-        case whereUsersCount
+        /// Nobody looks at it again, and it goes on: where nobody's rights count it works without a leader, too.
+        case whereRightsCount
     }
 
     let hearing: Hearing
@@ -49,27 +50,57 @@ enum FabricUse: Equatable, Sendable {
     case act(node: String)
 }
 
+/// As whom a caller comes, as far as a member has seen it proved.
+enum Standing: Equatable, Sendable {
+    case stranger
+    /// By a token, by a certificate's common name, or as root of a member's own machine.
+    case user(Author)
+    /// By a certificate of the fabric's own CA, which is listed under this id.
+    case certified(ReservedRole, id: [UInt8])
+    /// By a member's certificate.
+    case member(NodeID)
+
+    /// Whom writes are looked at again for where they are applied: users.
+    var author: Author? { if case .user(let author) = self { author } else { nil } }
+}
+
 /// A caller, and what they may do in one state.
 struct Claim: Sendable {
-    /// Nil for a caller without a token.
-    let author: Author?
+    let standing: Standing
     let authorizer: Authorizer
     let access: AccessState
     let fabric: FabricState
+
+    var author: Author? { standing.author }
 
     /// Of the newest state: which roles somebody has counts at once, however old their token is.
     var roles: [[UInt8]] { author.flatMap { access.users[$0.name] }?.roles ?? [] }
 
     func expectCaller() throws(AccessRefusal) {
-        guard let author, author.revision > 0 else { throw .emptyUserName }
+        switch standing {
+        case .certified, .member: return
+        case .user(let author) where author.revision > 0: return
+        case .user: throw .emptyUserName
+        case .stranger: throw access.isEnabled ? .emptyUserName : .noCertificate
+        }
     }
 
-    func expectRoot() throws(AccessRefusal) { try access.expectRoot(author) }
+    func expectRoot() throws(AccessRefusal) {
+        try expectCaller()
+        if case .certified(.root, _) = standing { return }
+        guard case .user = standing else { throw .denied }
+        try access.expectRoot(author)
+    }
 
     func expect(_ use: FabricUse) throws(AccessRefusal) {
         try expectCaller()
-        guard roles.contains(where: { $0 == AccessState.root || ReservedRole($0)?.allows(use) ?? false }) else {
-            throw .denied
+        switch standing {
+        case .certified(let role, _): guard role.allows(use) else { throw .denied }
+        case .member: guard use == .observe else { throw .denied }
+        case .user, .stranger:
+            guard roles.contains(where: { $0 == AccessState.root || ReservedRole($0)?.allows(use) ?? false }) else {
+                throw .denied
+            }
         }
     }
 
@@ -90,10 +121,9 @@ struct Claim: Sendable {
 extension ReservedRole {
     func allows(_ use: FabricUse) -> Bool {
         switch (self, use) {
-        case (.operator, .observe), (.operator, .operate), (.operator, .act), (.observer, .observe), (.node, .observe):
-            true
+        case (.root, _), (.operator, _), (.observer, .observe), (.node, .observe), (.client, .observe): true
         case (.node(let name), .act(let node)): name == node
-        case (.observer, _), (.node, .operate): false
+        case (.observer, _), (.node, .operate), (.client, _): false
         }
     }
 }

@@ -45,7 +45,7 @@ enum Watches {
     /// Opens a stream for a watch that begins with a revision; 0 begins with what comes next.
     struct OpenFrom: Operation {
         static var right: Right<Self> {
-            Right(hearing: .whereUsersCount) { asked, claim throws(AccessRefusal) in
+            Right(hearing: .whereRightsCount) { asked, claim throws(AccessRefusal) in
                 try claim.authorizer.expect(.read, of: asked.range)
             }
         }
@@ -99,7 +99,7 @@ final class WatchSession: Sendable {
     fileprivate init(_ desk: Desk, _ stream: WatchStream) {
         self.desk = desk
         self.stream = stream
-        isOpenToAll = !desk.member.isAuthEnabled
+        isOpenToAll = !desk.member.isGuarded
     }
 
     deinit { desk.member.close(stream) }
@@ -117,7 +117,7 @@ final class WatchSession: Sendable {
     /// Hears of all that was acknowledged before, where users count: a right that was taken is not known to a member that was cut off.
     /// Without a leader the stream ends, and its client comes again.
     func hear() async throws(APIError) {
-        guard member.isAuthEnabled else { return }
+        guard member.isGuarded else { return }
         try await desk.ask { member throws(ServerError) in try await member.confirmCurrentDespiteAlarms() }
     }
 
@@ -125,7 +125,7 @@ final class WatchSession: Sendable {
     func create(_ request: WatchRequest) async throws(APIError) {
         var request = request
         // Users do not count any more: a session of now ends if they come to count again.
-        guard isOpenToAll || member.isAuthEnabled else { throw Self.changed }
+        guard isOpenToAll || member.isGuarded else { throw Self.changed }
         do throws(APIError) {
             try await desk.carryOut(Watches.Create(range: request.range))
         } catch {
@@ -145,7 +145,7 @@ final class WatchSession: Sendable {
     func outputs() async throws(APIError) -> [WatchOutput] {
         let outputs: [WatchOutput]
         do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
-        guard !isOpenToAll || !member.isAuthEnabled else {
+        guard !isOpenToAll || !member.isGuarded else {
             stream.close()
             throw Self.changed
         }

@@ -1,0 +1,56 @@
+internal import COpenSSL
+
+/// What somebody sends who wants a certificate for a key that never leaves their machine (PKCS #10).
+package final class CertificateRequest: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    /// - Parameter commonName: what the certificate is to call itself; who signs it decides.
+    package init(of key: PrivateKey, commonName: String) throws(CertificateError) {
+        guard let request = X509_REQ_new() else { throw CertificateError("a request cannot be made") }
+        pointer = request
+        guard X509_REQ_set_pubkey(request, key.pointer) == 1,
+            Subject.set(commonName, of: X509_REQ_get_subject_name(request)),
+            X509_REQ_sign(request, key.pointer, EVP_sha256()) > 0
+        else { throw CertificateError("a request cannot be made") }
+    }
+
+    /// - Throws: also when it was not signed with the key that it is for, or its key is of another kind than those of this release.
+    package init(pem: [UInt8]) throws(CertificateError) {
+        guard pem.count <= Certificate.bytesMax,
+            let found = Memory.read(pem, { PEM_read_bio_X509_REQ($0, nil, nil, nil) })
+        else { throw CertificateError("it is no request for a certificate (PKCS #10, PEM)") }
+        pointer = found
+        guard let key = X509_REQ_get0_pubkey(found), X509_REQ_verify(found, key) == 1 else {
+            throw CertificateError("the request was not signed with its own key")
+        }
+        guard Self.isStrong(key) else {
+            throw CertificateError("its key is neither on a curve of at least 256 bits nor RSA of at least 2048")
+        }
+    }
+
+    deinit { X509_REQ_free(pointer) }
+
+    package func pem() throws(CertificateError) -> [UInt8] {
+        guard let bytes = Memory.written({ PEM_write_bio_X509_REQ($0, pointer) }) else {
+            throw CertificateError("a request cannot be written")
+        }
+        return bytes
+    }
+
+    private static func isStrong(_ key: OpaquePointer) -> Bool {
+        switch EVP_PKEY_get_base_id(key) {
+        case EVP_PKEY_EC: EVP_PKEY_get_bits(key) >= 256
+        case EVP_PKEY_ED25519: true
+        case EVP_PKEY_RSA: (2048...8192).contains(EVP_PKEY_get_bits(key))
+        default: false
+        }
+    }
+}
+
+enum Subject {
+    /// More than 64 characters are none.
+    static func set(_ commonName: String, of subject: OpaquePointer?) -> Bool {
+        let bytes = Array(commonName.utf8)
+        return X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, bytes, Int32(bytes.count), -1, 0) == 1
+    }
+}

@@ -1,0 +1,140 @@
+import Access
+import Bytes
+import Testing
+
+private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+@Suite("CAs, join tokens and certificates")
+struct TrustStateTests {
+    private var state = AccessState()
+    private let authority = Authority(name: [1], certificate: [2, 3])
+
+    private mutating func expect(_ change: TrustChange, _ refusal: AccessRefusal?) {
+        let before = state
+        do throws(AccessRefusal) {
+            try state.apply(.trust(change))
+            #expect(refusal == nil, "\(change)")
+        } catch {
+            #expect(error == refusal, "\(change)")
+            #expect(state == before, "what is refused changes nothing")
+        }
+        #expect(state.revision == 1, "etcd's revision tells of users and roles only")
+    }
+
+    private func token(
+        _ name: String = "t", role: JoinRole = .voter, until: Int64 = 100, uses: UInt64 = 1
+    ) -> JoinToken {
+        JoinToken(name: bytes(name), digest: [9], role: role, domain: bytes("east"), until: until, usesMax: uses)
+    }
+
+    private func enrolment(_ name: String, until: Int64 = 100) -> Enrolment {
+        Enrolment(name: bytes(name), title: bytes("node"), role: .node("e1"), until: until, authority: [1])
+    }
+
+    @Test("Rights are looked at from the first CA on, and there is one from then on")
+    mutating func authorities() {
+        #expect(!state.judges)
+        expect(.removeAuthority([1]), .noAuthority)
+        expect(.addAuthority(authority), nil)
+        #expect(state.judges && !state.isEnabled)
+        expect(.addAuthority(authority), .authorityExists)
+        expect(.removeAuthority([1]), .lastAuthority)
+        for number in UInt8(2)...8 { expect(.addAuthority(Authority(name: [number], certificate: [])), nil) }
+        expect(.addAuthority(Authority(name: [9], certificate: [])), .tooManyAuthorities)
+        expect(.removeAuthority([1]), nil)
+        #expect(state.trust.authorities.all.count == 7)
+    }
+
+    @Test("A token lets in as many keys as it says, each as often as it asks, until its time")
+    mutating func tokens() {
+        expect(.addToken(token(until: 5), at: 5), .badJoinToken)
+        expect(.addToken(token(uses: 0), at: 5), .badJoinToken)
+        expect(.addToken(token(uses: TrustState.usesMax + 1), at: 5), .badJoinToken)
+        expect(.addToken(token(uses: 2), at: 5), nil)
+        expect(.addToken(token(), at: 5), .badJoinToken)
+        func use(_ key: UInt8, secret: UInt8 = 9, at now: Int64 = 50) -> TrustChange {
+            .useToken(bytes("t"), secret: [secret], key: [key], at: now)
+        }
+        expect(use(1, secret: 8), .badJoinToken)
+        expect(.useToken(bytes("u"), secret: [9], key: [1], at: 50), .badJoinToken)
+        expect(use(1), nil)
+        expect(use(1), nil)
+        expect(use(2), nil)
+        expect(use(3), .badJoinToken)
+        expect(use(2), nil)
+        #expect(state.trust.tokens[bytes("t")]?.usesLeft == 0)
+        expect(use(2, at: 100), .badJoinToken)
+        expect(.removeToken(bytes("u")), .noJoinToken)
+        expect(.removeToken(bytes("t")), nil)
+        expect(use(1), .badJoinToken)
+        // What is past its time makes room.
+        expect(.addToken(token("a", until: 10), at: 5), nil)
+        expect(.addToken(token("b", until: 20), at: 10), nil)
+        #expect(state.trust.tokens.all.map(\.name) == [bytes("b")])
+    }
+
+    @Test("A certificate counts while it is listed")
+    mutating func enrolments() {
+        expect(.enrol(enrolment("a"), at: 1), nil)
+        expect(.enrol(enrolment("a", until: 200), at: 1), nil)
+        #expect(state.trust.enrolments[bytes("a")]?.until == 200)
+        expect(.enrol(enrolment("b"), at: 200), nil)
+        #expect(state.trust.enrolments.all.map(\.name) == [bytes("b")], "one past its time is gone")
+        expect(.revoke(bytes("a")), .noEnrolment)
+        expect(.revoke(bytes("b")), nil)
+        let own = MemberCertificate(name: bytes("1f"), until: 7, authority: [1])
+        let revision = state.trust.revision
+        expect(.noteMember(own), nil)
+        expect(.noteMember(own), nil)
+        #expect(state.trust.revision == revision + 1, "what is known already changes nothing")
+        expect(.forgetMember(bytes("1f")), nil)
+        expect(.forgetMember(bytes("1f")), nil)
+    }
+
+    @Test("What is written down is read back, and nothing else is; rows alone bring the state back")
+    mutating func codec() throws {
+        let changes: [TrustChange] = [
+            .addAuthority(authority), .addAuthority(Authority(name: [7], certificate: [])), .removeAuthority([1]),
+            .addToken(token(role: .client(.root), uses: 3), at: 4), .addToken(token("w", role: .witness), at: -1),
+            .useToken(bytes("t"), secret: [9], key: [3], at: 5), .removeToken(bytes("w")),
+            .enrol(enrolment("a"), at: 1), .revoke(bytes("a")), .enrol(enrolment("b"), at: 1),
+            .noteMember(MemberCertificate(name: [1], until: -5, authority: [])), .forgetMember([2]),
+        ]
+        var read = AccessState()
+        var rows: [[UInt8]: AccessRow] = [:]
+        for change in changes.map(AccessChange.trust) {
+            var writer = ByteWriter(reserving: 16)
+            change.encode(into: &writer)
+            var reader = ByteReader(writer.bytes)
+            #expect(try AccessChange(from: &reader) == change)
+            for length in 0..<writer.bytes.count {
+                var cut = ByteReader(Array(writer.bytes[..<length]))
+                #expect(throws: DecodingFault.self) { try AccessChange(from: &cut) }
+            }
+            let before = state
+            try state.apply(change)
+            for row in state.rows(since: before) { rows[[row.kind.rawValue] + row.key] = row }
+        }
+        for row in rows.values { if let body = row.body { try read.load(row.kind, body) } }
+        #expect(read == state)
+        for (kind, bytes) in [(UInt8(0), [UInt8]()), (10, []), (3, [0, 0, 5] + Array("voter!".utf8))] {
+            var reader = ByteReader([14, kind] + bytes)
+            #expect(throws: DecodingFault.self) { try AccessChange(from: &reader) }
+        }
+    }
+
+    @Test("A user cannot have the roles that only certificates have")
+    mutating func roles() throws {
+        for text in [
+            "voter", "learner", "witness", "weft:client", "weft:operator", "weft:observer", "weft:node:e1", "root",
+        ] {
+            #expect(JoinRole(text)?.text == text)
+        }
+        for text in ["", "weft:node:", "weft:nothing", "Voter"] { #expect(JoinRole(text) == nil, "\(text)") }
+        try state.apply(.addUser(bytes("alice"), passwordHash: nil))
+        #expect(throws: AccessRefusal.noRole) {
+            try state.apply(.grantRole(bytes("weft:client"), user: bytes("alice")))
+        }
+        try state.apply(.grantRole(bytes("weft:node:e1"), user: bytes("alice")))
+    }
+}

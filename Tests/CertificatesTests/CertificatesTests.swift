@@ -1,0 +1,112 @@
+import Certificates
+import Testing
+
+private let fabric: UInt64 = 0xfab
+private let now: Int64 = 1_800_000_000
+
+@Suite("Certificates of a fabric's own CA")
+struct CertificatesTests {
+    private let authority: CertificateAuthority
+
+    init() throws { authority = try CertificateAuthority(of: fabric, now: now) }
+
+    private func issue(
+        _ name: FabricName = .member(fabric: fabric, id: 7), hosts: [String] = ["m1"],
+        for use: CertificateAuthority.Use = .member,
+        seconds: Int64 = 3600
+    ) throws -> (certificate: Certificate, key: PrivateKey) {
+        let key = try PrivateKey()
+        let request = try CertificateRequest(of: key, commonName: "wish")
+        let certificate = try authority.issue(
+            try CertificateRequest(pem: request.pem()), commonName: "m1",
+            names: CertificateNames(hosts: hosts, for: name),
+            for: use, now: now, seconds: seconds)
+        return (certificate, key)
+    }
+
+    @Test("The CA is one, for ten years, and comes back from its file")
+    func ca() throws {
+        let certificate = authority.certificate
+        #expect(certificate.isAuthority && certificate.isSigned(by: certificate))
+        #expect(certificate.validity.from == now - 300)
+        #expect(certificate.validity.to == now + CertificateAuthority.lifeSeconds)
+        let again = try CertificateAuthority(pem: authority.pem())
+        #expect(again.certificate.der == certificate.der && again.certificate.keyDigest == certificate.keyDigest)
+        #expect(certificate.keyDigest.count == 32)
+        let other = try CertificateAuthority(of: fabric, now: now)
+        #expect(other.certificate.commonName != certificate.commonName)
+        #expect(throws: CertificateError.self) { try CertificateAuthority(certificate, PrivateKey()) }
+        #expect(throws: CertificateError.self) { try CertificateAuthority(pem: certificate.pem + other.key.pem()) }
+        let (leaf, key) = try issue()
+        #expect(throws: CertificateError.self) { try CertificateAuthority(leaf, key) }
+    }
+
+    @Test("A certificate says whom it is for, and nothing of what the request wished")
+    func leaf() throws {
+        let hosts = ["m1", "10.0.0.1", "::1", "0:0::1", "m1", "bad name", "a,DNS:b", ""]
+        let (certificate, key) = try issue(hosts: hosts)
+        #expect(certificate.names.hosts == ["m1"])
+        #expect(certificate.names.addresses == ["10.0.0.1", "::1"])
+        #expect(certificate.names == CertificateNames(hosts: hosts, for: .member(fabric: fabric, id: 7)))
+        #expect(certificate.fabricName == .member(fabric: fabric, id: 7))
+        #expect(certificate.commonName == "m1" && !certificate.isAuthority)
+        #expect(certificate.isSigned(by: authority.certificate) && certificate.isFor(key))
+        #expect(certificate.validity.from == now - 300 && certificate.validity.to == now + 3600)
+        let next = try issue(seconds: 2 * CertificateAuthority.lifeSeconds).certificate
+        #expect(next.validity.to == authority.certificate.validity.to, "no longer than the CA")
+        #expect(next.serial != certificate.serial && next.serial.count == 32)
+        let read = try Certificate.all(pem: certificate.pem + authority.certificate.pem + key.pem())
+        #expect(read.map(\.der) == [certificate.der, authority.certificate.der])
+    }
+
+    @Test("One CA vouches for another, and not for a third")
+    func vouching() throws {
+        let next = try CertificateAuthority(of: fabric, now: now)
+        let bridge = try authority.vouch(for: next.certificate, now: now)
+        #expect(bridge.keyDigest == next.certificate.keyDigest && bridge.commonName == next.certificate.commonName)
+        #expect(bridge.isSigned(by: authority.certificate) && !bridge.isSigned(by: next.certificate))
+        #expect(bridge.isAuthority)
+    }
+
+    @Test(
+        "Bytes that are no certificate, no key and no request are refused",
+        arguments: [[], [0x30, 0x82], Array("-----BEGIN".utf8)])
+    func garbage(_ bytes: [UInt8]) throws {
+        #expect(throws: CertificateError.self) { try Certificate(der: bytes) }
+        #expect(throws: CertificateError.self) { try PrivateKey(pem: bytes) }
+        #expect(throws: CertificateError.self) { try CertificateRequest(pem: bytes) }
+        #expect(throws: CertificateError.self) { try CertificateAuthority(pem: bytes) }
+        #expect(throws: CertificateError.self) { try Certificate(der: authority.certificate.der + [0]) }
+        #expect(try Certificate.all(pem: bytes).isEmpty)
+    }
+
+    @Test("A request with another's signature is refused, and so is a damaged one")
+    func requests() throws {
+        let pem = try CertificateRequest(of: PrivateKey(), commonName: "n").pem()
+        _ = try CertificateRequest(pem: pem)
+        // Bytes of base64 in the middle: the key, then the signature.
+        for place in [100, 150, 200, 300, 380] where place < pem.count - 40 {
+            var damaged = pem
+            damaged[place] = damaged[place] == UInt8(ascii: "A") ? UInt8(ascii: "B") : UInt8(ascii: "A")
+            #expect(throws: CertificateError.self, "byte \(place)") { try CertificateRequest(pem: damaged) }
+        }
+        #expect(throws: CertificateError.self) {
+            try CertificateRequest(of: PrivateKey(), commonName: String(repeating: "n", count: 65))
+        }
+    }
+
+    @Test("Only what is written as weft writes it is a name of a fabric")
+    func names() {
+        for name in [FabricName.member(fabric: 1, id: .max), .client(fabric: .max, id: 0)] {
+            #expect(FabricName(uri: name.uri) == name)
+            #expect(FabricName(uris: [name.uri, name.uri]) == nil && FabricName(uris: []) == nil)
+        }
+        for text in [
+            "weft://1/member/02", "weft://1/member/A", "weft://1/member/", "weft://1/member/1/", "weft://1/root/1",
+            "weft:/1/member/1",
+            "http://1/member/1", "weft://1/member/1?", "weft://+1/member/1", "weft://1/member/10000000000000000", "",
+        ] {
+            #expect(FabricName(uri: text) == nil, "\(text)")
+        }
+    }
+}
