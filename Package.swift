@@ -99,13 +99,13 @@ let package = Package(
             ],
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
-        room("Client", ["CNGHTTP2", "JSON", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1]),
+        room("Client", ["Certificates", "CNGHTTP2", "JSON", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1]),
         room("Bench", ["Bytes", "Client", "JSON", "TLS", nioCore, nioPosix]),
         room(
             "API",
             [
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Access", "Bytes", "Certificates",
-                "EtcdProto", "Fabric",
+                "Credentials", "EtcdProto", "Fabric",
                 "HTTPServer",
                 "JSON", "MVCC",
                 "Raft", "Replication", "Server", nioHTTP1,

@@ -164,7 +164,8 @@ struct APIError: Error, Equatable, Sendable {
         case .tooManyAttempts, .tooManyTokens, .tooManyEnrolments, .tooManyAuthorities:
             self.init(.resourceExhausted, refusal.message)
         case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
-            .roleNotGranted, .permissionNotGranted, .authorityExists, .lastAuthority:
+            .roleNotGranted, .permissionNotGranted, .authorityExists, .lastAuthority,
+            .noAuthorityAtAll, .noAuthorityHere, .cannotSign:
             self.init(.failedPrecondition, refusal.message)
         }
     }

@@ -29,6 +29,9 @@ package struct APIService: HTTPService {
         if path.hasPrefix("/v1/kv/") { return try await PlainKV(desk: desk).respond(to: request) }
         if path == PlainSnapshot.path { return try await PlainSnapshot(desk: desk).respond(to: request) }
         if isUnder(Members.path) { return try await Members(desk: desk).respond(to: request) }
+        if isUnder(CertificatesAPI.path) || isUnder(CertificatesAPI.tokensPath) {
+            return try await CertificatesAPI(desk: desk).respond(to: request)
+        }
         if isUnder(Upgrade.path) { return try await Upgrade(desk: desk).respond(to: request) }
         if path.hasPrefix(FabricAPI.prefix + "/") { return try await FabricAPI(desk: desk).respond(to: request) }
         if isUnder(ClusterDomains.path) { return try await ClusterDomains(desk: desk).respond(to: request) }

@@ -117,6 +117,40 @@ enum OpenAPI {
             summary: "Change that; safe only where no machine's clock stands still while it runs on.",
             request: "LeaseReads", response: "LeaseReads"),
         Operation(
+            method: "get", path: "/v1/ca", summary: "The fabric's own CAs; anybody may ask.", response: "Authorities"),
+        Operation(
+            method: "get", path: "/v1/ca/certificates", summary: "What the CA signed and is in use.",
+            response: "Certificates"),
+        Operation(
+            method: "post", path: "/v1/ca/certificates", summary: "Have the CA sign for a client.",
+            request: "CertificateWish", response: "Signed"),
+        Operation(
+            method: "delete", path: "/v1/ca/certificates/{id}", summary: "Take a client's certificate back.",
+            response: "Nothing"),
+        Operation(
+            method: "post", path: "/v1/ca/renew",
+            summary: "Have the CA sign again for the client that shows its certificate.",
+            request: "Renewal", response: "Signed"),
+        Operation(
+            method: "post", path: "/v1/ca/machine",
+            summary: "By a member's own socket: a certificate of a few minutes for root of that machine.",
+            request: "Renewal", response: "Signed"),
+        Operation(
+            method: "post", path: "/v1/ca/enrol", summary: "Have the CA sign for a client with a join token.",
+            request: "Enrolment", response: "Signed"),
+        Operation(
+            method: "post", path: "/v1/ca/join",
+            summary: "Become a member with a join token; `weft join` does this and more.",
+            request: "Joining", response: "Joined"),
+        Operation(
+            method: "get", path: "/v1/tokens", summary: "Join tokens, without their secrets.", response: "JoinTokens"),
+        Operation(
+            method: "post", path: "/v1/tokens", summary: "Make a join token.", request: "JoinTokenWish",
+            response: "NewJoinToken", created: true),
+        Operation(
+            method: "delete", path: "/v1/tokens/{id}", summary: "Have a join token let nobody in any more.",
+            response: "Nothing"),
+        Operation(
             method: "get", path: "/v1/clusterdomains",
             summary: "Names of the data domains, as the OpenStorage SDK has it.", response: "ClusterDomains"),
         Operation(
@@ -134,6 +168,25 @@ enum OpenAPI {
     static let schemas: [(name: String, fields: String)] = [
         ("Labels", ""), ("Nothing", ""), ("Error", "error:string code:integer message:string"),
         ("Changed", "revision:integer"),
+        ("Authority", "id:string until:time certificate:string"),
+        ("Authorities", "fabric:string authorities:[Authority]"),
+        ("Certificate", "id:string name:string role:string until:time authority:string"),
+        ("Certificates", "members:[Certificate] clients:[Certificate]"),
+        ("CertificateWish", "request!:string name!:string role:string ttlSeconds:integer"),
+        ("Renewal", "request!:string"),
+        ("Enrolment", "token!:string request!:string name!:string"),
+        ("Signed", "id:string until:time certificate:string authorities:string"),
+        (
+            "Joining",
+            "token!:string request!:string name!:string peerURLs!:[string] hosts:[string] domain:string replaces:string"
+        ), ("JoinedMember", "id:string name:string peerURLs:[string]"),
+        (
+            "Joined",
+            "id:string until:time certificate:string authorities:string fabric:string authority:string members:[JoinedMember]"
+        ), ("JoinToken", "id:string role:string domain:string until:time uses:integer usesLeft:integer"),
+        ("JoinTokens", "tokens:[JoinToken]"),
+        ("JoinTokenWish", "role:string domain:string ttlSeconds:integer uses:integer"),
+        ("NewJoinToken", "token:string about:JoinToken"),
         ("DomainSpec", "kind:string labels:Labels"), ("Reason", "by:string reason:string"),
         ("Deactivation", "by:string reason:string force:boolean"),
         ("Trace", "at:time by:string reason:string"), ("Counts", "current:integer stale:integer resyncing:integer"),

@@ -147,6 +147,9 @@ extension AccessChange {
         }
     }
 
+    /// What it is a change of.
+    package var subject: String { if case .trust = self { "certificates" } else { "users" } }
+
     /// Once it is carried out.
     package var tokenEvent: TokenEvent? {
         switch self {
@@ -168,6 +171,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
     case noPermission, passwordWithZero, noBcrypt, tooManyAttempts, cannotIssue
     case noCertificate, badJoinToken, noJoinToken, tooManyTokens, noEnrolment, tooManyEnrolments
     case noAuthority, authorityExists, lastAuthority, tooManyAuthorities
+    case noAuthorityAtAll, noAuthorityHere, cannotSign
 
     package var message: String {
         switch self {
@@ -202,6 +206,10 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .tooManyTokens: "weft: too many join tokens are waiting; revoke some with `weft token revoke`"
         case .noEnrolment: "weft: there is no such certificate"
         case .tooManyEnrolments: "weft: too many certificates are in use; revoke some with `weft ca revoke`"
+        case .noAuthorityAtAll:
+            "weft: the fabric has no CA of its own: its members serve without TLS, or with certificates that were brought"
+        case .noAuthorityHere: "weft: this member signs no certificates; ask one that holds data"
+        case .cannotSign: "weft: the fabric's CA cannot sign this"
         case .noAuthority: "weft: the fabric believes no such CA"
         case .authorityExists: "weft: the fabric believes this CA already"
         case .lastAuthority: "weft: it is the fabric's only CA"

@@ -42,11 +42,13 @@ package final class Certificate: @unchecked Sendable {
     }
 
     /// SHA-256 of its public key as a certificate holds it (SubjectPublicKeyInfo): what tells a CA from all others.
-    package var keyDigest: [UInt8] {
+    package var keyDigest: [UInt8] { Self.digest(of: X509_get0_pubkey(pointer)) }
+
+    static func digest(of key: OpaquePointer?) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
-        guard let key = Memory.written({ i2d_PUBKEY_bio($0, X509_get0_pubkey(pointer)) }),
-            EVP_Digest(key, key.count, &digest, &count, EVP_sha256(), nil) == 1
+        guard let bytes = Memory.written({ i2d_PUBKEY_bio($0, key) }),
+            EVP_Digest(bytes, bytes.count, &digest, &count, EVP_sha256(), nil) == 1
         else { return [] }
         return Array(digest.prefix(Int(count)))
     }
@@ -74,6 +76,14 @@ package final class Certificate: @unchecked Sendable {
         defer { ERR_clear_error() }
         return EVP_PKEY_eq(X509_get0_pubkey(pointer), key.pointer) == 1
     }
+
+    /// Has a TLS context of OpenSSL's show it.
+    package func use(with key: PrivateKey, in context: OpaquePointer) -> Bool {
+        SSL_CTX_use_certificate(context, pointer) == 1 && SSL_CTX_use_PrivateKey(context, key.pointer) == 1
+    }
+
+    /// Adds it to a store of OpenSSL's of whom to believe.
+    package func add(to store: OpaquePointer?) -> Bool { X509_STORE_add_cert(store, pointer) == 1 }
 
     /// What it is for.
     package var names: CertificateNames {

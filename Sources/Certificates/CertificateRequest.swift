@@ -37,6 +37,9 @@ package final class CertificateRequest: @unchecked Sendable {
         return bytes
     }
 
+    /// SHA-256 of the public key, as of certificates.
+    package var keyDigest: [UInt8] { Certificate.digest(of: X509_REQ_get0_pubkey(pointer)) }
+
     private static func isStrong(_ key: OpaquePointer) -> Bool {
         switch EVP_PKEY_get_base_id(key) {
         case EVP_PKEY_EC: EVP_PKEY_get_bits(key) >= 256

@@ -4,11 +4,14 @@ package enum FabricName: Equatable, Sendable {
     case member(fabric: UInt64, id: UInt64)
     /// `weft://FABRIC/client/ID`: a node of the storage cluster, or a tool. The fabric's state says what it may do.
     case client(fabric: UInt64, id: UInt64)
+    /// `weft://FABRIC/machine/ID`: root of a member's own machine, for a few minutes.
+    case machine(fabric: UInt64, id: UInt64)
 
     package var uri: String {
         switch self {
         case .member(let fabric, let id): "weft://\(String(fabric, radix: 16))/member/\(String(id, radix: 16))"
         case .client(let fabric, let id): "weft://\(String(fabric, radix: 16))/client/\(String(id, radix: 16))"
+        case .machine(let fabric, let id): "weft://\(String(fabric, radix: 16))/machine/\(String(id, radix: 16))"
         }
     }
 
@@ -21,6 +24,7 @@ package enum FabricName: Equatable, Sendable {
         switch parts[3] {
         case "member": self = .member(fabric: fabric, id: id)
         case "client": self = .client(fabric: fabric, id: id)
+        case "machine": self = .machine(fabric: fabric, id: id)
         default: return nil
         }
         guard self.uri == uri else { return nil }

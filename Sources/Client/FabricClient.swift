@@ -1,6 +1,8 @@
+internal import Certificates
 package import JSON
 package import NIOCore
 package import NIOHTTP1
+internal import TLS
 
 /// Talks to a fabric through the first of its endpoints that answers.
 package struct FabricClient: Sendable {
@@ -22,17 +24,36 @@ package struct FabricClient: Sendable {
         http = HTTPClient(group: group)
     }
 
-    /// A client whom other members know, too. Who comes by the socket of their own machine is root there without a token. Where none
-    /// can be had, as without a quorum, the others refuse.
+    /// A client whom other members know, too. Who comes by the socket of their own machine is root there without a token: they get a
+    /// certificate of the fabric's CA for a few minutes, or a token. Where none can be had, as without a quorum, the others refuse.
     package func knownElsewhere() async throws -> FabricClient {
-        guard endpoints.allSatisfy(\.isLocal), http.authorization == nil,
-            try await call("/v3/auth/status")["enabled"]?.boolean == true,
+        guard endpoints.allSatisfy(\.isLocal), http.authorization == nil else { return self }
+        var client = self
+        if let tls = try await certified() {
+            client.http.tls = tls
+            return client
+        }
+        guard try await call("/v3/auth/status")["enabled"]?.boolean == true,
             let answer = try? await call("/v3/auth/authenticate", { $0.field("name", "root") })
         else { return self }
-        var client = self
         client.http.authorization = answer["token"]?.text
         client.http.hidesAuthorization = true
         return client
+    }
+
+    /// Nil where the fabric has no CA of its own, or nobody signs here: others are believed as the caller said.
+    private func certified() async throws -> TLSContext? {
+        let authorities = try await send(.GET, "/v1/ca")["authorities"]?.items ?? []
+        guard !authorities.isEmpty, let key = try? PrivateKey(),
+            let request = try? CertificateRequest(of: key, commonName: "root").pem(), let keyPEM = try? key.pem(),
+            let signed = try? await call(
+                "/v1/ca/machine", { $0.field("request", String(decoding: request, as: UTF8.self)) })
+        else { return nil }
+        var settings = TLSSettings()
+        settings.trust = .fabric
+        settings.trustedPEM = authorities.flatMap { Array(($0["certificate"]?.text ?? "").utf8) }
+        settings.certificatePEM = Array((signed["certificate"]?.text ?? "").utf8) + keyPEM
+        return try TLSContext(settings, .client)
     }
 
     /// The same client for a member; nil for one that has not said where it is. The one who answered is asked where it answered.

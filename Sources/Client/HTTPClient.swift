@@ -36,7 +36,8 @@ package struct HTTPClient: Sendable {
     package var authorization: String?
     /// Nobody asked for the token: it goes only where nobody on the way can read it.
     var hidesAuthorization = false
-    private static let bodyBytesMax = 1 << 30
+    /// Longest answer taken.
+    package var bodyBytesMax = 1 << 30
 
     package init(group: any EventLoopGroup) {
         self.group = group
@@ -69,7 +70,7 @@ package struct HTTPClient: Sendable {
         let timer = loop.scheduleTask(in: timeout) {
             promise.fail(Failure(description: "\(endpoint) did not answer in \(timeout.nanoseconds / 1_000_000_000) s"))
         }
-        let (request, tls) = (head, tls)
+        let (request, tls, bodyBytesMax) = (head, tls, bodyBytesMax)
         // What comes bit by bit may take its time.
         let taken: Sink? = sink.map { sink in Self.unhurried(sink, timer) }
         dialer.connect(
@@ -78,7 +79,7 @@ package struct HTTPClient: Sendable {
             try channel.encrypt(to: endpoint, tls, protocols: ["http/1.1"])
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             try channel.pipeline.syncOperations.addHandler(
-                Collector(promise: promise, endpoint: endpoint, bodyBytesMax: Self.bodyBytesMax, sink: taken))
+                Collector(promise: promise, endpoint: endpoint, bodyBytesMax: bodyBytesMax, sink: taken))
         }.whenComplete { result in
             switch result {
             case .failure(let error):

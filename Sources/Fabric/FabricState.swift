@@ -206,11 +206,11 @@ package struct FabricState: Sendable {
     }
 
     /// Writes down that users or roles changed.
-    package mutating func noteAccess(_ what: String, _ trace: Trace) {
+    package mutating func noteAccess(_ what: String, about subject: String, _ trace: Trace) {
         // Names of users may be long, and all keep the events.
         let isBounded = (try? FabricLimits.check(trace)) != nil
         note(
-            .meta, "users", String(decoding: what.utf8.prefix(Self.noteBytesMax), as: UTF8.self),
+            .meta, subject, String(decoding: what.utf8.prefix(Self.noteBytesMax), as: UTF8.self),
             isBounded ? trace : Trace(at: trace.at, by: ""))
         noteCounters()
     }

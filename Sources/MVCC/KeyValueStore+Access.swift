@@ -9,7 +9,7 @@ extension KeyValueStore {
         do throws(AccessRefusal) { try access.apply(change) } catch { return .failure(.access(error)) }
         for row in access.rows(since: before) { meta.mix(recordRows.note(row)) }
         if access != before, let summary = change.summary {
-            fabric.noteAccess(summary, trace)
+            fabric.noteAccess(summary, about: change.subject, trace)
             takeUpFabricChanges()
         }
         if let event = change.tokenEvent { tokenEvents.append(event) }

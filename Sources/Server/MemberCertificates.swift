@@ -85,7 +85,7 @@ package final class MemberCertificates: Sendable {
         if known.validity.to <= now {
             logger.error("this member's certificate is past its time, and it has not the key of the CA to make another")
         }
-        return State(authority: nil, own: known, believed: believed)
+        return State(authority: authority, own: known, believed: believed)
     }
 
     /// If a certificate is to be made anew.
@@ -143,6 +143,8 @@ struct TLSPaths {
     /// The CA's certificate and key.
     var authority: String { folder + "/ca.key" }
     var member: String { folder + "/member.pem" }
+    /// The key of a machine that is about to join.
+    var joining: String { folder + "/joining.key" }
     private static let fileBytesMax = 1 << 20
 
     init(in directory: DataDirectory) { folder = directory.path + "/tls" }
@@ -163,5 +165,81 @@ struct TLSPaths {
 
     static func write(_ bytes: [UInt8], to path: String) throws(CertificateError) {
         do throws(StorageError) { try File.replace(path, with: bytes) } catch { throw CertificateError("\(error)") }
+    }
+}
+
+// MARK: - Joining
+
+extension MemberCertificates {
+    /// What a fabric answered to a newcomer.
+    package struct Admitted: Sendable {
+        /// PEM.
+        package var certificate: [UInt8]
+        package var authorities: [UInt8]
+        /// The CA with its key; empty for members that sign nothing.
+        package var authority: [UInt8]
+
+        package init(certificate: [UInt8], authorities: [UInt8], authority: [UInt8]) {
+            self.certificate = certificate
+            self.authorities = authorities
+            self.authority = authority
+        }
+    }
+
+    /// The files of a member that has, or gets, a certificate: whom it believes, and what it shows.
+    package static func files(in directory: DataDirectory) -> (trust: String, member: String) {
+        let paths = TLSPaths(in: directory)
+        return (paths.trust, paths.member)
+    }
+
+    /// The key with which this machine asks to join: the same one until it has joined, for an answer can be lost.
+    package static func joiningKey(in directory: DataDirectory) throws(StorageError) -> PrivateKey {
+        let paths = TLSPaths(in: directory)
+        try paths.make()
+        do throws(CertificateError) {
+            if let pem = try paths.read(paths.joining) { return try PrivateKey(pem: pem) }
+            let key = try PrivateKey()
+            try paths.write(try key.pem(), to: paths.joining)
+            return key
+        } catch {
+            throw .unusable("\(paths.joining): \(error)")
+        }
+    }
+
+    /// Believes this CA alone, which a join token names.
+    package static func believe(_ authority: Certificate, in directory: DataDirectory) throws(StorageError) {
+        let paths = TLSPaths(in: directory)
+        try paths.make()
+        try File.replace(paths.trust, with: authority.pem)
+    }
+
+    /// Takes up what a fabric answered.
+    /// - Throws: when that is not what was asked for.
+    package static func accept(
+        _ admitted: Admitted, for name: FabricName, _ key: PrivateKey, in directory: DataDirectory
+    ) throws(StorageError) {
+        let paths = TLSPaths(in: directory)
+        do throws(CertificateError) {
+            guard let own = try Certificate.all(pem: admitted.certificate).first, own.isFor(key), own.fabricName == name
+            else { throw CertificateError("the certificate is another's") }
+            let believed = try Certificate.all(pem: admitted.authorities)
+            guard believed.contains(where: { own.isSigned(by: $0) }) else {
+                throw CertificateError("the certificate was signed by none of the fabric's CAs")
+            }
+            if !admitted.authority.isEmpty {
+                try paths.write(try CertificateAuthority(pem: admitted.authority).pem(), to: paths.authority)
+            }
+            try paths.write(believed.flatMap(\.pem), to: paths.trust)
+            try paths.write(admitted.certificate + (try key.pem()), to: paths.member)
+        } catch {
+            throw .unusable("what the fabric answered cannot be used: \(error)")
+        }
+        try File.remove(paths.joining)
+    }
+
+    /// Nothing of a join that came to nothing stays.
+    package static func clear(in directory: DataDirectory) throws(StorageError) {
+        let paths = TLSPaths(in: directory)
+        for path in [paths.trust, paths.authority, paths.member, paths.joining] { try File.remove(path) }
     }
 }

@@ -30,6 +30,8 @@ final class MemberCore: Sendable {
     let hasCaughtUp: Atomic<Bool>
     let readGate = ReadGate()
     let authenticator: Authenticator
+    /// Nil where the fabric's own CA makes none for this member.
+    let certificates: MemberCertificates?
     let auditLog: AuditLog
     let knownRights = Mutex(KnownRights())
     /// Of the state that is published.
@@ -71,10 +73,12 @@ final class MemberCore: Sendable {
 
     init(
         settings: ServerSettings, identity: Identity, directory: DataDirectory, marks: FileMarks, isFresh: Bool,
-        mail: Mailboxes, transport: Transport, reports: PeerReports, authenticator: Authenticator, logger: Logger,
+        mail: Mailboxes, transport: Transport, reports: PeerReports, authenticator: Authenticator,
+        certificates: MemberCertificates?, logger: Logger,
         onEnd: @escaping @Sendable (MemberEnd) -> Void
     ) throws(StorageError) {
         self.authenticator = authenticator
+        self.certificates = certificates
         auditLog = AuditLog(path: directory.auditPath)
         self.mail = mail
         self.transport = transport

@@ -24,15 +24,21 @@ package struct JoinTicket: Sendable {
 
 extension RunningMember {
     /// Starts a member: a founder or a newcomer when its directory is fresh, else the member that the directory holds.
+    /// - Parameters:
+    ///   - identity: what `identity(_:_:_:mark:)` answered.
+    ///   - certificates: where the fabric's own CA makes them.
     package static func start(
-        _ settings: ServerSettings, directory: DataDirectory, ticket: JoinTicket?, port: Port,
-        tls: PeerTLS? = nil, group: any EventLoopGroup, logger: Logger, onEnd: @escaping @Sendable (MemberEnd) -> Void,
+        _ settings: ServerSettings, directory: DataDirectory, identity: Identity, ticket: JoinTicket?, port: Port,
+        tls: PeerTLS? = nil, certificates: MemberCertificates? = nil, group: any EventLoopGroup, logger: Logger,
+        onEnd: @escaping @Sendable (MemberEnd) -> Void,
         onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
     ) throws -> RunningMember {
         let isFresh = directory.isFresh()
-        let identity = try self.identity(settings, directory, ticket)
         let founding = isFresh && ticket == nil ? foundingConfiguration(settings) : nil
-        let founders = foundingConfiguration(settings).members.filter { $0.id != identity.memberID }
+        // One that joined is no founder of what its own settings would found.
+        let founders = foundingConfiguration(settings).members.filter {
+            $0.id != identity.memberID && $0.peerURLs != settings.advertisedPeerURLs
+        }
         let mayRepair = try directory.hints()?.contains(where: \.hasState) ?? !founders.isEmpty
         let disk = try MemberDisk(
             directory, identity: identity, founding: founding, mayRepair: mayRepair,
@@ -48,7 +54,7 @@ extension RunningMember {
         let core = try MemberCore(
             settings: settings, identity: identity, directory: directory, marks: disk.marks, isFresh: isFresh,
             mail: mail, transport: transport, reports: reports, authenticator: Authenticator(settings),
-            logger: logger, onEnd: onEnd)
+            certificates: certificates, logger: logger, onEnd: onEnd)
         if let ticket {
             try directory.writeHints(
                 ticket.peers.flatMap { peer in peer.peerURLs.map { PeerHint(id: peer.id, url: $0) } })
@@ -86,8 +92,9 @@ extension RunningMember {
             })
     }
 
+    /// Whose the directory is or, when it is fresh, shall be.
     /// - Parameter mark: of what the founders begin with, when that is not nothing.
-    static func identity(
+    package static func identity(
         _ settings: ServerSettings, _ directory: DataDirectory, _ ticket: JoinTicket?, mark: UInt64? = nil
     ) throws -> Identity {
         if let known = try directory.identity() {

@@ -1,4 +1,5 @@
 internal import COpenSSL
+internal import Certificates
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -64,6 +65,7 @@ package final class TLSContext: @unchecked Sendable {
 
     private func useCertificate() throws(TLSError) {
         guard let certificate = settings.certificateFile else {
+            if let pem = settings.certificatePEM { return try useCertificate(pem) }
             guard side == .client else { throw TLSError("a certificate is missing: --cert-file and --key-file") }
             return
         }
@@ -75,6 +77,13 @@ package final class TLSContext: @unchecked Sendable {
         guard SSL_CTX_use_PrivateKey_file(pointer, key, SSL_FILETYPE_PEM) == 1 else {
             throw .last("\(key) is no key without a pass phrase that can be read and fits \(certificate)")
         }
+    }
+
+    /// A certificate and its key that are in no file.
+    private func useCertificate(_ pem: [UInt8]) throws(TLSError) {
+        guard let own = try? Certificate.all(pem: pem).first, let key = try? PrivateKey(pem: pem),
+            own.use(with: key, in: pointer)
+        else { throw .last("the certificate cannot be used") }
     }
 
     private func setTrust() throws(TLSError) {
@@ -89,6 +98,11 @@ package final class TLSContext: @unchecked Sendable {
                     throw .last("\(trusted) has no certificates that can be read")
                 }
                 SSL_CTX_set_client_CA_list(pointer, names)
+            }
+        } else if let pem = settings.trustedPEM {
+            let store = SSL_CTX_get_cert_store(pointer)
+            guard let trusted = try? Certificate.all(pem: pem), trusted.allSatisfy({ $0.add(to: store) }) else {
+                throw .last("the CAs cannot be used")
             }
         } else if side == .client, !settings.trustsAnybody {
             guard SSL_CTX_set_default_verify_paths(pointer) == 1 else {

@@ -23,6 +23,9 @@ package struct TLSSettings: Equatable, Sendable {
     package var trust = Trust.hosts
     /// A server with a CA lets those in, too, who show no certificate.
     package var letsStrangersIn = false
+    /// The same as they are: a certificate with its key, and CAs; PEM. Files beat them.
+    package var certificatePEM: [UInt8]?
+    package var trustedPEM: [UInt8]?
     /// PEM or DER.
     package var crlFile: String?
     /// If given, a name that the other side's certificate must be for.

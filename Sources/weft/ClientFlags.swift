@@ -73,7 +73,9 @@ extension Problem {
             return try await body()
         } catch let refusal as FabricClient.Refusal {
             let kind: Kind = refusal.status == 404 ? .notFound : refusal.status == 503 ? .unavailable : .failed
-            throw Problem(kind, refusal.message + advice(refusal))
+            // Who speaks is said anyway.
+            let text = refusal.message.hasPrefix("weft: ") ? String(refusal.message.dropFirst(6)) : refusal.message
+            throw Problem(kind, text + advice(refusal))
         } catch let failure as HTTPClient.Failure {
             throw Problem(.unavailable, failure.description)
         }

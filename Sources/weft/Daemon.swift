@@ -35,10 +35,9 @@ struct Daemon: Sendable {
     private let clientPort: Port
     /// For this machine's operators, whom no crowd at the other keeps out.
     private let localPort: Port
-    /// For client addresses that are secure.
-    private let tls: TLSSource?
     private let peerPort: Port
-    private let peerTLS: PeerTLS?
+    /// Without what the fabric's own CA makes: that is in the data directory.
+    private let security: PortSecurity
 
     /// Takes the member's addresses: before anything is written, for a second start must change nothing.
     init(_ settings: ServeSettings) throws {
@@ -73,9 +72,7 @@ struct Daemon: Sendable {
         localLimits.connectionsPerAddressMax = Self.localConnectionsMax
         localPort = HTTPListener.makePort(localLimits, logger)
         do throws(TLSError) {
-            let isSecure = settings.listenClient.contains(where: \.isSecure)
-            tls = isSecure ? try TLSSource(settings.clientTLS, .server, logger) : nil
-            peerTLS = try settings.peers.make(settings.clientTLS, logger)
+            security = try PortSecurity(settings, logger)
         } catch {
             throw Problem(.usage, error.description)
         }
@@ -128,13 +125,17 @@ struct Daemon: Sendable {
         joined: @escaping @Sendable (RunningMember) -> Void = { _ in }
     ) throws {
         let signals = [SIGTERM, SIGINT].map(watch)
+        let identity = try RunningMember.identity(settings.server, directory, ticket)
+        var security = security
+        try security.useOwnAuthority(settings, directory, identity, joins: ticket != nil, logger)
         let member = try RunningMember.start(
-            settings.server, directory: directory, ticket: ticket, port: peerPort, tls: peerTLS, group: peerGroup,
-            logger: logger,
+            settings.server, directory: directory, identity: identity, ticket: ticket, port: peerPort,
+            tls: security.peers, certificates: security.certificates, group: peerGroup, logger: logger,
             onEnd: { [events] in events.post(.ended($0)) }, onSnapshotProgress: onSnapshotProgress)
         member.awaitCaughtUp()
         let service = APIService(member: member)
-        let listener = try HTTPListener(at: [clientPort, localPort], service: service, limits: limits, tls: tls)
+        let listener = try HTTPListener(
+            at: [clientPort, localPort], service: service, limits: limits, tls: security.clients)
         let urls = settings.listenClient.map(\.description).joined(separator: ", ")
         logger.info(
             """
@@ -149,6 +150,7 @@ struct Daemon: Sendable {
             await member.announceDomain()
             await member.keepDomainsInStep()
         }
+        Task(priority: .background) { await member.keepCertificates() }
         joined(member)
         defer { settings.server.flushLog() }
         try wait(member, listener)

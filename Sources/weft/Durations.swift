@@ -5,6 +5,14 @@ enum Durations {
     ]
     private static let secondsMax = 1e9
 
+    /// Whole seconds, as a flag says them.
+    static func seconds(_ text: String, _ flag: String) throws -> Int64 {
+        guard let time = nanoseconds(text), time >= 1_000_000_000 else {
+            throw Problem(.usage, "\(flag): \"\(text)\" is no time of at least 1s, such as 10m or 24h")
+        }
+        return Int64(time / 1_000_000_000)
+    }
+
     /// Nanoseconds; nil when `text` is no length of time or one of over 30 years.
     static func nanoseconds(_ text: String) -> UInt64? {
         var rest = text[...]

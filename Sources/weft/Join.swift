@@ -1,5 +1,7 @@
 internal import ArgumentParser
+internal import Certificates
 internal import Client
+internal import Credentials
 internal import JSON
 internal import Logging
 internal import NIOCore
@@ -18,13 +20,17 @@ struct Join: AsyncParsableCommand {
             receives the data, and is given its vote by itself once it has caught up. Interrupted, the same command goes
             on where it stopped; later starts may use `weft serve` with the same flags.
 
+            A fabric with a CA of its own takes in whoever has a join token (`weft token create` at any member). The token says
+            which CA to believe, as what the machine joins, and where. It is told to a member with a certificate of that CA only.
+
             Where peers reach this machine is found out from its connection to URL, unless
             --initial-advertise-peer-urls says it.
 
             Examples:
-              weft join http://10.0.0.1:2379 --name m4 --data-dir /var/lib/weft
-              weft join http://10.0.0.1:2379 --name m5 --domain west
-              weft join https://10.0.0.1:2379 --name m6 --cacert /etc/weft/ca.pem --user root
+              weft join https://10.0.0.1:2379 --token weft1.… --name m4 --data-dir /var/lib/weft
+              weft join https://10.0.0.1:2379 --token-file /run/token --name m5 --domain west
+              weft join http://10.0.0.1:2379 --name m6
+              weft join https://10.0.0.1:2379 --name m7 --cacert /etc/weft/ca.pem --user root
               weft join http://10.0.0.1:2379 --name tie --domain third --witness
               weft join http://127.0.0.1:2379 --name m4 --listen-client-urls http://127.0.0.1:4379 \\
                 --listen-peer-urls http://127.0.0.1:4380
@@ -32,6 +38,12 @@ struct Join: AsyncParsableCommand {
 
     @Argument(help: "The client URL of a member of the fabric.")
     var url: String
+
+    @Option(help: "The join token; - reads it from standard input. Others see a command line.")
+    var token: String?
+
+    @Option(help: "A file with the join token.")
+    var tokenFile: String?
 
     @Option(help: "Seconds to wait for the fabric's leader to reach this machine before giving up.")
     var joinTimeout: Int = 30
@@ -53,6 +65,9 @@ struct Join: AsyncParsableCommand {
         if learner && (witness || replace != nil) {
             throw ValidationError("--learner stays without a vote; it goes neither with --witness nor with --replace")
         }
+        if (token != nil || tokenFile != nil) && (learner || witness) {
+            throw ValidationError("with a token, that says as what a machine joins: `weft token create --role …`")
+        }
     }
 
     func run() async throws {
@@ -65,16 +80,9 @@ struct Join: AsyncParsableCommand {
                 Console.error("warning: \(text)")
             }
             let identity = try directory.identity()
-            let group = MultiThreadedEventLoopGroup.singleton
-            var client = FabricClient(endpoints: [endpoint], group: group)
-            client.http.tls = try tls.context(for: [endpoint])
-            do {
-                try await Problem.explaining { try await login.logIn(&client) }
-            } catch let problem as Problem where problem.kind == .unavailable && identity != nil {
-                Console.error("warning: \(problem.text)")
-            }
-            let joining = Joining(
-                client: client, endpoint: endpoint,
+            let admission = try Admission.token(token, file: tokenFile).map { try Admission($0, at: endpoint) }
+            var joining = Joining(
+                client: try await client(endpoint, directory, canWait: identity != nil), endpoint: endpoint,
                 role: learner ? "learner" : witness ? "witness" : "voter", replaces: replace,
                 timeoutSeconds: joinTimeout)
             if let identity {
@@ -88,30 +96,40 @@ struct Join: AsyncParsableCommand {
                     Console.error("warning: \(problem.text)")
                 }
                 try await joining.run(settings, directory, ticket: nil)
+            } else if let admission {
+                let ticket = try await joining.enter(by: admission, &settings, directory)
+                try await joining.begin(settings, directory, ticket)
             } else {
                 try await joining.adaptAddresses(&settings)
                 let ticket = try await joining.add(settings)
-                do {
-                    try directory.writeSettings(settings.addresses)
-                    try await joining.run(settings, directory, ticket: ticket)
-                } catch {
-                    // It never began: nothing of it shall stay in the fabric either.
-                    if try directory.identity() == nil {
-                        await joining.takeBack(ticket)
-                        try directory.clear()
-                    }
-                    throw error
-                }
+                try await joining.begin(settings, directory, ticket)
             }
         } catch let error as StorageError {
             throw Problem(error)
         }
     }
+
+    /// Shows the member's own certificate where it has one of the fabric's CA.
+    /// - Parameter canWait: if it is a member already, and can do without an answer.
+    private func client(_ endpoint: Endpoint, _ directory: DataDirectory, canWait: Bool) async throws -> FabricClient {
+        let files = MemberCertificates.files(in: directory)
+        if endpoint.isSecure, File.exists(files.member) {
+            return try Admission.client(endpoint, trust: files.trust, own: files.member)
+        }
+        var client = FabricClient(endpoints: [endpoint], group: MultiThreadedEventLoopGroup.singleton)
+        if token == nil, tokenFile == nil { client.http.tls = try tls.context(for: [endpoint]) }
+        do {
+            try await Problem.explaining { try await login.logIn(&client) }
+        } catch let problem as Problem where problem.kind == .unavailable && canWait {
+            Console.error("warning: \(problem.text)")
+        }
+        return client
+    }
 }
 
 /// The steps of a join. Until the fabric has said yes nothing is left behind anywhere, and after a failure neither.
 struct Joining {
-    let client: FabricClient
+    var client: FabricClient
     let endpoint: Endpoint
     /// As `/v1/members` names it.
     let role: String
@@ -130,7 +148,7 @@ struct Joining {
         guard let version = try? FabricClient.answer(response), version["weft"] != nil else {
             throw Problem(.failed, "\(endpoint) is no weft member: its /version does not say so")
         }
-        settings.useOwnAddress(response.localHost ?? "127.0.0.1")
+        settings.useOwnAddress(response.localHost ?? "127.0.0.1", isSecure: false)
     }
 
     func checkSameFabric(_ identity: Identity) async throws {
@@ -210,6 +228,88 @@ struct Joining {
             }
             throw Problem(.unavailable, "the fabric did not answer: \(error). Run the same command again later")
         }
+    }
+
+    /// Comes in with a token: gets the membership and the certificate in one step, and goes on as the member that it is.
+    mutating func enter(
+        by admission: Admission, _ settings: inout ServeSettings, _ directory: DataDirectory
+    ) async throws -> JoinTicket {
+        let (authority, ownHost) = try await admission.findAuthority()
+        settings.useOwnAddress(ownHost ?? "127.0.0.1", isSecure: true)
+        guard settings.usesOwnAuthorityForPeers else {
+            throw Problem(
+                .usage,
+                "with a token, members reach each other by TLS with certificates of the fabric's CA: the peer URLs are https:// ones, without --peer-cert-file"
+            )
+        }
+        try checkPortsAreFree(settings)
+        let files = MemberCertificates.files(in: directory)
+        try MemberCertificates.believe(authority, in: directory)
+        let key = try MemberCertificates.joiningKey(in: directory)
+        client = try Admission.client(endpoint, trust: files.trust)
+        let answer: JSONValue
+        do {
+            answer = try await ask(admission.token, settings, key)
+        } catch let problem as Problem {
+            // Whoever did not answer may have done it: then the same key is let in again.
+            if problem.kind != .unavailable { try MemberCertificates.clear(in: directory) }
+            throw problem
+        }
+        guard let clusterID = answer["fabric"]?.text.flatMap({ UInt64($0, radix: 16) }),
+            let id = answer["id"]?.text.flatMap({ UInt64($0, radix: 16) })
+        else { throw Problem(.failed, "\(endpoint) answers no membership") }
+        func pem(_ field: String) -> [UInt8] { Array((answer[field]?.text ?? "").utf8) }
+        try MemberCertificates.accept(
+            MemberCertificates.Admitted(
+                certificate: pem("certificate"), authorities: pem("authorities"), authority: pem("authority")),
+            for: .member(fabric: clusterID, id: id), key, in: directory)
+        client = try Admission.client(endpoint, trust: files.trust, own: files.member)
+        print("added to fabric \(hex(clusterID)) as member \(hex(id)), without a vote yet")
+        let peers = (answer["members"]?.items ?? []).compactMap { item -> (id: UInt64, peerURLs: [String])? in
+            guard let other = item["id"]?.text.flatMap({ UInt64($0, radix: 16) }), other != id else { return nil }
+            return (other, (item["peerURLs"]?.items ?? []).compactMap(\.text))
+        }
+        return JoinTicket(clusterID: clusterID, memberID: id, peers: peers)
+    }
+
+    private func ask(_ token: JoinTokenText, _ settings: ServeSettings, _ key: PrivateKey) async throws -> JSONValue {
+        let request: [UInt8]
+        do throws(CertificateError) {
+            request = try CertificateRequest(of: key, commonName: settings.server.name).pem()
+        } catch {
+            throw Problem(.usage, error.description)
+        }
+        return try await Problem.explaining {
+            try await client.call("/v1/ca/join") { json in
+                json.field("token", token.description)
+                json.field("request", String(decoding: request, as: UTF8.self))
+                json.field("name", settings.server.name)
+                json.field("peerURLs", settings.server.advertisedPeerURLs) { $0.string($1) }
+                json.field("hosts", settings.ownHosts) { $0.string($1) }
+                json.field("domain", settings.server.domain)
+                if let replaces { json.field("replaces", replaces) }
+            }
+        }
+    }
+
+    /// Runs the member for the first time. If it cannot begin, nothing of it stays.
+    func begin(_ settings: ServeSettings, _ directory: DataDirectory, _ ticket: JoinTicket) async throws {
+        do {
+            try directory.writeSettings(settings.addresses)
+            try await run(settings, directory, ticket: ticket)
+        } catch {
+            // It never began: nothing of it shall stay in the fabric either.
+            if try directory.identity() == nil {
+                await takeBack(ticket)
+                try clear(directory)
+            }
+            throw error
+        }
+    }
+
+    private func clear(_ directory: DataDirectory) throws {
+        try directory.clear()
+        try MemberCertificates.clear(in: directory)
     }
 
     private func replacedID() async throws -> UInt64? {
@@ -301,7 +401,7 @@ struct Joining {
             // Stopped first, it does not hear of its own removal, which ends other members well.
             member.stop(quickly: true)
             _ = try await client.call("/v3/cluster/member/remove") { $0.field("ID", member.id) }
-            try directory.clear()
+            try clear(directory)
         } catch {
             text +=
                 " Member \(hex(member.id)) could not be removed again (\(error)); run `weft member remove \(hex(member.id))`."
@@ -312,9 +412,13 @@ struct Joining {
 
 extension ServeSettings {
     /// Uses this machine's address for what still has the default of localhost.
-    mutating func useOwnAddress(_ host: String) {
-        if !isSet.contains("listen-peer-urls") { listenPeer = [Endpoint(host: host, port: 2380)] }
-        if !isSet.contains("listen-client-urls") { listenClient = [Endpoint(host: host, port: 2379)] }
+    mutating func useOwnAddress(_ host: String, isSecure: Bool) {
+        if !isSet.contains("listen-peer-urls") {
+            listenPeer = [Endpoint(host: host, port: 2380, isSecure: isSecure)]
+        }
+        if !isSet.contains("listen-client-urls") {
+            listenClient = [Endpoint(host: host, port: 2379, isSecure: isSecure)]
+        }
         if !isSet.contains("initial-advertise-peer-urls") {
             server.advertisedPeerURLs = listenPeer.map { Self.reachable($0, host).description }
         }
@@ -325,6 +429,8 @@ extension ServeSettings {
 
     /// A listener on all addresses is reached at this one.
     private static func reachable(_ endpoint: Endpoint, _ host: String) -> Endpoint {
-        ["0.0.0.0", "::"].contains(endpoint.host) ? Endpoint(host: host, port: endpoint.port) : endpoint
+        ["0.0.0.0", "::"].contains(endpoint.host)
+            ? Endpoint(host: host, port: endpoint.port, isSecure: endpoint.isSecure)
+            : endpoint
     }
 }

@@ -43,10 +43,19 @@ struct PeerSecurity {
                 .usage,
                 "--peer-trusted-ca-file asks for members' certificates, but --listen-peer-urls has no https:// address")
         }
-        guard !isSecure || own.certificateFile != nil && own.keyFile != nil else {
-            throw Problem(.usage, "an https:// peer address needs --peer-cert-file and --peer-key-file")
+        guard (own.certificateFile == nil) == (own.keyFile == nil) else {
+            throw Problem(.usage, "--peer-cert-file and --peer-key-file go together")
+        }
+        guard hasCertificate || own.trustedCAFile == nil && callersCertificate == nil else {
+            throw Problem(
+                .usage,
+                "members' certificates of your own need --peer-cert-file and --peer-key-file; without any the fabric makes its own"
+            )
         }
     }
+
+    /// If operators brought one.
+    var hasCertificate: Bool { own.certificateFile != nil }
 
     private var hasRules: Bool { own.crlFile != nil || own.allowedHostname != nil || own.allowedCommonName != nil }
 

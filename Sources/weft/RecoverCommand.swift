@@ -144,12 +144,7 @@ struct Recover: ParsableCommand {
     private func modified(_ path: String) -> String? {
         var found = stat()
         guard stat(path, &found) == 0 else { return nil }
-        var parts = tm()
-        var seconds = found.st_mtim.tv_sec
-        gmtime_r(&seconds, &parts)
-        func two(_ value: Int32) -> String { (value < 10 ? "0" : "") + String(value) }
-        return
-            "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) \(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) UTC"
+        return Moment.text(Int64(found.st_mtim.tv_sec) * 1000)
     }
 
     private func askForConsent() throws {

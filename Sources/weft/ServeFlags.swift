@@ -95,6 +95,12 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "The certificate that clients see at https:// addresses, and those of its issuers.")
     var certFile: String?
 
+    @Option(
+        help:
+            "Further names and addresses for the certificate that the fabric's own CA makes for this member: a load balancer's, a Service's."
+    )
+    var tlsSan: String?
+
     @Option(help: "The key of --cert-file.")
     var keyFile: String?
 
@@ -200,7 +206,7 @@ struct ServeFlags: ParsableArguments {
             ("auto-compaction-mode", autoCompactionMode),
             ("auto-compaction-retention", autoCompactionRetention), ("quota-backend-bytes", quotaBackendBytes),
             ("watch-progress-notify-interval", watchProgressNotifyInterval), ("max-txn-ops", maxTxnOps),
-            ("max-request-bytes", maxRequestBytes), ("cert-file", certFile), ("key-file", keyFile),
+            ("max-request-bytes", maxRequestBytes), ("cert-file", certFile), ("key-file", keyFile), ("tls-san", tlsSan),
             ("trusted-ca-file", trustedCaFile), ("client-cert-auth", clientCertAuth),
             ("client-crl-file", clientCrlFile), ("client-cert-allowed-hostname", clientCertAllowedHostname),
             ("peer-cert-file", peerCertFile), ("peer-key-file", peerKeyFile),

@@ -31,7 +31,9 @@ struct ServeSettings {
     /// For client addresses that are secure.
     var clientTLS = TLSSettings()
     var peers = PeerSecurity()
-    private var demandsCertificates = false
+    private(set) var demandsCertificates = false
+    /// By what else this member is reached: names for certificates of the fabric's own CA.
+    private(set) var tlsNames: [String] = []
     /// Keys that were set somewhere; the others have their defaults.
     private(set) var isSet: Set<String> = []
     private var initialCluster: String?
@@ -99,7 +101,8 @@ struct ServeSettings {
         "quota-backend-bytes",
         "watch-progress-notify-interval", "experimental-watch-progress-notify-interval", "max-txn-ops",
         "max-request-bytes", "cert-file", "key-file", "trusted-ca-file", "client-cert-auth", "client-crl-file",
-        "client-cert-allowed-hostname", "cipher-suites", "tls-min-version", "tls-max-version", "cors", "host-whitelist",
+        "client-cert-allowed-hostname", "tls-san", "cipher-suites", "tls-min-version", "tls-max-version", "cors",
+        "host-whitelist",
         "peer-cert-file", "peer-key-file", "peer-client-cert-file", "peer-client-key-file", "peer-trusted-ca-file",
         "peer-client-cert-auth", "peer-crl-file", "peer-cert-allowed-cn", "peer-cert-allowed-hostname",
         "peer-skip-client-san-verification",
@@ -201,6 +204,7 @@ struct ServeSettings {
         case "client-cert-auth": demandsCertificates = try flag(value)
         case "client-crl-file": clientTLS.crlFile = value
         case "client-cert-allowed-hostname": clientTLS.allowedHostname = value
+        case "tls-san": tlsNames = Self.list(value)
         case "peer-client-cert-auth": peers.demandsCertificates = try flag(value)
         case "peer-skip-client-san-verification": peers.checksAddresses = try !flag(value)
         case _ where peers.set(key, value): break
@@ -313,8 +317,11 @@ struct ServeSettings {
     }
 
     /// What contradicts itself is said before anything begins.
-    private func checkTLS() throws {
-        guard !demandsCertificates || clientTLS.trustedCAFile != nil else {
+    private mutating func checkTLS() throws {
+        guard (clientTLS.certificateFile == nil) == (clientTLS.keyFile == nil) else {
+            throw Problem(.usage, "--cert-file and --key-file go together")
+        }
+        guard !demandsCertificates || clientTLS.trustedCAFile != nil || usesOwnAuthorityForClients else {
             throw Problem(
                 .usage, "--client-cert-auth: --trusted-ca-file must say of which CAs clients' certificates may be")
         }
@@ -332,9 +339,19 @@ struct ServeSettings {
                 .usage,
                 "--trusted-ca-file asks for clients' certificates, but --listen-client-urls has no https:// address")
         }
-        guard !isSecure || clientTLS.certificateFile != nil && clientTLS.keyFile != nil else {
-            throw Problem(.usage, "an https:// address needs --cert-file and --key-file")
+        guard !usesOwnAuthorityForClients || clientTLS.trustedCAFile == nil else {
+            throw Problem(
+                .usage,
+                "--trusted-ca-file needs --cert-file and --key-file; without any the fabric makes certificates of its own"
+            )
         }
+        guard tlsNames.isEmpty || usesOwnAuthority else {
+            throw Problem(
+                .usage, "--tls-san is for certificates that the fabric makes; here all are brought, or none is used")
+        }
+        // Where it was written, and where nobody could show a certificate of the fabric's CA.
+        server.letsStrangersIn =
+            !usesOwnAuthorityForClients || isSet.contains("client-cert-auth") && !demandsCertificates
     }
 
     /// Who listens somewhere else than at the default is reached there, unless it is said otherwise.

@@ -17,7 +17,8 @@ struct Weft: AsyncParsableCommand {
               weft get volumes/v1
 
             Add a machine to a running fabric:
-              weft join http://10.0.0.1:2379 --name m2
+              weft token create                                       at a member; prints a token
+              weft join https://10.0.0.1:2379 --token TOKEN --name m2
 
             Shell completion:
               weft --generate-completion-script bash > /etc/bash_completion.d/weft
@@ -27,7 +28,8 @@ struct Weft: AsyncParsableCommand {
             VolumeCommand.self, EventsCommand.self, Get.self, Put.self, Delete.self, Txn.self,
             Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self, Recover.self,
             AlarmCommand.self, Defragment.self, Status.self, Check.self, UpgradeCommand.self, MoveLeader.self,
-            LeaseReads.self, AuthCommand.self, UserCommand.self, RoleCommand.self,
+            LeaseReads.self, TokenCommand.self, Enrol.self, CACommand.self, AuthCommand.self, UserCommand.self,
+            RoleCommand.self,
             BenchCommand.self,
             VersionCommand.self,
         ])

@@ -97,7 +97,7 @@ struct CertificatesTests {
 
     @Test("Only what is written as weft writes it is a name of a fabric")
     func names() {
-        for name in [FabricName.member(fabric: 1, id: .max), .client(fabric: .max, id: 0)] {
+        for name in [FabricName.member(fabric: 1, id: .max), .client(fabric: .max, id: 0), .machine(fabric: 1, id: 2)] {
             #expect(FabricName(uri: name.uri) == name)
             #expect(FabricName(uris: [name.uri, name.uri]) == nil && FabricName(uris: []) == nil)
         }

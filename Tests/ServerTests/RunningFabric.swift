@@ -18,8 +18,10 @@ final class RunningFabric: Sendable {
         settings.dataDirectory = path
         settings.founders = [.init(name: settings.name, peerURLs: settings.advertisedPeerURLs)]
         let logger = Logger(label: "weft") { _ in SwiftLogNoOpLogHandler() }
+        let directory = try DataDirectory(path)
+        let identity = try RunningMember.identity(settings, directory, nil)
         member = try RunningMember.start(
-            settings, directory: DataDirectory(path), ticket: nil, port: Transport.makePort(logger),
+            settings, directory: directory, identity: identity, ticket: nil, port: Transport.makePort(logger),
             group: MultiThreadedEventLoopGroup.singleton, logger: logger, onEnd: { _ in })
         member.awaitCaughtUp()
     }

@@ -72,13 +72,14 @@ import Testing
             "Synchronization", "TLS",
         ],
         "API": [
-            "Access", "Bytes", "Certificates", "EtcdProto", "Fabric", "Foundation", "FoundationEssentials",
+            "Access", "Bytes", "Certificates", "Credentials", "EtcdProto", "Fabric", "Foundation",
+            "FoundationEssentials",
             "HTTPServer", "JSON",
             "MVCC", "Raft",
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
-        "Client": ["CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
+        "Client": ["Certificates", "CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization", "TLS"],
         "weft": [
             "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Certificates", "Client", "Credentials", "Dispatch",

@@ -1,3 +1,4 @@
+internal import Access
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -44,7 +45,12 @@ enum Cluster {
     }
 
     struct Remove: Operation {
-        static var right: Right<Self> { .operate }
+        /// A member may take itself out: a join that came to nothing does.
+        static var right: Right<Self> {
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in
+                if claim.standing != .member(asked.id) { try claim.expect(.operate) }
+            }
+        }
 
         var id: NodeID
 

@@ -161,7 +161,10 @@ struct Desk: Sendable {
             access.trust.enrolments[Array(String(id, radix: 16).utf8)].map { .certified($0.role, id: $0.name) }
                 ?? .stranger
         case .member(member.clusterID, let id)?: member.membership[id] == nil ? .stranger : .member(id)
-        case .client?, .member?, nil: .stranger
+        // Whoever is root there could sign for themselves.
+        case .machine(member.clusterID, let id)?:
+            member.membership[id].map { .certified(.root, id: Array("root@\($0.title)".utf8)) } ?? .stranger
+        case .client?, .member?, .machine?, nil: .stranger
         }
     }
 

@@ -1,0 +1,319 @@
+internal import Access
+internal import Certificates
+internal import Credentials
+internal import Fabric
+internal import MVCC
+internal import Raft
+internal import Replication
+internal import Server
+
+/// The fabric's own CA: whom it lets in, and what it signed.
+enum Trust {
+    // MARK: - Looking
+
+    /// The CAs that are believed: no secret, and what a newcomer needs before it believes anybody.
+    struct Authorities: Operation {
+        static var right: Right<Self> { .anybody }
+
+        func run(at desk: Desk) async throws(APIError) -> (fabric: UInt64, authorities: [Authority]) {
+            (desk.member.clusterID, desk.member.access.trust.authorities.all)
+        }
+    }
+
+    struct Listing: Sendable {
+        var trust: TrustState
+        var members: [Membership.Entry]
+    }
+
+    /// What was signed, and for whom.
+    struct List: Operation {
+        static var right: Right<Self> { .observe }
+
+        func run(at desk: Desk) async throws(APIError) -> Listing {
+            try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
+            return Listing(trust: desk.member.access.trust, members: desk.member.membership.entries)
+        }
+    }
+
+    // MARK: - Tokens
+
+    struct MakeToken: Operation {
+        /// Those who run the fabric bring members and nodes in; whoever reaches keys, or runs the fabric, is let in by root.
+        static var right: Right<Self> {
+            Right(hearing: .always) { asked, claim throws(AccessRefusal) in
+                switch asked.role {
+                case .voter, .learner, .witness, .client(.node), .client(.observer): try claim.expect(.operate)
+                case .client(.root), .client(.operator), .client(.client): try claim.expectRoot()
+                }
+            }
+        }
+
+        var role: JoinRole
+        var domain: String
+        var seconds: Int64
+        var usesMax: UInt64
+
+        func run(at desk: Desk) async throws(APIError) -> (text: JoinTokenText, token: JoinToken) {
+            guard (1...RunningMember.tokenSecondsMax).contains(seconds), (1...TrustState.usesMax).contains(usesMax)
+            else {
+                throw APIError(
+                    .invalidArgument,
+                    "a join token is good for 1 second to 30 days, and for 1 to \(TrustState.usesMax) uses")
+            }
+            return try await desk.ask { member throws(ServerError) in
+                try await member.makeJoinToken(
+                    for: role, domain: domain, seconds: seconds, usesMax: usesMax, by: desk.name(orClaimed: ""))
+            }
+        }
+    }
+
+    struct RevokeToken: Operation {
+        static var right: Right<Self> { .operate }
+
+        var id: String
+
+        func run(at desk: Desk) async throws(APIError) {
+            try await desk.ask { member throws(ServerError) in
+                try await member.change(.removeToken(Array(id.utf8)), by: desk.name(orClaimed: ""))
+            }
+        }
+    }
+
+    // MARK: - Clients
+
+    /// Signs for a client on behalf of root.
+    struct Issue: Operation {
+        static var right: Right<Self> { .root }
+
+        var request: CertificateRequest
+        var title: String
+        var role: ReservedRole
+        var seconds: Int64
+
+        func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
+            try checkTitle(title)
+            try checkLife(seconds)
+            return try await desk.ask { member throws(ServerError) in
+                try await member.enrol(
+                    request, as: RunningMember.id(of: request.keyDigest), title: title, role: role, seconds: seconds,
+                    by: desk.name(orClaimed: ""))
+            }
+        }
+    }
+
+    /// Signs for a client that shows a join token.
+    struct Enrol: Operation {
+        /// The token is looked at.
+        static var right: Right<Self> { .anybody }
+
+        var token: JoinTokenText
+        var request: CertificateRequest
+        var title: String
+
+        func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
+            try checkTitle(title)
+            let token = try await desk.accept(token, for: request, Self.self)
+            guard case .client(let role) = token.role else {
+                throw APIError(.invalidArgument, "the token is for a member: run `weft join` with it")
+            }
+            return try await desk.ask { member throws(ServerError) in
+                // Before anything is used up.
+                try member.expectAuthority()
+                try await member.use(self.token, for: request.keyDigest, by: desk.name(of: self.token))
+                return try await member.enrol(
+                    request, as: RunningMember.id(of: request.keyDigest), title: title, role: role,
+                    seconds: MemberCertificates.lifeSeconds, by: desk.name(of: self.token))
+            }
+        }
+    }
+
+    /// Signs again for a client that shows the certificate that it has.
+    struct Renew: Operation {
+        static var right: Right<Self> {
+            Right(hearing: .always) { _, claim throws(AccessRefusal) in
+                try claim.expectCaller()
+                guard claim.enrolment != nil else { throw .denied }
+            }
+        }
+
+        var request: CertificateRequest
+
+        func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
+            guard let enrolment = desk.enrolment,
+                let id = UInt64(String(decoding: enrolment.name, as: UTF8.self), radix: 16)
+            else { throw APIError(AccessRefusal.denied) }
+            return try await desk.ask { member throws(ServerError) in
+                try await member.enrol(
+                    request, as: id, title: String(decoding: enrolment.title, as: UTF8.self), role: enrolment.role,
+                    seconds: MemberCertificates.lifeSeconds, by: desk.name(orClaimed: ""))
+            }
+        }
+    }
+
+    /// Signs for root of the member's own machine, who goes on to other members.
+    struct SignForMachine: Operation {
+        static var right: Right<Self> { .root }
+
+        var request: CertificateRequest
+
+        func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
+            guard desk.caller.isLocal else { throw APIError(AccessRefusal.denied) }
+            return try await desk.ask { member throws(ServerError) in try member.signForMachine(request) }
+        }
+    }
+
+    struct Revoke: Operation {
+        static var right: Right<Self> { .root }
+
+        var id: String
+
+        func run(at desk: Desk) async throws(APIError) {
+            try await desk.ask { member throws(ServerError) in
+                try await member.change(.revoke(Array(id.utf8)), by: desk.name(orClaimed: ""))
+            }
+        }
+    }
+
+    private static func checkTitle(_ title: String) throws(APIError) {
+        guard (1...64).contains(title.unicodeScalars.count),
+            !title.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+        else { throw APIError(.invalidArgument, "a name has 1 to 64 characters") }
+    }
+
+    private static func checkLife(_ seconds: Int64) throws(APIError) {
+        guard (60...RunningMember.clientSecondsMax).contains(seconds) else {
+            throw APIError(.invalidArgument, "a certificate is good for 1 minute to 366 days")
+        }
+    }
+
+    // MARK: - Members
+
+    struct Joined: Sendable {
+        var signed: SignedCertificate
+        /// The CA with its key, PEM; empty for members that sign nothing.
+        var authority: [UInt8]
+        var members: [Membership.Entry]
+        var clusterID: UInt64
+    }
+
+    /// Makes whoever shows a join token a member, and signs for it. The same key may ask again, and gets the same.
+    struct Join: Operation {
+        /// The token is looked at.
+        static var right: Right<Self> { .anybody }
+
+        var token: JoinTokenText
+        var request: CertificateRequest
+        var name: String
+        var peerURLs: [String]
+        /// Of its client URLs.
+        var hosts: [String]
+        var domain: String
+        /// Name or id of the member whose vote it takes.
+        var replaces: String?
+
+        func run(at desk: Desk) async throws(APIError) -> Joined {
+            try checkTitle(name)
+            let found = try await desk.accept(token, for: request, Self.self)
+            guard let role = found.memberRole else {
+                throw APIError(.invalidArgument, "the token is for a client: run `weft enrol` with it")
+            }
+            let id = RunningMember.id(of: request.keyDigest)
+            let domain = found.domain.isEmpty ? self.domain : String(decoding: found.domain, as: UTF8.self)
+            try checkIsNew(id, at: desk)
+            let replaces = try replacedMember(at: desk)
+            // Before anything is used up.
+            let authority = try await desk.ask { member throws(ServerError) in try member.authorityPEM() }
+            try await desk.ask { member throws(ServerError) in
+                try await member.use(token, for: request.keyDigest, by: desk.name(of: token))
+            }
+            if desk.member.membership[id] == nil {
+                let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
+                _ = try await Cluster.Change(.add(newcomer)).run(at: desk)
+            }
+            let signed = try await desk.ask { member throws(ServerError) in
+                try member.sign(request, for: id, title: name, hosts: hosts)
+            }
+            return Joined(
+                signed: signed, authority: role == .joiningWitness ? [] : authority,
+                members: desk.member.membership.entries, clusterID: desk.member.clusterID)
+        }
+
+        private func replacedMember(at desk: Desk) throws(APIError) -> NodeID? {
+            guard let replaces else { return nil }
+            let entries = desk.member.membership.entries
+            if let named = entries.first(where: { $0.attributes.name == replaces }) { return named.member.id }
+            guard let id = NodeID(replaces, radix: 16), desk.member.membership[id] != nil else {
+                throw APIError(.notFound, "the fabric has no member \(replaces)")
+            }
+            return id
+        }
+
+        private func checkIsNew(_ id: NodeID, at desk: Desk) throws(APIError) {
+            guard !peerURLs.isEmpty, peerURLs.allSatisfy(isPeerURL) else {
+                throw APIError(.invalidArgument, "peerURLs must be URLs of the form https://HOST:PORT")
+            }
+            guard domain.isEmpty || Domain.canBeNamed(domain) else {
+                throw APIError(.invalidArgument, "\"\(domain)\" is no name for a domain")
+            }
+            let others = desk.member.membership.entries.filter { $0.member.id != id }
+            if let named = others.first(where: { $0.attributes.name == name }) {
+                throw APIError(
+                    .alreadyExists,
+                    "the fabric has a member named \(name) already (\(String(named.member.id, radix: 16))); choose another --name, or remove that one first"
+                )
+            }
+            if let known = others.first(where: { !$0.member.peerURLs.filter(peerURLs.contains).isEmpty }) {
+                throw APIError(
+                    .alreadyExists,
+                    "member \(known.title) has the peer URL \(peerURLs.joined(separator: ",")) already")
+            }
+        }
+    }
+}
+
+extension JoinToken {
+    /// As what a member begins; nil for a client's token.
+    fileprivate var memberRole: Member.Role? {
+        switch role {
+        case .voter: .joining
+        case .learner: .learner
+        case .witness: .joiningWitness
+        case .client: nil
+        }
+    }
+}
+
+extension Claim {
+    /// The certificate that the caller shows, as it is listed.
+    var enrolment: Enrolment? {
+        guard case .certified(_, let id) = standing else { return nil }
+        return access.trust.enrolments[id]
+    }
+}
+
+extension Desk {
+    fileprivate var enrolment: Enrolment? {
+        guard case .certified(_, let id) = standing else { return nil }
+        return member.access.trust.enrolments[id]
+    }
+
+    /// What a token lets somebody become. Refusals are written down.
+    fileprivate func accept<Asked: Operation>(
+        _ text: JoinTokenText, for request: CertificateRequest, _: Asked.Type
+    ) async throws(APIError) -> JoinToken {
+        guard caller.isPrivate else {
+            throw APIError(.failedPrecondition, "weft: a join token is taken by TLS only: go to an https:// address")
+        }
+        return try await ask { member throws(ServerError) in
+            // It may have been made at another member a moment ago.
+            try await member.confirmCurrentDespiteAlarms()
+            do throws(ServerError) { return try member.joinToken(text, for: request.keyDigest) } catch {
+                note(.badJoinToken, Asked.self, user: Array("join token \(text.id)".utf8))
+                throw error
+            }
+        }
+    }
+
+    /// Whom the fabric's events call one who came by a token.
+    fileprivate func name(of token: JoinTokenText) -> String { "join token \(token.id)@\(caller.address)" }
+}

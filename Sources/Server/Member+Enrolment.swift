@@ -1,0 +1,133 @@
+package import Access
+package import Certificates
+package import Credentials
+internal import Fabric
+internal import MVCC
+package import Raft
+package import Replication
+
+/// What the fabric's CA signed, as the one who asked gets it.
+package struct SignedCertificate: Sendable {
+    package var id: UInt64
+    /// PEM.
+    package var certificate: [UInt8]
+    /// All CAs that the fabric believes, PEM.
+    package var authorities: [UInt8]
+    /// Milliseconds since 1970.
+    package var until: Int64
+}
+
+/// Lets newcomers in: join tokens, and certificates for those who show one.
+extension RunningMember {
+    /// The longest that a join token, and that a client's certificate, is good.
+    package static let tokenSecondsMax: Int64 = 30 * 86_400
+    package static let clientSecondsMax: Int64 = 366 * 86_400
+
+    // MARK: - Tokens
+
+    /// - Returns: the token, which nobody can ask for again.
+    package func makeJoinToken(
+        for role: JoinRole, domain: String, seconds: Int64, usesMax: UInt64, by: String
+    ) async throws(ServerError) -> (text: JoinTokenText, token: JoinToken) {
+        let text = JoinTokenText(for: try authority().certificate.keyDigest)
+        let now = core.wallMilliseconds
+        let token = JoinToken(
+            name: Array(text.id.utf8), digest: text.digest, role: role, domain: Array(domain.utf8),
+            until: now + seconds * 1000, usesMax: usesMax)
+        try await change(.addToken(token, at: now), by: by)
+        return (text, token)
+    }
+
+    /// What a token lets somebody with this key become. Nothing is used up.
+    package func joinToken(_ text: JoinTokenText, for key: [UInt8]) throws(ServerError) -> JoinToken {
+        guard let token = access.trust.tokens[Array(text.id.utf8)], token.digest == text.digest,
+            token.until > core.wallMilliseconds, token.usesLeft > 0 || token.usedBy.contains(key)
+        else { throw .refused(.access(.badJoinToken)) }
+        return token
+    }
+
+    package func use(_ text: JoinTokenText, for key: [UInt8], by: String) async throws(ServerError) {
+        try await change(
+            .useToken(Array(text.id.utf8), secret: text.digest, key: key, at: core.wallMilliseconds), by: by)
+    }
+
+    package func change(_ change: TrustChange, by: String) async throws(ServerError) {
+        _ = try await propose(.access(.trust(change), Trace(at: core.wallMilliseconds, by: by)))
+    }
+
+    // MARK: - Certificates
+
+    /// The id that a public key gets, whoever's it is: the same key asks for the same again.
+    package static func id(of key: [UInt8]) -> UInt64 { max(1, key.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }) }
+
+    /// Signs for a client, and lists it.
+    /// - Parameter title: what people call it.
+    package func enrol(
+        _ request: CertificateRequest, as id: UInt64, title: String, role: ReservedRole, seconds: Int64, by: String
+    ) async throws(ServerError) -> SignedCertificate {
+        let names = CertificateNames(hosts: [], for: .client(fabric: clusterID, id: id))
+        let signed = try sign(request, as: id, title: title, names, for: .client, seconds: seconds)
+        let enrolment = Enrolment(
+            name: Array(String(id, radix: 16).utf8), title: Array(title.utf8), role: role, until: signed.until,
+            authority: try authority().certificate.keyDigest)
+        try await change(.enrol(enrolment, at: core.wallMilliseconds), by: by)
+        return signed
+    }
+
+    /// Signs for a member.
+    /// - Parameter hosts: by which it is reached.
+    package func sign(
+        _ request: CertificateRequest, for member: NodeID, title: String, hosts: [String]
+    ) throws(ServerError) -> SignedCertificate {
+        let names = CertificateNames(hosts: hosts, for: .member(fabric: clusterID, id: member))
+        return try sign(
+            request, as: member, title: title, names, for: .member, seconds: MemberCertificates.lifeSeconds)
+    }
+
+    private static let machineSeconds: Int64 = 600
+
+    /// Signs for whoever is root of this member's machine: other members know them by it for a few minutes.
+    package func signForMachine(_ request: CertificateRequest) throws(ServerError) -> SignedCertificate {
+        let names = CertificateNames(hosts: [], for: .machine(fabric: clusterID, id: id))
+        return try sign(request, as: id, title: name, names, for: .client, seconds: Self.machineSeconds)
+    }
+
+    /// Refuses where this member signs nothing.
+    package func expectAuthority() throws(ServerError) { _ = try authority() }
+
+    /// The CA that this member signs with, PEM with its key: for members that hold data.
+    package func authorityPEM() throws(ServerError) -> [UInt8] {
+        guard let pem = try? authority().pem() else { throw .refused(.access(.noAuthorityHere)) }
+        return pem
+    }
+
+    private func authority() throws(ServerError) -> CertificateAuthority {
+        guard let authority = core.certificates?.authority, access.trust.isThere else {
+            throw .refused(.access(access.trust.isThere ? .noAuthorityHere : .noAuthorityAtAll))
+        }
+        return authority
+    }
+
+    private func sign(
+        _ request: CertificateRequest, as id: UInt64, title: String, _ names: CertificateNames,
+        for use: CertificateAuthority.Use, seconds: Int64
+    ) throws(ServerError) -> SignedCertificate {
+        let authority = try authority()
+        do throws(CertificateError) {
+            let certificate = try authority.issue(
+                request, commonName: title, names: names, for: use, now: core.wallMilliseconds / 1000, seconds: seconds)
+            return SignedCertificate(
+                id: id, certificate: certificate.pem, authorities: access.trust.authoritiesPEM,
+                until: certificate.validity.to * 1000)
+        } catch {
+            throw .refused(.access(.cannotSign))
+        }
+    }
+}
+
+extension TrustState {
+    /// All CAs that are believed.
+    package var authoritiesPEM: [UInt8] {
+        authorities.all.reduce(into: []) { $0 += (try? Certificate(der: $1.certificate))?.pem ?? [] }
+    }
+}

@@ -1,0 +1,85 @@
+internal import Certificates
+internal import Client
+internal import Credentials
+internal import JSON
+internal import NIOHTTP1
+internal import NIOPosix
+internal import Storage
+internal import TLS
+
+/// Comes into a fabric with a join token: it believes the CA that the token names and nobody else, and tells the token's secret only to
+/// those who have a certificate of a member from it.
+struct Admission {
+    let token: JoinTokenText
+    let endpoint: Endpoint
+
+    init(_ token: String, at endpoint: Endpoint) throws {
+        guard let found = JoinTokenText(token) else {
+            throw Problem(.usage, "this is no join token: one is weft1.CA.ID.SECRET, as `weft token create` prints it")
+        }
+        guard endpoint.isSecure else {
+            throw Problem(
+                .usage, "a join token is for an https:// URL: in clear text whoever is on the way would have it")
+        }
+        self.token = found
+        self.endpoint = endpoint
+    }
+
+    /// The token as it was given: on the command line, in a file, or on standard input for "-".
+    static func token(_ given: String?, file: String?) throws -> String? {
+        guard given == nil || file == nil else { throw Problem(.usage, "--token and --token-file exclude each other") }
+        if let file {
+            do throws(StorageError) {
+                return String(decoding: try File(file, .read).read(at: 0, count: 4096), as: UTF8.self)
+            } catch {
+                throw Problem(.usage, "\(error)")
+            }
+        }
+        return given == "-" ? try Password.ask("Join token") : given
+    }
+
+    private static let answerBytesMax = 1 << 20
+
+    /// Asks whoever answers for the CA that the token names. Nothing is believed but what has its digest.
+    /// - Returns: the CA, and this machine's own address as the connection has it.
+    func findAuthority() async throws -> (authority: Certificate, ownHost: String?) {
+        var client = HTTPClient(group: MultiThreadedEventLoopGroup.singleton)
+        client.bodyBytesMax = Self.answerBytesMax
+        var anybody = TLSSettings()
+        anybody.trustsAnybody = true
+        client.tls = try TLSContext(anybody, .client)
+        let response: HTTPClient.Response
+        do {
+            response = try await client.send(.GET, endpoint, "/v1/ca")
+        } catch let failure as HTTPClient.Failure {
+            throw Problem(.unavailable, "\(failure.description). Is \(endpoint) the client URL of a running member?")
+        }
+        let answer = try await Problem.explaining { try FabricClient.answer(response) }
+        let authorities = (answer["authorities"]?.items ?? []).compactMap { item in
+            (try? Certificate.all(pem: Array((item["certificate"]?.text ?? "").utf8)))?.first
+        }
+        guard let found = authorities.first(where: { $0.keyDigest == token.authority }) else {
+            throw Problem(
+                .failed,
+                """
+                \(endpoint) has not the CA that the token names: it is of another fabric, the CA was replaced since, or somebody \
+                is between here and the member. The token's secret was not told
+                """)
+        }
+        return (found, response.localHost)
+    }
+
+    /// A client that believes only members of the fabric, whose CAs are in a file.
+    /// - Parameter own: a certificate to show, with its key.
+    static func client(_ endpoint: Endpoint, trust: String, own: String? = nil) throws -> FabricClient {
+        var settings = TLSSettings()
+        settings.trustedCAFile = trust
+        settings.trust = .fabric
+        (settings.certificateFile, settings.keyFile) = (own, own)
+        var client = FabricClient(endpoints: [endpoint], group: MultiThreadedEventLoopGroup.singleton)
+        do throws(TLSError) { client.http.tls = try TLSContext(settings, .client) } catch {
+            throw Problem(.failed, error.description)
+        }
+        return client
+    }
+}

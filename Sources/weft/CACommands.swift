@@ -1,0 +1,278 @@
+internal import ArgumentParser
+internal import Certificates
+internal import Client
+internal import Credentials
+internal import JSON
+internal import NIOHTTP1
+internal import Storage
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+struct CACommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ca", abstract: "The fabric's own CA: what it signed, and for whom.",
+        discussion:
+            "A fabric whose first member serves https:// without certificates of its operators makes a CA of its own.",
+        subcommands: [Show.self, Issue.self, Renew.self, Revoke.self])
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show the fabric's CAs and the certificates that are in use.",
+            discussion: "Examples:\n  weft ca show\n  weft ca show --pem > ca.pem")
+        @Flag(help: "Print the CAs' certificates alone, for --cacert and for curl.")
+        var pem = false
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let (ca, list) = try await flags.ask { client in
+                let ca = try await client.send(.GET, "/v1/ca")
+                return (ca, pem ? JSONValue.null : try await client.send(.GET, "/v1/ca/certificates"))
+            }
+            let authorities = ca["authorities"]?.items ?? []
+            if pem { return print(authorities.compactMap { $0["certificate"]?.text }.joined(), terminator: "") }
+            if flags.output == .json {
+                let fields = ["members", "clients"].map { JSONValue.Field($0, list[$0] ?? .null) }
+                guard case .object(let own) = ca else { return }
+                return printJSON(.object(own + fields))
+            }
+            guard !authorities.isEmpty else {
+                return print(
+                    "the fabric has no CA of its own: its members serve without TLS, or with certificates that were brought"
+                )
+            }
+            var table = Table(["CA", "GOOD UNTIL (UTC)"])
+            for item in authorities { table.add([Self.short(item["id"]), FabricResource.time(item["until"])]) }
+            table.print()
+            print()
+            var certificates = Table(["ID", "NAME", "ROLE", "CA", "GOOD UNTIL (UTC)"])
+            let items =
+                (list["members"]?.items ?? []).map { ($0, "member") }
+                + (list["clients"]?.items ?? []).map { ($0, $0["role"]?.text ?? "") }
+            for (item, role) in items {
+                certificates.add([
+                    item["id"]?.text ?? "", item["name"]?.text ?? "", role, Self.short(item["authority"]),
+                    item["until"] == nil ? "not said" : FabricResource.time(item["until"]),
+                ])
+            }
+            certificates.print()
+        }
+
+        private static func short(_ id: JSONValue?) -> String { String((id?.text ?? "").prefix(16)) }
+    }
+
+    struct Issue: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Have the CA sign a certificate for a client: a node of the storage cluster, a tool, an operator.",
+            discussion: """
+                Makes a key here, and writes ca.pem, client.pem and client.key to a directory. The key goes nowhere else. Tools
+                on other machines get theirs with `weft token create` and `weft enrol`.
+
+                Examples:
+                  weft ca issue backup --role weft:client --out /etc/backup/weft
+                  curl --cacert ca.pem --cert client.pem --key client.key https://10.0.0.1:2379/v1/kv/a
+                  etcdctl --cacert ca.pem --cert client.pem --key client.key --endpoints https://10.0.0.1:2379 get a
+                """)
+        @Argument(help: "What people call it.")
+        var name: String
+        @Option(
+            help:
+                "What it may do: weft:client (all keys, while users do not count), weft:node:NAME, weft:observer, weft:operator or root."
+        )
+        var role: String = "weft:client"
+        @Option(help: "How long it is good: 8h, 2160h (the default, 90 days), at most 8784h.")
+        var ttl: String = "2160h"
+        @Option(help: "The directory for the three files.")
+        var out: String = "."
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let seconds = try Durations.seconds(ttl, "--ttl")
+            let files = ClientCertificateFiles(in: out)
+            try files.expectRoom()
+            let (key, request) = try ClientCertificateFiles.makeRequest(name)
+            let answer = try await flags.ask { client in
+                try await client.call("/v1/ca/certificates") { json in
+                    json.field("request", request)
+                    json.field("name", name)
+                    json.field("role", role)
+                    json.field("ttlSeconds", seconds)
+                }
+            }
+            try files.write(answer, key)
+            try files.report(answer, flags.output)
+        }
+    }
+
+    struct Renew: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Have the CA sign a client's certificate again, before its time is over.",
+            discussion: """
+                Does nothing while more than a third of its life is left, so that it can be run every day (--force does it anyway).
+                The certificate itself says who asks.
+
+                Example:
+                  weft ca renew --dir /etc/backup/weft --endpoints https://10.0.0.1:2379
+                """)
+        @Option(help: "The directory with ca.pem, client.pem and client.key.")
+        var dir: String = "."
+        @Flag(help: "Also while there is time.")
+        var force = false
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let files = ClientCertificateFiles(in: dir)
+            let own = try files.certificate()
+            let now = Int64(time(nil))
+            guard force || (own.validity.to - now) * 3 < own.validity.to - own.validity.from else {
+                return print("client.pem is good until \(Moment.text(own.validity.to * 1000)): nothing to do")
+            }
+            let (key, request) = try ClientCertificateFiles.makeRequest(own.commonName ?? "client")
+            var flags = flags
+            (flags.tls.cacert, flags.tls.cert, flags.tls.key) = (files.trust, files.client, files.key)
+            let answer = try await flags.ask { try await $0.call("/v1/ca/renew") { $0.field("request", request) } }
+            try files.write(answer, key)
+            try files.report(answer, flags.output)
+        }
+    }
+
+    struct Revoke: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take a client's certificate back: whoever shows it is nobody from now on.",
+            discussion: "Example:\n  weft ca revoke d3a1b2c4e5f60718")
+        @Argument(help: "The certificate's id, as `weft ca show` has it.")
+        var id: String
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { try await $0.send(.DELETE, "/v1/ca/certificates/\(id)") }
+            if flags.output == .json { return printJSON(answer) }
+            print("certificate \(id) revoked")
+        }
+    }
+}
+
+struct Enrol: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Get a client's certificate with a join token: for a node of the storage cluster, or a tool.",
+        discussion: """
+            Makes a key here, checks that the member at URL is of the fabric that the token names, and writes ca.pem, client.pem and
+            client.key to a directory. `weft ca renew` renews them.
+
+            Examples:
+              weft enrol https://10.0.0.1:2379 --token weft1.… --name e1 --out /etc/node/weft
+              weft get a --endpoints https://10.0.0.1:2379 --cacert ca.pem --cert client.pem --key client.key
+            """)
+    @Argument(help: "The client URL of a member of the fabric.")
+    var url: String
+    @Option(help: "The join token; - reads it from standard input. Others see a command line.")
+    var token: String?
+    @Option(help: "A file with the join token.")
+    var tokenFile: String?
+    @Option(help: "What people call it. (default: the name of this machine)")
+    var name: String?
+    @Option(help: "The directory for the three files.")
+    var out: String = "."
+    @Option(name: [.customShort("o"), .customLong("output")], help: "simple or json.")
+    var output: OutputFormat = .simple
+
+    func run() async throws {
+        guard let endpoint = Endpoint(url), let text = try Admission.token(token, file: tokenFile) else {
+            throw Problem(.usage, "the URL of a member, https://HOST:PORT, and --token or --token-file are needed")
+        }
+        let admission = try Admission(text, at: endpoint)
+        let files = ClientCertificateFiles(in: out)
+        try files.expectRoom()
+        let (authority, _) = try await admission.findAuthority()
+        let title = name ?? ownHostName() ?? "client"
+        let (key, request) = try ClientCertificateFiles.makeRequest(title)
+        try files.believe(authority)
+        let client = try Admission.client(endpoint, trust: files.trust)
+        let answer = try await Problem.explaining {
+            try await client.call("/v1/ca/enrol") { json in
+                json.field("token", admission.token.description)
+                json.field("request", request)
+                json.field("name", title)
+            }
+        }
+        try files.write(answer, key)
+        try files.report(answer, output)
+    }
+}
+
+/// A client's certificate, its key and the fabric's CAs, in three files as tools take them.
+struct ClientCertificateFiles {
+    let directory: String
+    var trust: String { directory + "/ca.pem" }
+    var client: String { directory + "/client.pem" }
+    var key: String { directory + "/client.key" }
+
+    init(in directory: String) { self.directory = directory }
+
+    /// Refuses to write over what somebody may be using.
+    func expectRoom() throws {
+        if let taken = [trust, client, key].first(where: File.exists) {
+            throw Problem(.failed, "\(taken) is there already: choose another --out, or renew with `weft ca renew`")
+        }
+    }
+
+    static func makeRequest(_ title: String) throws -> (key: PrivateKey, request: String) {
+        do throws(CertificateError) {
+            let key = try PrivateKey()
+            return (key, String(decoding: try CertificateRequest(of: key, commonName: title).pem(), as: UTF8.self))
+        } catch {
+            throw Problem(.usage, error.description)
+        }
+    }
+
+    /// The certificate that is there.
+    func certificate() throws -> Certificate {
+        do {
+            guard let found = try Certificate.all(pem: try File(client, .read).read(at: 0, count: 1 << 16)).first else {
+                throw CertificateError("it has no certificate")
+            }
+            return found
+        } catch {
+            throw Problem(.notFound, "\(client): \(error)")
+        }
+    }
+
+    func believe(_ authority: Certificate) throws { try write(authority.pem, to: trust) }
+
+    /// - Parameter answer: a signed certificate's.
+    func write(_ answer: JSONValue, _ key: PrivateKey) throws {
+        let pem = Array((answer["certificate"]?.text ?? "").utf8)
+        do {
+            guard let own = try Certificate.all(pem: pem).first, own.isFor(key) else {
+                throw CertificateError("it is for another key")
+            }
+            try write(Array((answer["authorities"]?.text ?? "").utf8), to: trust)
+            try write(try key.pem(), to: self.key)
+            try write(pem, to: client)
+        } catch let error as CertificateError {
+            throw Problem(.failed, "the certificate that was answered cannot be used: \(error)")
+        }
+    }
+
+    private func write(_ bytes: [UInt8], to path: String) throws {
+        do throws(StorageError) {
+            _ = try File.makeDirectory(directory, mode: 0o700)
+            try File.replace(path, with: bytes)
+        } catch {
+            throw Problem(error)
+        }
+    }
+
+    func report(_ answer: JSONValue, _ output: OutputFormat) throws {
+        if output == .json { return printJSON(answer) }
+        print(
+            "certificate \(answer["id"]?.text ?? "") is good until \(FabricResource.time(answer["until"])) UTC: \(trust), \(client), \(key)"
+        )
+    }
+}
+
+func ownHostName() -> String? {
+    var name = [CChar](repeating: 0, count: 256)
+    return gethostname(&name, name.count - 1) == 0 ? String(cString: &name) : nil
+}

@@ -1,0 +1,88 @@
+internal import ArgumentParser
+internal import Client
+internal import JSON
+internal import NIOHTTP1
+
+struct TokenCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "token",
+        abstract: "Make join tokens, which let machines and tools into a fabric with a CA of its own.",
+        subcommands: [Create.self, List.self, Revoke.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a join token, and print it.",
+            discussion: """
+                The token is one line, and nobody can print it again: the fabric keeps what its secret hashes to. Whoever has it may use it
+                until its time is over or its uses are.
+
+                Examples:
+                  weft token create                                a machine that will vote: weft join URL --token …
+                  weft token create --role witness --domain third
+                  weft token create --uses 20 --ttl 10m --role weft:client
+                  weft token create --role weft:node:e1            a node of the storage cluster: weft enrol URL --token …
+                """)
+        @Option(
+            help:
+                "As what its bearer comes: voter, learner, witness, weft:node:NAME, weft:client, weft:observer, weft:operator or root."
+        )
+        var role: String = "voter"
+        @Option(help: "The failure domain of members that come by it.")
+        var domain: String?
+        @Option(help: "How long it is good: 30s, 10m, 1h, at most 720h.")
+        var ttl: String = "1h"
+        @Option(help: "How many may come by it.")
+        var uses: Int = 1
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let seconds = try Durations.seconds(ttl, "--ttl")
+            let answer = try await flags.ask { client in
+                try await client.call("/v1/tokens") { json in
+                    json.field("role", role)
+                    if let domain { json.field("domain", domain) }
+                    json.field("ttlSeconds", seconds)
+                    json.field("uses", uses)
+                }
+            }
+            if flags.output == .json { return printJSON(answer) }
+            print(answer["token"]?.text ?? "")
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the join tokens that are still good, without their secrets.",
+            discussion: "Example:\n  weft token list")
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { try await $0.send(.GET, "/v1/tokens") }
+            if flags.output == .json { return printJSON(answer) }
+            var table = Table(["ID", "ROLE", "DOMAIN", "USES LEFT", "GOOD UNTIL (UTC)"])
+            for token in answer["tokens"]?.items ?? [] {
+                table.add([
+                    token["id"]?.text ?? "", token["role"]?.text ?? "", token["domain"]?.text ?? "",
+                    "\(token["usesLeft"]?.integer ?? 0) of \(token["uses"]?.integer ?? 0)",
+                    FabricResource.time(token["until"]),
+                ])
+            }
+            table.print()
+        }
+    }
+
+    struct Revoke: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Have a join token let nobody in any more. Who came by it already stays.",
+            discussion: "Example:\n  weft token revoke k3qv7m2a")
+        @Argument(help: "The token's id, as `weft token list` has it.")
+        var id: String
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { try await $0.send(.DELETE, "/v1/tokens/\(id)") }
+            if flags.output == .json { return printJSON(answer) }
+            print("join token \(id) revoked")
+        }
+    }
+}
