@@ -161,11 +161,11 @@ struct APIError: Error, Equatable, Sendable {
         case .invalidToken, .noCertificate, .badJoinToken: self.init(.unauthenticated, refusal.message)
         case .noPasswordUser, .passwordTooLong: self.init(.unknown, refusal.message)
         case .noJoinToken, .noEnrolment, .noAuthority: self.init(.notFound, refusal.message)
-        case .tooManyAttempts, .tooManyTokens, .tooManyEnrolments, .tooManyAuthorities:
+        case .tooManyAttempts, .tooManyTokens, .tooManyEnrolments:
             self.init(.resourceExhausted, refusal.message)
         case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
             .roleNotGranted, .permissionNotGranted, .authorityExists, .lastAuthority,
-            .noAuthorityAtAll, .noAuthorityHere, .cannotSign:
+            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .rotationUnderWay, .noRotation, .authorityInUse:
             self.init(.failedPrecondition, refusal.message)
         }
     }

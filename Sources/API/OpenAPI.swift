@@ -136,6 +136,11 @@ enum OpenAPI {
             summary: "By a member's own socket: a certificate of a few minutes for root of that machine.",
             request: "Renewal", response: "Signed"),
         Operation(
+            method: "post", path: "/v1/ca/rotate",
+            summary:
+                "Go over to a new CA: begin, then finish once nobody needs the old one; abandon one that nobody has.",
+            request: "Rotation", response: "Nothing"),
+        Operation(
             method: "post", path: "/v1/ca/enrol", summary: "Have the CA sign for a client with a join token.",
             request: "Enrolment", response: "Signed"),
         Operation(
@@ -174,6 +179,7 @@ enum OpenAPI {
         ("Certificates", "members:[Certificate] clients:[Certificate]"),
         ("CertificateWish", "request!:string name!:string role:string ttlSeconds:integer"),
         ("Renewal", "request!:string"),
+        ("Rotation", "step:string force:boolean"),
         ("Enrolment", "token!:string request!:string name!:string"),
         ("Signed", "id:string until:time certificate:string authorities:string"),
         (

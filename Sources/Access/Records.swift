@@ -170,8 +170,8 @@ package enum AccessRefusal: Error, Equatable, Sendable {
     case invalidToken, wrongPassword, noPasswordUser, passwordTooLong
     case noPermission, passwordWithZero, noBcrypt, tooManyAttempts, cannotIssue
     case noCertificate, badJoinToken, noJoinToken, tooManyTokens, noEnrolment, tooManyEnrolments
-    case noAuthority, authorityExists, lastAuthority, tooManyAuthorities
-    case noAuthorityAtAll, noAuthorityHere, cannotSign
+    case noAuthority, authorityExists, lastAuthority, rotationUnderWay
+    case noAuthorityAtAll, noAuthorityHere, cannotSign, noRotation, authorityInUse
 
     package var message: String {
         switch self {
@@ -209,11 +209,14 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .noAuthorityAtAll:
             "weft: the fabric has no CA of its own: its members serve without TLS, or with certificates that were brought"
         case .noAuthorityHere: "weft: this member signs no certificates; ask one that holds data"
+        case .noRotation: "weft: no new CA is being taken into use"
+        case .authorityInUse: "weft: members have certificates of this CA still; see `weft ca show`"
         case .cannotSign: "weft: the fabric's CA cannot sign this"
         case .noAuthority: "weft: the fabric believes no such CA"
         case .authorityExists: "weft: the fabric believes this CA already"
         case .lastAuthority: "weft: it is the fabric's only CA"
-        case .tooManyAuthorities: "weft: the fabric believes too many CAs; end the rotation that is under way first"
+        case .rotationUnderWay:
+            "weft: a new CA is being taken into use already: end that with `weft ca rotate --finish` first"
         }
     }
 }

@@ -8,8 +8,13 @@ extension TrustChange {
             for name in names { writer.lengthPrefixed(name) }
         }
         switch self {
-        case .addAuthority(let authority): write(1, authority.name, authority.certificate)
-        case .removeAuthority(let name): write(2, name)
+        case .addAuthority(let authority):
+            writer.byte(1)
+            authority.encode(into: &writer)
+        case .removeAuthority(let name, let leaving):
+            write(2, name)
+            writer.varint(UInt64(leaving.count))
+            for member in leaving { writer.lengthPrefixed(member) }
         case .addToken(let token, let now):
             writer.byte(3)
             token.encode(into: &writer)
@@ -33,8 +38,12 @@ extension TrustChange {
     init(from reader: inout ByteReader) throws(DecodingFault) {
         func name() throws(DecodingFault) -> [UInt8] { try reader.lengthPrefixed() }
         switch try reader.byte() {
-        case 1: self = .addAuthority(Authority(name: try name(), certificate: try name()))
-        case 2: self = .removeAuthority(try name())
+        case 1: self = .addAuthority(try Authority(from: &reader))
+        case 2:
+            let authority = try name()
+            var leaving: [[UInt8]] = []
+            for _ in 0..<(try reader.count(itemBytesMin: 1)) { leaving.append(try name()) }
+            self = .removeAuthority(authority, leaving: leaving)
         case 3:
             let token = try JoinToken(from: &reader)
             self = .addToken(token, at: try reader.signed())
@@ -69,11 +78,13 @@ extension Authority: TrustRecord {
     func encode(into writer: inout ByteWriter) {
         writer.lengthPrefixed(name)
         writer.lengthPrefixed(certificate)
+        writer.varint(number)
     }
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
         let name = try reader.lengthPrefixed()
-        self.init(name: name, certificate: try reader.lengthPrefixed())
+        let certificate = try reader.lengthPrefixed()
+        self.init(name: name, certificate: certificate, number: try reader.varint())
     }
 }
 
@@ -121,11 +132,13 @@ extension MemberCertificate: TrustRecord {
         writer.lengthPrefixed(name)
         writer.signed(until)
         writer.lengthPrefixed(authority)
+        writer.bool(signs)
     }
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
         let name = try reader.lengthPrefixed()
         let until = try reader.signed()
-        self.init(name: name, until: until, authority: try reader.lengthPrefixed())
+        let authority = try reader.lengthPrefixed()
+        self.init(name: name, until: until, authority: authority, signs: try reader.bool())
     }
 }

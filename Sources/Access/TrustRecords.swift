@@ -4,10 +4,13 @@ package struct Authority: Equatable, Named, Sendable {
     package let name: [UInt8]
     /// DER.
     package let certificate: [UInt8]
+    /// Rises with each that is added: members sign with the newest.
+    package internal(set) var number: UInt64
 
-    package init(name: [UInt8], certificate: [UInt8]) {
+    package init(name: [UInt8], certificate: [UInt8], number: UInt64 = 0) {
         self.name = name
         self.certificate = certificate
+        self.number = number
     }
 }
 
@@ -96,19 +99,24 @@ package struct MemberCertificate: Equatable, Named, Sendable {
     package let name: [UInt8]
     /// Milliseconds since 1970.
     package let until: Int64
+    /// The CA that signed it.
     package let authority: [UInt8]
+    /// It has that CA's key.
+    package let signs: Bool
 
-    package init(name: [UInt8], until: Int64, authority: [UInt8]) {
+    package init(name: [UInt8], until: Int64, authority: [UInt8], signs: Bool) {
         self.name = name
         self.until = until
         self.authority = authority
+        self.signs = signs
     }
 }
 
 /// What changes about certificates. Times are milliseconds since 1970 by the clock of the member that proposes.
 package enum TrustChange: Equatable, Sendable {
     case addAuthority(Authority)
-    case removeAuthority([UInt8])
+    /// Nobody believes it any more. Refused while members have certificates of it, but for those `leaving`, who are none any more.
+    case removeAuthority([UInt8], leaving: [[UInt8]])
     case addToken(JoinToken, at: Int64)
     case removeToken([UInt8])
     /// Somebody with a public key, of this digest, shows a token's secret, of that digest.

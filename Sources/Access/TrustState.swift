@@ -1,7 +1,8 @@
 /// Whose certificates count: a fabric's own CAs, what they were asked to sign, and what lets newcomers ask. Empty where operators bring
 /// certificates of their own.
 package struct TrustState: Equatable, Sendable {
-    package static let authoritiesMax = 8
+    /// One, and the next one while members go over to it.
+    package static let authoritiesMax = 2
     package static let tokensMax = 10_000
     package static let usesMax: UInt64 = 1000
     package static let enrolmentsMax = 100_000
@@ -19,12 +20,18 @@ package struct TrustState: Equatable, Sendable {
     /// If the fabric has a CA of its own: then nobody without a name may do anything.
     package var isThere: Bool { !authorities.all.isEmpty }
 
+    /// The one that members sign with.
+    package var newest: Authority? { authorities.all.max { $0.number < $1.number } }
+
     /// Carries out a change, or refuses it and stays what it is.
     mutating func apply(_ change: TrustChange) throws(AccessRefusal) {
         switch change {
         case .addAuthority(let authority): try add(authority)
-        case .removeAuthority(let name):
+        case .removeAuthority(let name, let leaving):
             guard authorities[name] != nil else { throw .noAuthority }
+            guard members.all.allSatisfy({ $0.authority != name || leaving.contains($0.name) }) else {
+                throw .authorityInUse
+            }
             // Without any, everybody would be let in.
             guard authorities.all.count > 1 else { throw .lastAuthority }
             _ = authorities.remove(name)
@@ -43,7 +50,9 @@ package struct TrustState: Equatable, Sendable {
 
     private mutating func add(_ authority: Authority) throws(AccessRefusal) {
         guard authorities[authority.name] == nil else { throw .authorityExists }
-        guard authorities.all.count < Self.authoritiesMax else { throw .tooManyAuthorities }
+        guard authorities.all.count < Self.authoritiesMax else { throw .rotationUnderWay }
+        var authority = authority
+        authority.number = (newest?.number ?? 0) + 1
         authorities.put(authority)
     }
 
@@ -86,7 +95,7 @@ extension TrustChange {
         }
         switch self {
         case .addAuthority(let authority): return "the fabric's CA \(short(authority.name)) is believed"
-        case .removeAuthority(let name): return "the fabric's CA \(short(name)) is believed no more"
+        case .removeAuthority(let name, _): return "the fabric's CA \(short(name)) is believed no more"
         case .addToken(let token, _):
             return "join token \(text(token.name)) made for \(token.usesMax) \(token.role.text)"
         case .removeToken(let name): return "join token \(text(name)) revoked"

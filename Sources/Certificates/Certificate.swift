@@ -71,6 +71,9 @@ package final class Certificate: @unchecked Sendable {
         return X509_verify(pointer, X509_get0_pubkey(other.pointer)) == 1
     }
 
+    /// If both say that the same CA signed them.
+    package func hasIssuer(of other: Certificate) -> Bool { X509_issuer_name_cmp(pointer, other.pointer) == 0 }
+
     /// If it is for the public key of `key`.
     package func isFor(_ key: PrivateKey) -> Bool {
         defer { ERR_clear_error() }

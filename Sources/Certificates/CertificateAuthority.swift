@@ -9,41 +9,58 @@ package final class CertificateAuthority: Sendable {
 
     package let certificate: Certificate
     package let key: PrivateKey
+    /// Certificates for the same key by CAs of before: they go with what this one signs.
+    package let bridges: [Certificate]
 
     /// Makes a new one.
     /// - Parameter now: seconds since 1970.
-    package init(of fabric: UInt64, now: Int64) throws(CertificateError) {
-        key = try PrivateKey()
+    package convenience init(of fabric: UInt64, now: Int64) throws(CertificateError) {
+        let key = try PrivateKey()
         let draft = try Draft(
             commonName: "weft fabric \(String(fabric, radix: 16)) CA \(Self.chance())", key: key.pointer,
             from: now - Self.slackSeconds,
             to: now + Self.lifeSeconds)
         try draft.add(NID_basic_constraints, "critical,CA:TRUE,pathlen:1")
         try draft.add(NID_key_usage, "critical,keyCertSign,cRLSign")
-        certificate = try draft.signed(by: key, issuer: nil)
+        try self.init(try draft.signed(by: key, issuer: nil), key)
+    }
+
+    /// Makes the one that comes after another, which vouches for it.
+    package convenience init(
+        after former: CertificateAuthority, of fabric: UInt64, now: Int64
+    ) throws(CertificateError) {
+        let next = try CertificateAuthority(of: fabric, now: now)
+        try self.init(next.certificate, next.key, bridges: [try former.vouch(for: next.certificate, now: now)])
     }
 
     /// Tells two CAs of one fabric apart by their names, too.
     private static func chance() -> String { String(UInt32.random(in: .min ... .max), radix: 16) }
 
     /// - Throws: when the certificate is not for the key, or is no CA's.
-    package init(_ certificate: Certificate, _ key: PrivateKey) throws(CertificateError) {
-        guard certificate.isFor(key), certificate.isAuthority else {
+    package init(
+        _ certificate: Certificate, _ key: PrivateKey, bridges: [Certificate] = []
+    ) throws(CertificateError) {
+        guard ([certificate] + bridges).allSatisfy({ $0.isFor(key) && $0.isAuthority }) else {
             throw CertificateError("the key is not that of the CA's certificate")
         }
+        self.bridges = bridges
         self.certificate = certificate
         self.key = key
     }
 
-    /// The certificate, then the key.
+    /// The certificate, the bridges, the key.
     package convenience init(pem: [UInt8]) throws(CertificateError) {
-        guard let certificate = try Certificate.all(pem: pem).first else {
-            throw CertificateError("it has no certificate")
-        }
-        try self.init(certificate, PrivateKey(pem: pem))
+        let certificates = try Certificate.all(pem: pem)
+        guard let certificate = certificates.first else { throw CertificateError("it has no certificate") }
+        try self.init(certificate, PrivateKey(pem: pem), bridges: Array(certificates.dropFirst()))
     }
 
-    package func pem() throws(CertificateError) -> [UInt8] { certificate.pem + (try key.pem()) }
+    package func pem() throws(CertificateError) -> [UInt8] {
+        certificate.pem + bridges.flatMap(\.pem) + (try key.pem())
+    }
+
+    /// What is shown along with a certificate that this CA signed, PEM.
+    package func chain(_ signed: Certificate) -> [UInt8] { signed.pem + bridges.flatMap(\.pem) }
 
     /// What a certificate is good for.
     package enum Use: Sendable {
@@ -69,8 +86,8 @@ package final class CertificateAuthority: Sendable {
         return try draft.signed(by: key, issuer: certificate)
     }
 
-    /// Has this CA vouch for another: whoever trusts only this one takes what the other signed, with this beside it.
-    package func vouch(for other: Certificate, now: Int64) throws(CertificateError) -> Certificate {
+    /// Vouches for another: whoever believes only this one takes what the other signed, with this beside it.
+    func vouch(for other: Certificate, now: Int64) throws(CertificateError) -> Certificate {
         let draft = try Draft(
             subject: X509_get_subject_name(other.pointer), key: X509_get0_pubkey(other.pointer),
             from: now - Self.slackSeconds, to: min(other.validity.to, certificate.validity.to))

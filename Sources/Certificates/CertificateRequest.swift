@@ -51,9 +51,11 @@ package final class CertificateRequest: @unchecked Sendable {
 }
 
 enum Subject {
-    /// More than 64 characters are none.
+    private static let charactersMax = 64
+
+    /// Of a longer name the beginning: it is for people to read.
     static func set(_ commonName: String, of subject: OpaquePointer?) -> Bool {
-        let bytes = Array(commonName.utf8)
+        let bytes = Array(String(String.UnicodeScalarView(commonName.unicodeScalars.prefix(charactersMax))).utf8)
         return X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, bytes, Int32(bytes.count), -1, 0) == 1
     }
 }

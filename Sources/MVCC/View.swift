@@ -31,7 +31,7 @@ package struct View: Sendable {
     /// What somebody may do who has a certificate with a role, and is no user.
     package func authorizer(for role: ReservedRole) -> Authorizer {
         // Once users count, keys are theirs.
-        Authorizer(allKeys: !access.isEnabled && (role == .client || role == .root), leases)
+        Authorizer(allKeys: role == .root || role == .client && !access.isEnabled, leases)
     }
 
     /// For those of whom nothing is known that counts.

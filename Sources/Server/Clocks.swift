@@ -32,3 +32,13 @@ func pause(nanoseconds: UInt64) {
     var remaining = timespec()
     while nanosleep(&rest, &remaining) != 0, errno == EINTR { rest = remaining }
 }
+
+/// A moment in words that people read.
+package func utcText(seconds: Int64) -> String {
+    var moment = time_t(seconds)
+    var parts = tm()
+    guard gmtime_r(&moment, &parts) != nil else { return "?" }
+    var text = [CChar](repeating: 0, count: 32)
+    let count = strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
+    return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

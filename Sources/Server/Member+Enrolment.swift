@@ -74,14 +74,23 @@ extension RunningMember {
         return signed
     }
 
-    /// Signs for a member.
-    /// - Parameter hosts: by which it is reached.
-    package func sign(
-        _ request: CertificateRequest, for member: NodeID, title: String, hosts: [String]
-    ) throws(ServerError) -> SignedCertificate {
+    /// Signs for a member. Whoever gets the CA's key is written down before they have it.
+    /// - Parameters:
+    ///   - hosts: by which it is reached.
+    ///   - signs: if it holds data, and signs for others from now on.
+    /// - Returns: besides, the CA with its key, PEM; empty for one that does not sign.
+    package func admit(
+        _ request: CertificateRequest, as member: NodeID, title: String, hosts: [String], signs: Bool, by: String
+    ) async throws(ServerError) -> (SignedCertificate, authority: [UInt8]) {
         let names = CertificateNames(hosts: hosts, for: .member(fabric: clusterID, id: member))
-        return try sign(
+        let signed = try sign(
             request, as: member, title: title, names, for: .member, seconds: MemberCertificates.lifeSeconds)
+        let authority = try authority()
+        guard let pem = try? authority.pem() else { throw .refused(.access(.cannotSign)) }
+        let note = MemberCertificate(
+            name: member.hexadecimal, until: signed.until, authority: authority.certificate.keyDigest, signs: signs)
+        if access.trust.members[note.name] != note { try await change(.noteMember(note), by: by) }
+        return (signed, signs ? pem : [])
     }
 
     private static let machineSeconds: Int64 = 600
@@ -94,12 +103,6 @@ extension RunningMember {
 
     /// Refuses where this member signs nothing.
     package func expectAuthority() throws(ServerError) { _ = try authority() }
-
-    /// The CA that this member signs with, PEM with its key: for members that hold data.
-    package func authorityPEM() throws(ServerError) -> [UInt8] {
-        guard let pem = try? authority().pem() else { throw .refused(.access(.noAuthorityHere)) }
-        return pem
-    }
 
     private func authority() throws(ServerError) -> CertificateAuthority {
         guard let authority = core.certificates?.authority, access.trust.isThere else {
@@ -117,17 +120,10 @@ extension RunningMember {
             let certificate = try authority.issue(
                 request, commonName: title, names: names, for: use, now: core.wallMilliseconds / 1000, seconds: seconds)
             return SignedCertificate(
-                id: id, certificate: certificate.pem, authorities: access.trust.authoritiesPEM,
+                id: id, certificate: authority.chain(certificate), authorities: access.trust.authoritiesPEM,
                 until: certificate.validity.to * 1000)
         } catch {
             throw .refused(.access(.cannotSign))
         }
-    }
-}
-
-extension TrustState {
-    /// All CAs that are believed.
-    package var authoritiesPEM: [UInt8] {
-        authorities.all.reduce(into: []) { $0 += (try? Certificate(der: $1.certificate))?.pem ?? [] }
     }
 }

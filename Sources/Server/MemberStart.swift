@@ -49,8 +49,9 @@ extension RunningMember {
             clusterID: identity.clusterID, selfID: identity.memberID, versions: settings.replication.versions,
             ownURLs: settings.advertisedPeerURLs)
         let reports = PeerReports(directory: peers, onEnd: onEnd)
+        let signer = CertificateSigner()
         let transport = makeTransport(
-            peers, mail, reports, directory, port, tls, group, logger, onSnapshotProgress)
+            peers, mail, reports, signer, directory, port, tls, group, logger, onSnapshotProgress)
         let core = try MemberCore(
             settings: settings, identity: identity, directory: directory, marks: disk.marks, isFresh: isFresh,
             mail: mail, transport: transport, reports: reports, authenticator: Authenticator(settings),
@@ -80,7 +81,9 @@ extension RunningMember {
         core.auditLog.start()
         core.watchDirectory()
         core.scrub()
-        return RunningMember(core: core)
+        let member = RunningMember(core: core)
+        signer.set(member)
+        return member
     }
 
     static func foundingConfiguration(_ settings: ServerSettings) -> Configuration {
@@ -148,7 +151,8 @@ extension RunningMember {
     // MARK: - Transport
 
     private static func makeTransport(
-        _ peers: PeerDirectory, _ mail: Mailboxes, _ reports: PeerReports, _ directory: DataDirectory, _ port: Port,
+        _ peers: PeerDirectory, _ mail: Mailboxes, _ reports: PeerReports, _ signer: CertificateSigner,
+        _ directory: DataDirectory, _ port: Port,
         _ tls: PeerTLS?, _ group: any EventLoopGroup, _ logger: Logger,
         _ onSnapshotProgress: @escaping @Sendable (Int, Int) -> Void
     ) -> Transport {
@@ -166,7 +170,8 @@ extension RunningMember {
                 try SnapshotImage.receive(path, is: mark, of: clusterID)
                 reports.addReceived(mark, path: path)
                 mail.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
-            })
+            },
+            signs: { peer, wish in await signer.sign(wish, for: peer) })
         return Transport(
             directory: peers, group: group, store: SnapshotStore(directory: directory.snapshotPath), events: events,
             port: port, tls: tls, inBackground: { work in mail.transfers.post(work) }, logger: logger)

@@ -16,11 +16,14 @@ enum PeerFrame: Sendable {
     case snapshotChunk(offset: Int, bytes: [UInt8])
     /// The receiver has the whole image, or gave up.
     case snapshotDone(Bool)
+    case certificateWish(CertificateWish)
+    case certificates(CertificateAnswer)
 
     /// Longest frame accepted: from strangers and as answers, of an image's parts, of messages.
     static let greetingBytesMax = 1 << 10
     static let chunkBytesMax = 1 << 20
     static let bytesMax = 32 << 20
+    static let certificateBytesMax = 128 << 10
 
     func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 256)
@@ -55,6 +58,12 @@ enum PeerFrame: Sendable {
         case .snapshotDone(let succeeded):
             writer.byte(8)
             writer.bool(succeeded)
+        case .certificateWish(let wish):
+            writer.byte(11)
+            wish.encode(into: &writer)
+        case .certificates(let answer):
+            writer.byte(12)
+            answer.encode(into: &writer)
         }
         return writer.bytes
     }
@@ -86,6 +95,8 @@ enum PeerFrame: Sendable {
             // A later release may say more.
             return
         case 10: self = .welcome(version: try reader.varint())
+        case 11: self = .certificateWish(try CertificateWish(from: &reader))
+        case 12: self = .certificates(try CertificateAnswer(from: &reader))
         case let kind: throw .invalid("frame kind \(kind)")
         }
         try reader.expectEnd()

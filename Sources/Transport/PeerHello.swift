@@ -7,6 +7,8 @@ struct PeerHello: Equatable, Sendable {
     enum Purpose: UInt8, Sendable {
         case messages = 1
         case snapshot = 2
+        /// By TLS alone: the caller's certificate, and the CA's key.
+        case certificates = 3
     }
 
     /// Versions of a fabric that the caller's release can be part of: see `FabricVersion`.

@@ -15,6 +15,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case greeting
         case messages(from: NodeID)
         case snapshot(from: NodeID, SnapshotStore.Header?)
+        case certificates(from: NodeID)
     }
 
     private let transport: Transport
@@ -81,6 +82,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case .newcomer: transport.keepLinks()
         case .known: break
         }
+        if hello.purpose == .certificates, !transport.callerCheck.proves(certificate, hello) {
+            return channel.close(promise: nil)
+        }
         guest.setIdle(false)
         directory.track(channel, from: hello.from)
         switch hello.purpose {
@@ -90,6 +94,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case .snapshot:
             reader.bytesMax = PeerFrame.chunkBytesMax
             state = .snapshot(from: hello.from, nil)
+        case .certificates:
+            reader.bytesMax = PeerFrame.certificateBytesMax
+            state = .certificates(from: hello.from)
         }
         channel.writeAndFlush(FrameReader.bytes(of: .welcome(version: directory.version)), promise: nil)
     }
@@ -111,6 +118,11 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case (.messages(let from), .messages(let messages)):
             guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })
+        case (.certificates(let from), .certificateWish(let wish)):
+            Task(priority: .background) { [events] in
+                guard let answer = await events.signs(from, wish) else { return channel.close(promise: nil) }
+                channel.writeAndFlush(FrameReader.bytes(of: .certificates(answer)), promise: nil)
+            }
         case (.snapshot(let from, nil), .snapshotHeader(let header)):
             state = .snapshot(from: from, header)
             logger.info("receiving a snapshot of index \(header.mark.index), \(header.bytes) bytes")

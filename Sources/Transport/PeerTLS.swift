@@ -83,7 +83,12 @@ struct CallerCheck: Sendable {
 
     /// If a caller with this certificate may introduce itself so.
     func allows(_ certificate: PeerCertificate?, _ hello: PeerHello) -> Bool {
-        identity != .members || certificate?.fabricName == .member(fabric: hello.clusterID, id: hello.from)
+        identity != .members || proves(certificate, hello)
+    }
+
+    /// If a certificate shows that the caller is the member that it says to be.
+    func proves(_ certificate: PeerCertificate?, _ hello: PeerHello) -> Bool {
+        identity == .members && certificate?.fabricName == .member(fabric: hello.clusterID, id: hello.from)
     }
 
     /// etcd's check of the addresses and names of peers' certificates.

@@ -25,6 +25,8 @@ package struct TransportEvents: Sendable {
     package var snapshotProgress: @Sendable (Int, Int) -> Void
     /// An image is whole; throws when it cannot be used. Runs on a thread that may block.
     package var snapshotReceived: @Sendable (SnapshotMark, _ path: String, _ from: NodeID) throws -> Void
+    /// A peer, which has proved to be that, wants a certificate; nil when it gets none.
+    package var signs: @Sendable (_ for: NodeID, CertificateWish) async -> CertificateAnswer?
 
     package init(
         received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
@@ -32,8 +34,10 @@ package struct TransportEvents: Sendable {
         undelivered: @escaping @Sendable ([Message]) -> Void,
         turnedAway: @escaping @Sendable (NodeID, PeerRefusal) -> Void, welcomed: @escaping @Sendable (NodeID) -> Void,
         snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
-        snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void
+        snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void,
+        signs: @escaping @Sendable (NodeID, CertificateWish) async -> CertificateAnswer? = { _, _ in nil }
     ) {
+        self.signs = signs
         self.received = received
         self.unreachable = unreachable
         self.refused = refused
@@ -165,6 +169,11 @@ package final class Transport: Sendable {
             }
             start = end
         }
+    }
+
+    /// Asks a peer for a certificate; nil when it gives none.
+    package func askForCertificate(_ wish: CertificateWish, of peer: NodeID) async -> CertificateAnswer? {
+        await CertificateAsker.ask(peer, for: wish, directory, dialer, budget, on: group.next())
     }
 
     /// Sends an image; `completion` gets whether the peer has it, verified.

@@ -4,6 +4,7 @@ internal import Client
 internal import Credentials
 internal import JSON
 internal import NIOHTTP1
+internal import Server
 internal import Storage
 #if canImport(Glibc)
     internal import Glibc
@@ -14,7 +15,7 @@ struct CACommand: AsyncParsableCommand {
         commandName: "ca", abstract: "The fabric's own CA: what it signed, and for whom.",
         discussion:
             "A fabric whose first member serves https:// without certificates of its operators makes a CA of its own.",
-        subcommands: [Show.self, Issue.self, Renew.self, Revoke.self])
+        subcommands: [Show.self, Issue.self, Renew.self, Revoke.self, Rotate.self])
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -126,7 +127,7 @@ struct CACommand: AsyncParsableCommand {
             let own = try files.certificate()
             let now = Int64(time(nil))
             guard force || (own.validity.to - now) * 3 < own.validity.to - own.validity.from else {
-                return print("client.pem is good until \(Moment.text(own.validity.to * 1000)): nothing to do")
+                return print("client.pem is good until \(utcText(seconds: own.validity.to)): nothing to do")
             }
             let (key, request) = try ClientCertificateFiles.makeRequest(own.commonName ?? "client")
             var flags = flags
@@ -149,6 +150,49 @@ struct CACommand: AsyncParsableCommand {
             let answer = try await flags.ask { try await $0.send(.DELETE, "/v1/ca/certificates/\(id)") }
             if flags.output == .json { return printJSON(answer) }
             print("certificate \(id) revoked")
+        }
+    }
+}
+
+extension CACommand {
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Go over to a new CA.",
+            discussion: """
+                The member that is asked makes a new CA, for which the old one vouches: nobody is locked out. The members get its key
+                from each other and make their certificates anew by themselves, within a minute. Clients do so with
+                `weft ca renew --force`, and need the new ca.pem that this writes. `weft ca show` tells who has. Then --finish ends it:
+                the old CA counts no more.
+
+                Examples:
+                  weft ca rotate
+                  weft ca rotate --finish
+                """)
+        @Flag(help: "Have the old CA count no more.")
+        var finish = false
+        @Flag(help: "Give the new CA up, where the member that made it is gone and no other has its key.")
+        var abandon = false
+        @Flag(help: "With --finish: also while clients have certificates of the old CA only.")
+        var force = false
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            guard !(finish && abandon), finish || !force else {
+                throw Problem(.usage, "--finish and --abandon exclude each other, and --force goes with --finish")
+            }
+            let answer = try await flags.ask { client in
+                try await client.call("/v1/ca/rotate") { json in
+                    json.field("step", finish ? "finish" : abandon ? "abandon" : "begin")
+                    if force { json.field("force", true) }
+                }
+            }
+            if flags.output == .json { return printJSON(answer) }
+            print(
+                finish
+                    ? "the old CA counts no more"
+                    : abandon
+                        ? "the new CA is given up"
+                        : "a new CA is believed beside the old one; see `weft ca show`, then `weft ca rotate --finish`")
         }
     }
 }

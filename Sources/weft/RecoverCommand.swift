@@ -144,7 +144,7 @@ struct Recover: ParsableCommand {
     private func modified(_ path: String) -> String? {
         var found = stat()
         guard stat(path, &found) == 0 else { return nil }
-        return Moment.text(Int64(found.st_mtim.tv_sec) * 1000)
+        return utcText(seconds: Int64(found.st_mtim.tv_sec))
     }
 
     private func askForConsent() throws {

@@ -59,13 +59,28 @@ struct CertificatesTests {
         #expect(read.map(\.der) == [certificate.der, authority.certificate.der])
     }
 
-    @Test("One CA vouches for another, and not for a third")
-    func vouching() throws {
-        let next = try CertificateAuthority(of: fabric, now: now)
-        let bridge = try authority.vouch(for: next.certificate, now: now)
+    @Test("The next CA has a certificate by the one before it, in its file and beside what it signs")
+    func rotation() throws {
+        let made = try CertificateAuthority(after: authority, of: fabric, now: now)
+        let next = try CertificateAuthority(pem: made.pem())
+        let bridge = try #require(next.bridges.first)
+        #expect(next.bridges.count == 1 && next.certificate.der == made.certificate.der)
         #expect(bridge.keyDigest == next.certificate.keyDigest && bridge.commonName == next.certificate.commonName)
         #expect(bridge.isSigned(by: authority.certificate) && !bridge.isSigned(by: next.certificate))
-        #expect(bridge.isAuthority)
+        #expect(bridge.isAuthority && next.certificate.isSigned(by: next.certificate))
+        let leaf = try issue().certificate
+        #expect(try Certificate.all(pem: next.chain(leaf)).map(\.der) == [leaf.der, bridge.der])
+        #expect(throws: CertificateError.self) {
+            try CertificateAuthority(next.certificate, next.key, bridges: [authority.certificate])
+        }
+    }
+
+    @Test("Of a long name a certificate has the beginning, and it cannot be empty")
+    func longNames() throws {
+        let key = try PrivateKey()
+        let long = String(repeating: "\u{e9}", count: 65)
+        _ = try CertificateRequest(of: key, commonName: long)
+        #expect(throws: CertificateError.self) { try CertificateRequest(of: key, commonName: "") }
     }
 
     @Test(
@@ -89,9 +104,6 @@ struct CertificatesTests {
             var damaged = pem
             damaged[place] = damaged[place] == UInt8(ascii: "A") ? UInt8(ascii: "B") : UInt8(ascii: "A")
             #expect(throws: CertificateError.self, "byte \(place)") { try CertificateRequest(pem: damaged) }
-        }
-        #expect(throws: CertificateError.self) {
-            try CertificateRequest(of: PrivateKey(), commonName: String(repeating: "n", count: 65))
         }
     }
 

@@ -98,6 +98,18 @@ struct CertificatesAPI: Sendable {
         case "machine":
             let body = try FabricBody(body, known: ["request"])
             return Self.answer(try await desk.carryOut(Trust.SignForMachine(request: try body.certificateRequest())))
+        case "rotate":
+            let body = try FabricBody(body, known: ["step", "force"])
+            let step: Trust.Rotate.Step
+            switch try body.text("step") ?? "begin" {
+            case "begin": step = .begin
+            case "finish": step = .finish(forced: try body.flag("force") ?? false)
+            case "abandon": step = .abandon
+            case let other:
+                throw APIError(.invalidArgument, "step: \"\(other)\" is none of begin, finish, abandon")
+            }
+            try await desk.carryOut(Trust.Rotate(step: step))
+            return .done
         case "enrol":
             let body = try FabricBody(body, known: ["token", "request", "name"])
             let enrol = Trust.Enrol(

@@ -139,7 +139,8 @@ struct Desk: Sendable {
 
     private func identify() throws(AccessRefusal) -> Standing {
         let access = member.access
-        guard access.isEnabled else {
+        // A witness knows no users: it knows those who are root of a machine by its socket or by a certificate alone.
+        guard access.isEnabled, !member.isWitness || caller.token != nil else {
             return caller.isLocal ? .certified(.root, id: AccessState.root) : certified(access)
         }
         if let token = caller.token {

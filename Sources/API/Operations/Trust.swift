@@ -186,6 +186,43 @@ enum Trust {
         }
     }
 
+    // MARK: - From a CA to the next
+
+    struct Rotate: Operation {
+        enum Step: Sendable {
+            case begin, abandon
+            /// - Parameter forced: also where clients are left behind.
+            case finish(forced: Bool)
+        }
+
+        static var right: Right<Self> { .root }
+
+        var step: Step
+
+        func run(at desk: Desk) async throws(APIError) {
+            let by = desk.name(orClaimed: "")
+            try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
+            let left = desk.member.stragglers
+            switch step {
+            case .begin: try await desk.ask { member throws(ServerError) in try await member.rotateAuthority(by: by) }
+            case .finish(let forced):
+                try expectNobody(left.members, "these members have")
+                if !forced { try expectNobody(left.clients, "these clients have") }
+                try await desk.ask { member throws(ServerError) in try await member.finishRotation(by: by) }
+            case .abandon:
+                try await desk.ask { member throws(ServerError) in try await member.abandonRotation(by: by) }
+            }
+        }
+
+        private func expectNobody(_ names: [String], _ who: String) throws(APIError) {
+            guard !names.isEmpty else { return }
+            throw APIError(
+                .failedPrecondition,
+                "weft: \(who) no certificate of the new CA yet: \(names.prefix(10).joined(separator: ", "))\(names.count > 10 ? " and \(names.count - 10) more" : "")"
+            )
+        }
+    }
+
     // MARK: - Members
 
     struct Joined: Sendable {
@@ -222,20 +259,22 @@ enum Trust {
             try checkIsNew(id, at: desk)
             let replaces = try replacedMember(at: desk)
             // Before anything is used up.
-            let authority = try await desk.ask { member throws(ServerError) in try member.authorityPEM() }
             try await desk.ask { member throws(ServerError) in
+                try member.expectAuthority()
                 try await member.use(token, for: request.keyDigest, by: desk.name(of: token))
             }
             if desk.member.membership[id] == nil {
                 let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
                 _ = try await Cluster.Change(.add(newcomer)).run(at: desk)
             }
-            let signed = try await desk.ask { member throws(ServerError) in
-                try member.sign(request, for: id, title: name, hosts: hosts)
+            let (signed, authority) = try await desk.ask { member throws(ServerError) in
+                try await member.admit(
+                    request, as: id, title: name, hosts: hosts, signs: role != .joiningWitness, by: desk.name(of: token)
+                )
             }
             return Joined(
-                signed: signed, authority: role == .joiningWitness ? [] : authority,
-                members: desk.member.membership.entries, clusterID: desk.member.clusterID)
+                signed: signed, authority: authority, members: desk.member.membership.entries,
+                clusterID: desk.member.clusterID)
         }
 
         private func replacedMember(at desk: Desk) throws(APIError) -> NodeID? {

@@ -1,0 +1,100 @@
+internal import Access
+internal import Certificates
+internal import MVCC
+internal import Raft
+package import Replication
+
+/// From the fabric's CA to the next one. There is no gap: the old one vouches for the new one, so that whoever still believes the old one
+/// alone takes what the new one signs, and both are believed until all members, and all clients, have gone over.
+extension RunningMember {
+    /// Makes the next CA, and has the fabric believe it beside the one there is. Members then get its key from each other.
+    package func rotateAuthority(by: String) async throws(ServerError) {
+        guard let certificates = core.certificates, certificates.authority != nil else {
+            throw .refused(.access(access.trust.isThere ? .noAuthorityHere : .noAuthorityAtAll))
+        }
+        guard access.trust.authorities.all.count == 1 else { throw .refused(.access(.rotationUnderWay)) }
+        guard let next = try? certificates.makeNext(now: core.wallMilliseconds / 1000) else {
+            throw .refused(.access(.cannotSign))
+        }
+        try await change(.addAuthority(Authority(next.certificate)), by: by)
+    }
+
+    /// Who has not gone over to the newest CA, in words; empty when nobody is left.
+    package struct Stragglers: Sendable {
+        package var members: [String]
+        package var clients: [String]
+    }
+
+    package var stragglers: Stragglers {
+        let trust = access.trust
+        guard let newest = trust.newest?.name else { return Stragglers(members: [], clients: []) }
+        let members = membership.entries.filter { trust.members[$0.member.id.hexadecimal]?.authority != newest }
+        let clients = trust.enrolments.all.filter { $0.authority != newest && $0.until > core.wallMilliseconds }
+        return Stragglers(
+            members: members.map(\.title),
+            clients: clients.map {
+                "\(String(decoding: $0.title, as: UTF8.self)) (\(String(decoding: $0.name, as: UTF8.self)))"
+            })
+    }
+
+    /// Has the fabric believe the newest CA only.
+    package func finishRotation(by: String) async throws(ServerError) {
+        try await dropAuthority(by: by) { $0.number < $1.number }
+    }
+
+    /// Gives the newest CA up, whose key no member has.
+    package func abandonRotation(by: String) async throws(ServerError) {
+        try await dropAuthority(by: by) { $0.number > $1.number }
+    }
+
+    private func dropAuthority(
+        by: String, _ goesFirst: (Authority, Authority) -> Bool
+    ) async throws(ServerError) {
+        let authorities = access.trust.authorities.all
+        guard authorities.count > 1, let going = authorities.min(by: goesFirst) else {
+            throw .refused(.access(.noRotation))
+        }
+        let members = Set(membership.entries.map(\.member.id.hexadecimal))
+        let leaving = access.trust.members.all.map(\.name).filter { !members.contains($0) }
+        try await change(.removeAuthority(going.name, leaving: leaving), by: by)
+    }
+
+    // MARK: - Warnings
+
+    private static let authorityWarningSeconds: Int64 = 366 * 86_400
+    private static let memberWarningSeconds: Int64 = 20 * 86_400
+
+    /// What is wrong with the fabric's certificates, or will be soon, in words for operators.
+    package var certificateWarnings: [String] {
+        let trust = access.trust
+        guard let newest = trust.newest else { return [] }
+        let now = core.wallMilliseconds
+        var warnings: [String] = []
+        if trust.authorities.all.count > 1 {
+            warnings.append(
+                "two CAs are believed: once all have gone over to the new one, end that with `weft ca rotate --finish`")
+        }
+        if let end = (try? Certificate(der: newest.certificate))?.validity.to,
+            end - now / 1000 < Self.authorityWarningSeconds
+        {
+            warnings.append("the fabric's CA is good until \(utcText(seconds: end)): `weft ca rotate` makes the next")
+        }
+        let gone = trust.members.all.filter { note in
+            note.signs && trust.authorities[note.authority] != nil
+                && !membership.entries.contains { $0.member.id.hexadecimal == note.name }
+        }
+        if !gone.isEmpty {
+            let names = gone.map { String(decoding: $0.name, as: UTF8.self) }.joined(separator: ", ")
+            warnings.append(
+                "\(names) was taken out and still has the key of the fabric's CA: `weft ca rotate` makes another, if its disk may be in other hands"
+            )
+        }
+        for entry in membership.entries {
+            guard let note = trust.members[entry.member.id.hexadecimal],
+                note.until - now < Self.memberWarningSeconds * 1000
+            else { continue }
+            warnings.append("the certificate of \(entry.title) is good until \(utcText(seconds: note.until / 1000))")
+        }
+        return warnings
+    }
+}

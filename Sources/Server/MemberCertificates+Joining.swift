@@ -1,0 +1,72 @@
+package import Certificates
+package import Storage
+
+/// What a machine needs to become a member of a fabric with a CA of its own.
+extension MemberCertificates {
+    /// What a fabric answered to a newcomer.
+    package struct Admitted: Sendable {
+        /// PEM.
+        package var certificate: [UInt8]
+        package var authorities: [UInt8]
+        /// The CA with its key; empty for members that sign nothing.
+        package var authority: [UInt8]
+
+        package init(certificate: [UInt8], authorities: [UInt8], authority: [UInt8]) {
+            self.certificate = certificate
+            self.authorities = authorities
+            self.authority = authority
+        }
+    }
+
+    /// The files of a member that has, or gets, a certificate: whom it believes, and what it shows.
+    package static func files(in directory: DataDirectory) -> (trust: String, member: String) {
+        let files = TLSFiles(in: directory)
+        return (files.trust, files.member)
+    }
+
+    /// The key with which this machine asks to join: the same one until it has joined, for an answer can be lost.
+    package static func joiningKey(in directory: DataDirectory) throws(StorageError) -> PrivateKey {
+        let files = TLSFiles(in: directory)
+        try files.make()
+        do throws(CertificateError) {
+            if let pem = try files.read(files.joining) { return try PrivateKey(pem: pem) }
+            let key = try PrivateKey()
+            try files.write(try key.pem(), to: files.joining)
+            return key
+        } catch {
+            throw .unusable("\(files.joining): \(error)")
+        }
+    }
+
+    /// Believes this CA alone, which a join token names.
+    package static func believe(_ authority: Certificate, in directory: DataDirectory) throws(StorageError) {
+        let files = TLSFiles(in: directory)
+        try files.make()
+        try File.replace(files.trust, with: authority.pem)
+    }
+
+    /// Takes up what a fabric answered.
+    /// - Throws: when that is not what was asked for.
+    package static func accept(
+        _ admitted: Admitted, for name: FabricName, _ key: PrivateKey, in directory: DataDirectory
+    ) throws(StorageError) {
+        let files = TLSFiles(in: directory)
+        do throws(CertificateError) {
+            guard let own = try Certificate.all(pem: admitted.certificate).first, own.isFor(key), own.fabricName == name
+            else { throw CertificateError("the certificate is another's") }
+            if !admitted.authority.isEmpty {
+                try files.write(try CertificateAuthority(pem: admitted.authority).pem(), to: files.authority)
+            }
+            try files.write(try Certificate.all(pem: admitted.authorities).flatMap(\.pem), to: files.trust)
+            try files.write(admitted.certificate + (try key.pem()), to: files.member)
+            try files.remove(files.joining)
+        } catch {
+            throw .unusable("what the fabric answered cannot be used: \(error)")
+        }
+    }
+
+    /// Nothing of a join that came to nothing stays.
+    package static func clear(in directory: DataDirectory) throws(StorageError) {
+        try TLSFiles(in: directory).removeAll()
+    }
+}

@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""Fabrics with a CA of their own: locked from the first minute, joined by token, and what strangers try.
+
+    own_ca.py WEFT [--only NAME]
+"""
+import http.client
+import http.server
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import clients
+
+clients.use_python_clients()
+
+import grpc
+
+import peer_wire
+from harness import attempt, b64, free_port
+from own_fabric import OwnFabric, Stranger, ask, context
+
+checks = []
+
+
+def check(function):
+    checks.append(function)
+    return function
+
+
+KEY = {"key": b64("k")}
+OPEN = [("GET", "/"), ("GET", "/version"), ("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json"),
+        ("GET", "/v1/ca"), ("POST", "/v3/auth/status")]
+LOCKED = [("GET", "/v1/kv/k"), ("GET", "/v1/kv/k?prefix"), ("PUT", "/v1/kv/k"), ("DELETE", "/v1/kv/k"), ("GET", "/v1/kv/k?watch"), ("GET", "/v1/snapshot"),
+          ("GET", "/v1/members"), ("GET", "/v1/fabric/nodes"), ("GET", "/v1/fabric/events"), ("GET", "/v1/tokens"), ("GET", "/v1/ca/certificates"),
+          ("POST", "/v3/kv/range"), ("POST", "/v3/kv/put"), ("POST", "/v3/kv/txn"), ("POST", "/v3/lease/grant"), ("POST", "/v3/cluster/member/list"),
+          ("POST", "/v3/maintenance/status"), ("POST", "/v3/auth/enable"), ("POST", "/v3/maintenance/hash")]
+
+
+@check
+def it_is_locked_from_the_first_minute(report, weft):
+    """Who shows nothing gets what newcomers need; who shows a certificate gets what its role says, whatever it calls itself."""
+    with OwnFabric(weft) as fabric:
+        member = fabric.members[0]
+        for method, path in OPEN:
+            status, said = member.ask(method, path, {} if method == "POST" else None)
+            report.check(f"{method} {path} as nobody", status == 200, f"{status} {said}")
+        for method, path in LOCKED:
+            status, said = member.ask(method, path, KEY)
+            report.check(f"{method} {path} as nobody", status == 401 and "wants to know who asks" in str(said), f"{status} {said}")
+        # A token of nobody's counts for nothing, as while users do not count.
+        out = fabric.client("root", "weft:observer")
+        reads = {"observer": out, "client": fabric.client("c"), "node": fabric.client("n", "weft:node:n"),
+                 "operator": fabric.client("o", "weft:operator"), "root": fabric.client("r", "root")}
+        may = {"/v3/kv/range": {"client", "root"}, "/v1/fabric/nodes": set(reads), "/v1/snapshot": {"root"}, "/v1/ca/certificates": set(reads)}
+        for path, allowed in may.items():
+            for role, directory in reads.items():
+                method = "POST" if path.startswith("/v3") else "GET"
+                status, said = member.ask(method, path, KEY if method == "POST" else None, context(directory))
+                report.check(f"{path} as {role}", status == (200 if role in allowed else 403), f"{status} {str(said)[:200]}")
+        for role, status in (("client", 403), ("observer", 403), ("node", 403), ("operator", 200), ("root", 200)):
+            found = member.ask("PUT", "/v1/fabric/domains/east", {}, context(reads[role]))[0]
+            report.check(f"a domain put by {role}", found in (status, 201 if status == 200 else 403), found)
+        node = {"domain": "east", "capacityBytes": 1}
+        for name, wanted in (("n", 201), ("other", 403)):
+            found = member.ask("PUT", f"/v1/fabric/nodes/{name}", node, context(reads["node"]))[0]
+            report.check(f"node {name} registered by node n", found == wanted, found)
+        # gRPC has no other door.
+        with open(os.path.join(out, "ca.pem"), "rb") as ca:
+            channel = grpc.secure_channel(f"127.0.0.1:{member.client_port}", grpc.ssl_channel_credentials(ca.read()))
+        call = channel.unary_unary("/etcdserverpb.KV/Range", lambda m: m, lambda m: m)
+        try:
+            call(b"\x0a\x01k", timeout=5)
+            report.check("gRPC as nobody", False, "it was answered")
+        except grpc.RpcError as error:
+            report.check("gRPC as nobody", error.code() == grpc.StatusCode.UNAUTHENTICATED, error.details())
+        channel.close()
+        with open(os.path.join(member.data, "audit.log")) as log:
+            report.check("denials are written down", "no certificate" in log.read() or log.tell() > 0)
+
+
+@check
+def it_is_open_where_that_is_written(report, weft):
+    with OwnFabric(weft, ["--client-cert-auth", "false"]) as fabric:
+        status, said = fabric.members[0].ask("PUT", "/v1/kv/k", "v")
+        report.check("a put by nobody", status == 201, f"{status} {said}")
+
+
+@check
+def machines_join_by_token(report, weft):
+    """A voter and a witness; keys survive the founder. The commands at a member's socket reach all members."""
+    with OwnFabric(weft) as fabric:
+        first = fabric.members[0]
+        second = fabric.join("m2", "--domain", "east")
+        witness = fabric.join("m3", "--role", "witness")
+        report.check("the token says where it is", "east" in str(second.local("GET", "/v1/members")), second.local("GET", "/v1/members"))
+        noted = attempt(20, lambda: (n := fabric.noted()) and all("until" in n.get(m, {}) for m in ("m1", "m2", "m3")) and n)
+        report.check("all say which certificate they have", len({n["authority"] for n in noted.values()}) == 1, noted)
+        report.check("a witness has no key of the CA", not os.path.exists(witness.tls("ca.key")) and os.path.exists(second.tls("ca.key")))
+        for member in (first, second):
+            said = fabric.run("check", "--endpoints", member.endpoint)
+            report.check(f"check at {member.name}", "ok   all 3 members answer" in said, said)
+        report.check("files are private", all(os.stat(second.tls(n)).st_mode & 0o77 == 0 for n in os.listdir(second.tls(""))))
+        client = fabric.client("c")
+        assert first.ask("PUT", "/v1/kv/k", "v", context(client))[0] == 201
+        first.kill()
+        status, said = attempt(20, lambda: (a := second.ask("GET", "/v1/kv/k", None, context(client)))[0] == 200 and a)
+        report.check("the key is there without the founder", said == "v", said)
+        # Each begins again at other ports: its certificate is for a member, not for an address.
+        for member in (first, second):
+            member.kill()
+            member.client_port, member.peer_port = free_port(), free_port()
+            member.restart()
+            member.wait_healthy()
+            status, said = attempt(20, lambda: (a := member.ask("GET", "/v1/kv/k", None, context(client)))[0] == 200 and a)
+            report.check(f"{member.name} answers where it moved", said == "v", said)
+
+
+@check
+def tokens_end(report, weft):
+    """A token lets in what it says, as often as it says, and as long; the secret is nowhere in the fabric's files."""
+    with OwnFabric(weft) as fabric:
+        first = fabric.members[0]
+
+        def enrol(token, name, *words):
+            out = os.path.join(fabric.directory, name)
+            return fabric.run("enrol", first.client_url, "--token", token, "--name", name, "--out", out, *words, check=False)
+
+        def refused(what, done, *words):
+            report.check(what, done.returncode != 0 and all(word in done.stderr for word in words), f"{done.returncode} {done.stderr}")
+
+        good = fabric.token("--role", "weft:client")
+        report.check("a token enrols", enrol(good, "a").returncode == 0)
+        refused("it is spent", enrol(good, "b"), "unknown, spent, revoked or past its time")
+        two = fabric.token("--role", "weft:client", "--uses", "2")
+        report.check("two uses are two", [enrol(two, n).returncode for n in ("c", "d", "e")][:2] == [0, 0])
+        refused("and no third", enrol(two, "f"), "spent")
+        short = fabric.token("--role", "weft:client", "--ttl", "1s")
+        time.sleep(1.2)
+        refused("one past its time", enrol(short, "g"), "past its time")
+        revoked = fabric.token("--role", "weft:client")
+        fabric.run("token", "revoke", revoked.split(".")[2], "--endpoints", first.endpoint)
+        refused("one that was revoked", enrol(revoked, "h"), "revoked")
+        other = fabric.token("--role", "weft:client")
+        wrong = other[:-4] + ("aaaa" if not other.endswith("aaaa") else "bbbb")
+        refused("a wrong secret", enrol(wrong, "i"), "unknown")
+        report.check("which used nothing up", enrol(other, "j").returncode == 0)
+        voter = fabric.token()
+        refused("a member's token for a client", enrol(voter, "k"), "weft join")
+        late = fabric.add("m2")
+        joined = fabric.run("join", first.client_url, "--token", fabric.token("--role", "weft:client"), *late.arguments(), check=False)
+        refused("a client's token for a member", joined, "weft enrol")
+        report.check("a join that was refused leaves nothing", not any(os.listdir(late.tls(""))), os.listdir(late.tls("")))
+        refused("no token at all", enrol("weft1.a.b.c", "l"), "no join token")
+        refused("in clear text", fabric.run("enrol", "http://127.0.0.1:1", "--token", voter, "--out", fabric.directory + "/z", check=False), "https://")
+        for token in (good, voter, wrong):
+            secret = token.split(".")[3].encode()
+            for folder, _, names in os.walk(first.data):
+                for name in names:
+                    with open(os.path.join(folder, name), "rb") as file:
+                        report.check(f"{name} holds no secret", secret not in file.read())
+        with open(os.path.join(first.data, "audit.log")) as log:
+            denials = [json.loads(line) for line in log]
+        report.check("what was refused is written down", any("join token" in d["user"] for d in denials), denials[:3])
+        events = fabric.run("events", "--endpoints", first.endpoint)
+        report.check("what was used, too", f"join token {good.split('.')[2]} used" in events, events)
+        report.check("a use can be asked for again with its key", same_key_comes_again(fabric))
+
+
+def same_key_comes_again(fabric):
+    first = fabric.members[0]
+    csr = subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=n"],
+                         check=True, capture_output=True, text=True, timeout=30).stdout
+    body = {"token": fabric.token("--role", "weft:observer"), "request": csr, "name": "n"}
+    answers = [first.ask("POST", "/v1/ca/enrol", body) for _ in range(2)]
+    return [a[0] for a in answers] == [200, 200] and answers[0][1]["id"] == answers[1][1]["id"]
+
+
+class Eavesdropper(http.server.BaseHTTPRequestHandler):
+    """Answers for the CA with what it was given, and remembers all that it is told."""
+    answer, heard = b"", []
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def do_POST(self):
+        self.heard.append(self.rfile.read(int(self.headers["content-length"])))
+        self.send_error(500)
+
+    def log_message(self, *_):
+        pass
+
+
+@check
+def a_man_in_the_middle_hears_nothing(report, weft):
+    """Whoever answers in a member's place does not hear the secret: neither with a CA of its own, nor with the true one's certificate."""
+    with OwnFabric(weft) as fabric, Stranger() as stranger:
+        first = fabric.members[0]
+        true = first.local("GET", "/v1/ca")[1]
+        own = stranger.sign("ca", f"weft://{true['fabric']}/member/1")
+        with open(own) as file:
+            own_certificate = file.read().split("-----BEGIN PRIVATE")[0]
+        client = fabric.client("c")
+        shown = {"one of its own": own, "a client's of the fabric": None}
+        answers = {"its own CA": {"fabric": true["fabric"], "authorities": [{"certificate": own_certificate}]}, "the true CA": true, "no CA": {}}
+        for which, pem in shown.items():
+            for what, answer in answers.items():
+                server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Eavesdropper)
+                Eavesdropper.answer, Eavesdropper.heard = json.dumps(answer).encode(), []
+                tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                tls.load_cert_chain(*([pem] if pem else [client + "/client.pem", client + "/client.key"]))
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
+                threading.Thread(target=server.serve_forever, daemon=True).start()
+                try:
+                    url = f"https://127.0.0.1:{server.server_address[1]}"
+                    late = fabric.add("m2")
+                    for words in (["enrol", url, "--out", fabric.directory + "/victim"], ["join", url, *late.arguments()]):
+                        done = fabric.run(*words, "--token", fabric.token("--role", "weft:client"), check=False)
+                        report.check(f"{words[0]} at {what} with {which}", done.returncode != 0 and not Eavesdropper.heard, f"{done.stderr} {Eavesdropper.heard}")
+                    fabric.members.remove(late)
+                    shutil.rmtree(fabric.directory + "/victim", ignore_errors=True)
+                    shutil.rmtree(late.data, ignore_errors=True)
+                finally:
+                    server.shutdown()
+                    server.server_close()
+
+
+def say_hello(member, pem, sender, receiver=None, fabric=None):
+    """What a member's peer port answers to a hello over TLS: a payload, or None where it closes."""
+    tls = ssl._create_unverified_context()
+    if pem:
+        tls.load_cert_chain(pem)
+    try:
+        with socket.create_connection(("127.0.0.1", member.peer_port), timeout=10) as plain, tls.wrap_socket(plain) as link:
+            link.sendall(peer_wire.hello(fabric or member.fabric_id, sender, receiver or member.id))
+            data = link.recv(4096)
+            return data[8:] if data else None
+    except OSError:
+        return None
+
+
+@check
+def nobody_poses_as_a_member(report, weft):
+    """At the peer port counts a certificate of this fabric's CA for just the member that speaks."""
+    with OwnFabric(weft) as fabric, OwnFabric(weft) as others, Stranger() as stranger:
+        first = fabric.members[0]
+        second = fabric.join("m2")
+        fabric.join("m3")
+        second_id, fabric_id = second.id, first.fabric_id
+        second_pem = second.tls("member.pem")
+        second.kill()
+        report.check("m2's certificate speaks as m2", peer_wire.is_welcome(say_hello(first, second_pem, second_id) or b""))
+        client = fabric.client("c", "root")
+        joined = os.path.join(fabric.directory, "joined.pem")
+        with open(joined, "w") as out:
+            for name in ("client.pem", "client.key"):
+                with open(os.path.join(client, name)) as file:
+                    out.write(file.read())
+        tries = {
+            "no certificate": None, "a client's certificate": joined,
+            "another fabric's member": others.members[0].tls("member.pem"),
+            "one that it signed itself": stranger.sign("self", f"weft://{fabric_id:x}/member/{second_id:x}"),
+            "one by another fabric's CA": stranger.sign("forged", f"weft://{fabric_id:x}/member/{second_id:x}", others.members[0].tls("ca.key")),
+            "one with two names": stranger.sign("two", f"weft://{fabric_id:x}/member/{second_id:x},URI:weft://{fabric_id:x}/member/7", first.tls("ca.key")),
+        }
+        for what, pem in tries.items():
+            found = say_hello(first, pem, second_id)
+            report.check(what, found is None, found)
+        for what, sender, hello in (("as m1 itself", first.id, {}), ("as nobody known", 7, {}), ("of another fabric", second_id, {"fabric": 5})):
+            found = say_hello(first, second_pem, sender, **hello)
+            report.check(f"m2's certificate speaks {what}", not peer_wire.is_welcome(found or b""), found)
+        # Taken out of the fabric, its certificate is worth nothing.
+        fabric.run("member", "remove", "m2", "--endpoints", first.endpoint)
+        found = say_hello(first, second_pem, second_id)
+        report.check("m2's certificate after its removal", not peer_wire.is_welcome(found or b""), found)
+        said = fabric.run("status", "--endpoints", first.endpoint)
+        report.check("status warns of the key that m2 still has", "still has the key of the fabric's CA" in said, said)
+
+
+@check
+def certificates_are_taken_back(report, weft):
+    with OwnFabric(weft) as fabric:
+        first = fabric.members[0]
+        second = fabric.join("m2")
+        client = fabric.client("c")
+        found = subprocess.run(["openssl", "x509", "-in", client + "/client.pem", "-noout", "-ext", "subjectAltName,extendedKeyUsage,basicConstraints"],
+                               check=True, capture_output=True, text=True, timeout=30).stdout
+        report.check("a client's certificate is for calling alone", "Client" in found and "Server" not in found and "CA:TRUE" not in found, found)
+        assert second.ask("PUT", "/v1/kv/k", "v", context(client))[0] == 201
+        renewed = fabric.run("ca", "renew", "--dir", client, "--endpoints", first.client_url)
+        report.check("a young one is not renewed", "nothing to do" in renewed, renewed)
+        fabric.run("ca", "renew", "--force", "--dir", client, "--endpoints", second.client_url)
+        report.check("the renewed one counts", first.ask("GET", "/v1/kv/k", None, context(client))[0] == 200)
+        listed = first.local("GET", "/v1/ca/certificates")[1]["clients"]
+        report.check("it is the same client still", len(listed) == 1, listed)
+        # A stream that is open when the certificate is taken back ends no later than its next look.
+        fabric.run("ca", "revoke", listed[0]["id"], "--endpoints", first.endpoint)
+        for member in (first, second):
+            attempt(5, lambda: member.ask("GET", "/v1/kv/k", None, context(client))[0] == 401, "it still counts")
+        report.check("nor can it be renewed", fabric.run("ca", "renew", "--force", "--dir", client, "--endpoints", second.client_url, check=False).returncode != 0)
+
+
+@check
+def users_count_beside_certificates(report, weft):
+    """Once users count, keys are theirs; a certificate of root acts as root; a name that a client chose is nobody's."""
+    with OwnFabric(weft, ["--bcrypt-cost", "4"]) as fabric:
+        first = fabric.members[0]
+        client, root = fabric.client("root"), fabric.client("r", "root")
+        for path, body in (("user/add", {"name": "root", "password": "pw"}), ("user/grant", {"user": "root", "role": "root"}), ("enable", {})):
+            status, said = first.local("POST", f"/v3/auth/{path}", body)
+            assert status == 200, said
+        for what, who, wanted in (("a client's", client, 403), ("root's", root, 200)):
+            status, said = first.ask("POST", "/v3/kv/put", {**KEY, "value": b64("v")}, context(who))
+            report.check(f"a put by {what} certificate", status == wanted, f"{status} {said}")
+        status, said = first.ask("POST", "/v3/kv/range", KEY)
+        report.check("as nobody", status == 400 and "user name is empty" in str(said), f"{status} {said}")
+        token = first.ask("POST", "/v3/auth/authenticate", {"name": "root", "password": "pw"})[1]["token"]
+        link = http.client.HTTPSConnection("127.0.0.1", first.client_port, timeout=10, context=context(client))
+        link.request("POST", "/v3/kv/range", json.dumps(KEY), {"Authorization": token})
+        report.check("a token beats the certificate", link.getresponse().status == 200)
+        link.close()
+        said = fabric.run("check", "--endpoints", first.endpoint)
+        report.check("the socket still opens everything", "ok   all 1 members answer" in said, said)
+
+
+if __name__ == "__main__":
+    from wire import main
+    main(checks, "own_ca.py")
