@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import random
+import ssl
 import sys
 import threading
 import time
@@ -103,6 +104,16 @@ def rows():
         return [(row["key"], row["value"]) for row in map(json.loads, file)]
 
 
+def connect(url):
+    """By TLS with the certificate that the weft command would show, where the URL says so."""
+    if url.scheme != "https":
+        return http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+    context = ssl.create_default_context(cafile=os.environ.get("WEFT_CACERT"))
+    if "WEFT_CERT" in os.environ:
+        context.load_cert_chain(os.environ["WEFT_CERT"], os.environ["WEFT_KEY"])
+    return http.client.HTTPSConnection(url.hostname, url.port, timeout=10, context=context)
+
+
 class Client:
     """Requests to the first endpoint that answers."""
 
@@ -115,7 +126,7 @@ class Client:
             try:
                 if self.http is None:
                     url = urllib.parse.urlsplit(self.endpoints[0])
-                    self.http = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+                    self.http = connect(url)
                 self.http.request(method, path, body)
                 answer = self.http.getresponse()
                 data = answer.read()
