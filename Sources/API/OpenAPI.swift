@@ -136,6 +136,10 @@ enum OpenAPI {
             summary: "By a member's own socket: a certificate of a few minutes for root of that machine.",
             request: "Renewal", response: "Signed"),
         Operation(
+            method: "post", path: "/v1/ca/init",
+            summary: "Make a CA for a fabric that has none; its members go over to TLS then.",
+            response: "Nothing"),
+        Operation(
             method: "post", path: "/v1/ca/rotate",
             summary:
                 "Go over to a new CA: begin, then finish once nobody needs the old one; abandon one that nobody has.",

@@ -17,14 +17,22 @@ package struct Authority: Equatable, Named, Sendable {
 /// What a join token lets its bearer become.
 package enum JoinRole: Equatable, Sendable {
     case voter, learner, witness
+    /// The member with this id, hexadecimal, which has lost its certificate or never had one.
+    case member(String)
     /// Whoever has a certificate with a role that weft knows beside etcd's.
     case client(ReservedRole)
+
+    private static let member = "member:"
 
     package init?(_ text: String) {
         switch text {
         case "voter": self = .voter
         case "learner": self = .learner
         case "witness": self = .witness
+        case _ where text.hasPrefix(Self.member):
+            let id = text.dropFirst(Self.member.count)
+            guard let number = UInt64(id, radix: 16), String(number, radix: 16) == id else { return nil }
+            self = .member(String(id))
         default:
             guard let role = ReservedRole(certified: text) else { return nil }
             self = .client(role)
@@ -36,6 +44,7 @@ package enum JoinRole: Equatable, Sendable {
         case .voter: "voter"
         case .learner: "learner"
         case .witness: "witness"
+        case .member(let id): Self.member + id
         case .client(let role): role.text
         }
     }

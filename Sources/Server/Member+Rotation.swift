@@ -7,6 +7,16 @@ package import Replication
 /// From the fabric's CA to the next one. There is no gap: the old one vouches for the new one, so that whoever still believes the old one
 /// alone takes what the new one signs, and both are believed until all members, and all clients, have gone over.
 extension RunningMember {
+    /// Makes a CA for a fabric that has none: this member's files hold its key from then on. Members go over to TLS one by one.
+    package func foundAuthority(by: String) async throws(ServerError) {
+        guard !access.trust.isThere else { throw .refused(.access(.authorityExists)) }
+        guard !core.isWitness,
+            let authority = try? MemberCertificates.foundAuthority(
+                of: clusterID, in: core.directory, now: core.wallMilliseconds / 1000)
+        else { throw .refused(.access(.cannotSign)) }
+        try await change(.addAuthority(Authority(authority)), by: by)
+    }
+
     /// Makes the next CA, and has the fabric believe it beside the one there is. Members then get its key from each other.
     package func rotateAuthority(by: String) async throws(ServerError) {
         guard let certificates = core.certificates, certificates.authority != nil else {

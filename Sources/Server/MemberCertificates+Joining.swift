@@ -65,6 +65,19 @@ extension MemberCertificates {
         }
     }
 
+    /// Makes the CA of a fabric that has none; the one that is there when it was made before.
+    static func foundAuthority(
+        of fabric: UInt64, in directory: DataDirectory, now: Int64
+    ) throws -> Certificate {
+        let files = TLSFiles(in: directory)
+        try files.make()
+        if let known = try files.read(files.authority) { return try CertificateAuthority(pem: known).certificate }
+        let made = try CertificateAuthority(of: fabric, now: now)
+        try files.write(made.certificate.pem, to: files.trust)
+        try files.write(try made.pem(), to: files.authority)
+        return made.certificate
+    }
+
     /// Nothing of a join that came to nothing stays.
     package static func clear(in directory: DataDirectory) throws(StorageError) {
         try TLSFiles(in: directory).removeAll()

@@ -54,8 +54,8 @@ package final class MemberCertificates: Sendable {
             }
             if authority == nil, founds {
                 let made = try CertificateAuthority(of: fabric, now: now)
-                try files.write(try made.pem(), to: files.authority)
                 try files.write(made.certificate.pem, to: files.trust)
+                try files.write(try made.pem(), to: files.authority)
                 authority = made
             }
             let known = try files.read(files.member).map { pem throws(CertificateError) in try Certificate.all(pem: pem)
@@ -67,7 +67,7 @@ package final class MemberCertificates: Sendable {
                 own = known
             } else {
                 throw CertificateError(
-                    "this member has no certificate of its fabric's CA: have it join with a token (`weft join`), or bring one (--cert-file, --peer-cert-file)"
+                    "this member has no certificate of its fabric's CA: `weft token create --member \(title)` at another member and `weft join` with the token here, or bring certificates (--cert-file, --peer-cert-file)"
                 )
             }
             let believed = try Certificate.all(pem: try files.read(files.trust) ?? []).map(\.der)
@@ -126,7 +126,7 @@ package final class MemberCertificates: Sendable {
                 "the fabric's CA was good until \(utcText(seconds: end)): see docs/security.md, \"a CA that is past its time\""
         }
         return own.validity.to < now
-            ? "this member's certificate was good until \(utcText(seconds: own.validity.to)), and it has not the CA's key to make another: take it out and have it join again with a token"
+            ? "this member's certificate was good until \(utcText(seconds: own.validity.to)), and it has not the CA's key to make another: `weft token create --member \(title)` at another member, then `weft join` with the token here"
             : nil
     }
 

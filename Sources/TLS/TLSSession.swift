@@ -116,7 +116,7 @@ struct TLSSession: ~Copyable {
             }
             if result > 0 { continue }
             return SSL_get_error(session, result) == SSL_ERROR_ZERO_RETURN
-                ? .done : progress(result, "bytes are damaged")
+                ? .done : progress(result, "TLS failed")
         }
     }
 

@@ -15,7 +15,7 @@ struct CACommand: AsyncParsableCommand {
         commandName: "ca", abstract: "The fabric's own CA: what it signed, and for whom.",
         discussion:
             "A fabric whose first member serves https:// without certificates of its operators makes a CA of its own.",
-        subcommands: [Show.self, Issue.self, Renew.self, Revoke.self, Rotate.self])
+        subcommands: [Show.self, Init.self, Issue.self, Renew.self, Revoke.self, Rotate.self])
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -60,6 +60,28 @@ struct CACommand: AsyncParsableCommand {
         }
 
         private static func short(_ id: JSONValue?) -> String { String((id?.text ?? "").prefix(16)) }
+    }
+
+    struct Init: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Make a CA for a fabric that has none: one that runs in clear text, or with certificates that were brought.",
+            discussion: """
+                The member that is asked has the CA's key. Nothing changes before members are started with https:// addresses; docs/security.md
+                has the steps.
+
+                Example:
+                  weft ca init
+                """)
+        @OptionGroup var flags: ClientFlags
+
+        func run() async throws {
+            let answer = try await flags.ask { try await $0.call("/v1/ca/init") }
+            if flags.output == .json { return printJSON(answer) }
+            print(
+                "the fabric has a CA of its own; start this member with https:// addresses now, then the others: see docs/security.md"
+            )
+        }
     }
 
     struct Issue: AsyncParsableCommand {

@@ -88,6 +88,7 @@ struct Join: AsyncParsableCommand {
             if let identity {
                 print("going on with the member in \(directory.path)")
                 try settings.adopt(try directory.settings())
+                if let admission { try await joining.enterAgain(by: admission, settings, directory, identity) }
                 do {
                     try await joining.adaptAddresses(&settings)
                     try await joining.checkSameFabric(identity)
@@ -258,18 +259,40 @@ struct Joining {
         guard let clusterID = answer["fabric"]?.text.flatMap({ UInt64($0, radix: 16) }),
             let id = answer["id"]?.text.flatMap({ UInt64($0, radix: 16) })
         else { throw Problem(.failed, "\(endpoint) answers no membership") }
-        func pem(_ field: String) -> [UInt8] { Array((answer[field]?.text ?? "").utf8) }
-        try MemberCertificates.accept(
-            MemberCertificates.Admitted(
-                certificate: pem("certificate"), authorities: pem("authorities"), authority: pem("authority")),
-            for: .member(fabric: clusterID, id: id), key, in: directory)
-        client = try Admission.client(endpoint, trust: files.trust, own: files.member)
+        try take(answer, for: .member(fabric: clusterID, id: id), key, directory)
         print("added to fabric \(hex(clusterID)) as member \(hex(id)), without a vote yet")
         let peers = (answer["members"]?.items ?? []).compactMap { item -> (id: UInt64, peerURLs: [String])? in
             guard let other = item["id"]?.text.flatMap({ UInt64($0, radix: 16) }), other != id else { return nil }
             return (other, (item["peerURLs"]?.items ?? []).compactMap(\.text))
         }
         return JoinTicket(clusterID: clusterID, memberID: id, peers: peers)
+    }
+
+    /// Gets a certificate for a member that has lost its own, or never had one.
+    mutating func enterAgain(
+        by admission: Admission, _ settings: ServeSettings, _ directory: DataDirectory, _ identity: Identity
+    ) async throws {
+        let (authority, _) = try await admission.findAuthority()
+        let files = MemberCertificates.files(in: directory)
+        try MemberCertificates.believe(authority, in: directory)
+        let key = try MemberCertificates.joiningKey(in: directory)
+        client = try Admission.client(endpoint, trust: files.trust)
+        let answer = try await ask(admission.token, settings, key)
+        try take(answer, for: .member(fabric: identity.clusterID, id: identity.memberID), key, directory)
+        print("member \(hex(identity.memberID)) has a certificate of fabric \(hex(identity.clusterID))")
+    }
+
+    /// Takes up what the fabric answered, and goes on as the member that it is.
+    private mutating func take(
+        _ answer: JSONValue, for name: FabricName, _ key: PrivateKey, _ directory: DataDirectory
+    ) throws {
+        func pem(_ field: String) -> [UInt8] { Array((answer[field]?.text ?? "").utf8) }
+        try MemberCertificates.accept(
+            MemberCertificates.Admitted(
+                certificate: pem("certificate"), authorities: pem("authorities"), authority: pem("authority")),
+            for: name, key, in: directory)
+        let files = MemberCertificates.files(in: directory)
+        client = try Admission.client(endpoint, trust: files.trust, own: files.member)
     }
 
     private func ask(_ token: JoinTokenText, _ settings: ServeSettings, _ key: PrivateKey) async throws -> JSONValue {

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Client
 internal import JSON
 internal import NIOHTTP1
+internal import Transport
 
 struct TokenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,6 +21,7 @@ struct TokenCommand: AsyncParsableCommand {
                   weft token create                                a machine that will vote: weft join URL --token …
                   weft token create --role witness --domain third
                   weft token create --uses 20 --ttl 10m --role weft:client
+                  weft token create --member m2                    m2 itself, whose certificate is lost or past its time
                   weft token create --role weft:node:e1            a node of the storage cluster: weft enrol URL --token …
                 """)
         @Option(
@@ -27,6 +29,8 @@ struct TokenCommand: AsyncParsableCommand {
                 "As what its bearer comes: voter, learner, witness, weft:node:NAME, weft:client, weft:observer, weft:operator or root."
         )
         var role: String = "voter"
+        @Option(help: "Name or id of a member that gets a certificate by it: one that lost its own, or never had one.")
+        var member: String?
         @Option(help: "The failure domain of members that come by it.")
         var domain: String?
         @Option(help: "How long it is good: 30s, 10m, 1h, at most 720h.")
@@ -38,8 +42,11 @@ struct TokenCommand: AsyncParsableCommand {
         func run() async throws {
             let seconds = try Durations.seconds(ttl, "--ttl")
             let answer = try await flags.ask { client in
-                try await client.call("/v1/tokens") { json in
-                    json.field("role", role)
+                var role = role
+                if let member { role = "member:\(hex(try await MemberCommand.find(member, client)))" }
+                let chosen = role
+                return try await client.call("/v1/tokens") { json in
+                    json.field("role", chosen)
                     if let domain { json.field("domain", domain) }
                     json.field("ttlSeconds", seconds)
                     json.field("uses", uses)

@@ -132,11 +132,14 @@ struct TrustStateTests {
     @Test("A user cannot have the roles that only certificates have")
     mutating func roles() throws {
         for text in [
-            "voter", "learner", "witness", "weft:client", "weft:operator", "weft:observer", "weft:node:e1", "root",
+            "voter", "learner", "witness", "member:1f", "weft:client", "weft:operator", "weft:observer", "weft:node:e1",
+            "root",
         ] {
             #expect(JoinRole(text)?.text == text)
         }
-        for text in ["", "weft:node:", "weft:nothing", "Voter"] { #expect(JoinRole(text) == nil, "\(text)") }
+        for text in ["", "member:", "member:01", "member:x", "weft:node:", "weft:nothing", "Voter"] {
+            #expect(JoinRole(text) == nil, "\(text)")
+        }
         try state.apply(.addUser(bytes("alice"), passwordHash: nil))
         #expect(throws: AccessRefusal.noRole) {
             try state.apply(.grantRole(bytes("weft:client"), user: bytes("alice")))

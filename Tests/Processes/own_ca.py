@@ -22,7 +22,7 @@ import grpc
 
 import peer_wire
 from harness import attempt, b64, free_port
-from own_fabric import OwnFabric, Stranger, ask, context
+from own_fabric import OwnFabric, SecureMember, Stranger, ask, context
 
 checks = []
 
@@ -328,6 +328,104 @@ def users_count_beside_certificates(report, weft):
         link.close()
         said = fabric.run("check", "--endpoints", first.endpoint)
         report.check("the socket still opens everything", "ok   all 1 members answer" in said, said)
+
+
+class Mover(SecureMember):
+    """One that begins in clear text; `stage` says how far it has gone over."""
+    stage = "clear"
+
+    def __init__(self, fabric, name):
+        super().__init__(fabric, name)
+        self.secure_client_port, self.secure_peer_port = free_port(), free_port()
+        self.peer_scheme = "http"
+
+    def arguments(self):
+        clear = [f"http://127.0.0.1:{self.client_port}", f"http://127.0.0.1:{self.peer_port}"]
+        secure = [f"https://127.0.0.1:{self.secure_client_port}", f"https://127.0.0.1:{self.secure_peer_port}"]
+        clients, peers = {"clear": (clear[0], clear[1]), "both": (",".join([clear[0], secure[0]]), ",".join([clear[1], secure[1]])),
+                          "secure": (secure[0], secure[1]), "locked": (secure[0], secure[1])}[self.stage]
+        words = ["--name", self.name, "--data-dir", self.data, "--client-socket", self.socket, "--listen-client-urls", clients,
+                 "--advertise-client-urls", clients, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers]
+        return words if self.stage in ("clear", "locked") else [*words, "--client-cert-auth", "false"]
+
+
+@check
+def a_fabric_in_clear_text_goes_over(report, weft):
+    """docs/security.md's way, member by member, while a client writes; at the end nobody gets in without a certificate."""
+    with OwnFabric(weft, count=0) as fabric:
+        first, second, third = fabric.members = [Mover(fabric, f"m{n}") for n in (1, 2, 3)]
+        fabric.founders = list(fabric.members)
+        for member in fabric.members:
+            member.start()
+        for member in fabric.members:
+            member.wait_healthy()
+        stop, failures, done = threading.Event(), [], [0]
+
+        def write():
+            # Like any client it goes on to the next member when one is down.
+            while not stop.is_set():
+                for member in fabric.members:
+                    try:
+                        link = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=10)
+                        status, said = ask(link, "PUT", "/v1/kv/k", "v")
+                    except (OSError, http.client.HTTPException):
+                        continue
+                    done[0] += 1
+                    # It stops, or has no leader for a moment.
+                    if status not in (200, 201, 503):
+                        failures.append((status, said))
+                    break
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            fabric.run("ca", "init", "--endpoints", first.endpoint)
+            again = fabric.run("ca", "init", "--endpoints", first.endpoint, check=False)
+            report.check("there is one CA", again.returncode != 0 and "already" in again.stderr, again.stderr)
+            first.stop()
+            first.stage = "both"
+            first.restart()
+            first.wait_healthy()
+            for member in (second, third):
+                token = fabric.run("token", "create", "--member", member.name, "--endpoints", first.endpoint)
+                member.stop()
+                member.stage = "both"
+                member.spawn(["join", f"https://127.0.0.1:{first.secure_client_port}", "--token", token, *member.arguments()])
+                member.wait_healthy()
+            attempt(20, lambda: all("until" in n for n in fabric.noted().values()))
+            for member in fabric.members:
+                attempt(20, lambda: all("https://" in u for u in peer_urls(first, member.name)[-1:]))
+        finally:
+            stop.set()
+            writer.join()
+        report.check("a client in clear text was served all along", not failures and done[0] > 20, f"{done[0]} {failures[:3]}")
+        client = fabric.client("c")
+        for stage in ("secure", "locked"):
+            for member in fabric.members:
+                member.stop()
+                member.stage = stage
+                member.restart()
+                member.wait_healthy()
+        for member in fabric.members:
+            member.client_port = member.secure_client_port
+            report.check(f"{member.name} is locked", member.ask("GET", "/v1/kv/k")[0] == 401)
+            status, said = attempt(20, lambda: (a := member.ask("GET", "/v1/kv/k", None, context(client)))[0] == 200 and a)
+            report.check(f"and opens with a certificate", said == "v", said)
+            found = say_hello_plainly(first, member)
+            report.check(f"{member.name} takes no peer in clear text", found is None, found)
+
+
+def peer_urls(member, name):
+    return next(m for m in member.local("GET", "/v1/members")[1]["members"] if m.get("name") == name)["peerURLs"]
+
+
+def say_hello_plainly(first, member):
+    try:
+        with socket.create_connection(("127.0.0.1", member.peer_port), timeout=5) as link:
+            link.sendall(peer_wire.hello(first.fabric_id, first.id, member.id))
+            return link.recv(100)[8:] or None
+    except OSError:
+        return None
 
 
 if __name__ == "__main__":

@@ -90,8 +90,8 @@ class SecureMember(Member):
 class OwnFabric(Fabric):
     """One founder; others join by token."""
 
-    def __init__(self, weft, flags=()):
-        super().__init__(weft, 1, flags)
+    def __init__(self, weft, flags=(), count=1):
+        super().__init__(weft, count, flags)
 
     def add(self, name):
         member = SecureMember(self, name)
@@ -100,6 +100,8 @@ class OwnFabric(Fabric):
 
     def __enter__(self):
         super().__enter__()
+        if not self.members:
+            return self
         first = self.members[0]
         attempt(10, lambda: first.local("GET", "/v1/ca")[1].get("authorities"))
         return self

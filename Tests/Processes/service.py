@@ -71,6 +71,8 @@ class Service:
         self.directory, self.root, self.name, self.host = directory, os.path.join(directory, name), name, host
         self.namespace = ["ip", "netns", "exec", namespace] if namespace else []
         self.client_port, self.peer_port = free_port(), free_port()
+        # Most of what is looked at here has nothing to do with TLS.
+        self.scheme = "http"
         self.process = self.notify = None
         self.log_path = os.path.join(self.root, "journal")
         self.install(weft)
@@ -90,13 +92,13 @@ class Service:
 
     @property
     def peer_url(self):
-        return f"http://{self.host}:{self.peer_port}"
+        return f"{self.scheme}://{self.host}:{self.peer_port}"
 
     @property
     def client_url(self):
-        return f"http://{self.host}:{self.client_port}"
+        return f"{self.scheme}://{self.host}:{self.client_port}"
 
-    def configure(self, founders):
+    def configure(self, founders, found=False):
         """Writes the settings file from the shipped example, as its comments say to."""
         with open(f"{ROOT}/config/weft.example.yaml") as file:
             text = file.read()
@@ -104,7 +106,7 @@ class Service:
             "name": self.name, "data-dir": self.path("/var/lib/weft/data"),
             "listen-client-urls": self.client_url, "advertise-client-urls": self.client_url,
             "listen-peer-urls": self.peer_url, "initial-advertise-peer-urls": self.peer_url,
-            "initial-cluster": ",".join(f"{s.name}={s.peer_url}" for s in founders),
+            "initial-cluster": ",".join(f"{s.name}={s.peer_url}" for s in founders), "found": "true" if found else "",
         }
         for key, value in settings.items():
             text = re.sub(rf"(?m)^(# )?{key}:.*\n", "", text) + (f"{key}: {value}\n" if value else "")
@@ -477,10 +479,57 @@ def service_joins_a_fabric_of_services(report, weft):
         assert unb64(found["kvs"][0]["value"]) == b"v", found
 
 
+def services_are_secure_as_shipped(report, weft):
+    """The settings as they come, but for addresses: one founds, the other joins by token, as the service's user; nobody else gets in."""
+    with Site(weft, 2) as services:
+        first, late = services
+        for service in services:
+            service.end()
+            shutil.rmtree(service.path("/var/lib/weft/data"), ignore_errors=True)
+            service.scheme = "https"
+        first.configure([], found=True)
+        late.configure([])
+        first.start()
+        first.wait_ready()
+        token = subprocess.run([weft, "token", "create", "--endpoints", f"unix://{first.client_socket}"], capture_output=True, text=True,
+                               timeout=30).stdout.strip()
+        assert first.ask_locally("/v1/kv/k", None, "-X", "PUT", "--data-binary", "v")[0] == "201"
+        code, said = first.curl("/v1/kv/k", "-k")
+        assert code == "401" and "wants to know who asks" in said, said
+        read, write = os.pipe()
+        os.write(write, token.encode() + b"\n")
+        os.close(write)
+        with open(late.log_path, "ab") as log:
+            joiner = subprocess.Popen(
+                late.namespace + late.unit.wrapper() + [
+                    late.path("/usr/local/bin/weft"), "join", first.client_url, "--token", "-", "--name", late.name,
+                    "--data-dir", late.path("/var/lib/weft/data"), "--listen-client-urls", late.client_url,
+                    "--listen-peer-urls", late.peer_url], stdin=read, stdout=log, stderr=log, cwd="/")
+        os.close(read)
+        try:
+            attempt(20, lambda: "the join is done" in late.log())
+        finally:
+            joiner.send_signal(signal.SIGTERM)
+            joiner.wait(20)
+        late.start()
+        late.wait_ready()
+        assert late.ask_locally("/v1/kv/k") == ("200", "v"), late.log()[-1000:]
+        assert "in clear text" not in first.log() + late.log()
+        said = subprocess.run([weft, "check", "--endpoints", f"unix://{late.client_socket}"], capture_output=True, text=True, timeout=30)
+        assert "ok   all 2 members answer" in said.stdout and "clear text" not in said.stdout, said
+        out = os.path.join(first.directory, "client")
+        made = subprocess.run([weft, "ca", "issue", "curl", "--out", out, "--endpoints", f"unix://{first.client_socket}"], capture_output=True,
+                              text=True, timeout=30)
+        assert made.returncode == 0, made
+        files = ["--cacert", out + "/ca.pem", "--cert", out + "/client.pem", "--key", out + "/client.key"]
+        assert late.curl("/v1/kv/k", *files)[1].startswith("v\n"), late.curl("/v1/kv/k", *files)
+
+
 CHECKS = [service_runs_without_any_privilege, service_that_says_ready_answers_at_its_port,
           service_takes_grpc_connections, service_stops_well_and_comes_back_with_its_data,
           own_machine_reaches_it_by_a_socket, socket_of_a_killed_member_is_taken_over, command_finds_the_socket_by_itself,
-          service_keeps_its_files_to_itself, directories_that_root_fills_are_the_services, three_services_form_a_fabric, service_joins_a_fabric_of_services]
+          service_keeps_its_files_to_itself, directories_that_root_fills_are_the_services, three_services_form_a_fabric, service_joins_a_fabric_of_services,
+          services_are_secure_as_shipped]
 
 
 def main():

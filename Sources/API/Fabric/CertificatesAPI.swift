@@ -98,6 +98,10 @@ struct CertificatesAPI: Sendable {
         case "machine":
             let body = try FabricBody(body, known: ["request"])
             return Self.answer(try await desk.carryOut(Trust.SignForMachine(request: try body.certificateRequest())))
+        case "init":
+            _ = try FabricBody(body, known: [])
+            try await desk.carryOut(Trust.Found())
+            return .done
         case "rotate":
             let body = try FabricBody(body, known: ["step", "force"])
             let step: Trust.Rotate.Step
@@ -165,7 +169,7 @@ struct CertificatesAPI: Sendable {
         guard let role = JoinRole(text) else {
             throw APIError(
                 .invalidArgument,
-                "\"\(text)\" is none of voter, learner, witness, weft:node:NAME, weft:client, weft:observer, weft:operator, root"
+                "\"\(text)\" is none of voter, learner, witness, member:ID, weft:node:NAME, weft:client, weft:observer, weft:operator, root"
             )
         }
         let uses = try body.number("uses") ?? 1

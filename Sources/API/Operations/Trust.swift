@@ -43,7 +43,8 @@ enum Trust {
             Right(hearing: .always) { asked, claim throws(AccessRefusal) in
                 switch asked.role {
                 case .voter, .learner, .witness, .client(.node), .client(.observer): try claim.expect(.operate)
-                case .client(.root), .client(.operator), .client(.client): try claim.expectRoot()
+                // It takes the place of one that others trust already.
+                case .member, .client(.root), .client(.operator), .client(.client): try claim.expectRoot()
                 }
             }
         }
@@ -188,6 +189,18 @@ enum Trust {
 
     // MARK: - From a CA to the next
 
+    /// Makes a CA for a fabric that has none.
+    struct Found: Operation {
+        static var right: Right<Self> { .root }
+
+        func run(at desk: Desk) async throws(APIError) {
+            try await desk.ask { member throws(ServerError) in
+                try await member.confirmCurrent()
+                try await member.foundAuthority(by: desk.name(orClaimed: ""))
+            }
+        }
+    }
+
     struct Rotate: Operation {
         enum Step: Sendable {
             case begin, abandon
@@ -251,6 +264,7 @@ enum Trust {
         func run(at desk: Desk) async throws(APIError) -> Joined {
             try checkTitle(name)
             let found = try await desk.accept(token, for: request, Self.self)
+            if case .member(let text) = found.role { return try await readmit(text, at: desk) }
             guard let role = found.memberRole else {
                 throw APIError(.invalidArgument, "the token is for a client: run `weft enrol` with it")
             }
@@ -267,14 +281,29 @@ enum Trust {
                 let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
                 _ = try await Cluster.Change(.add(newcomer)).run(at: desk)
             }
+            return try await admit(id, signs: role != .joiningWitness, at: desk)
+        }
+
+        private func admit(_ id: NodeID, signs: Bool, at desk: Desk) async throws(APIError) -> Joined {
             let (signed, authority) = try await desk.ask { member throws(ServerError) in
                 try await member.admit(
-                    request, as: id, title: name, hosts: hosts, signs: role != .joiningWitness, by: desk.name(of: token)
-                )
+                    request, as: id, title: name, hosts: hosts, signs: signs, by: desk.name(of: token))
             }
             return Joined(
                 signed: signed, authority: authority, members: desk.member.membership.entries,
                 clusterID: desk.member.clusterID)
+        }
+
+        /// Signs anew for the member that a token names, which has lost its certificate or never had one.
+        private func readmit(_ text: String, at desk: Desk) async throws(APIError) -> Joined {
+            guard let id = NodeID(text, radix: 16), let entry = desk.member.membership[id] else {
+                throw APIError(.notFound, "member \(text), which the token names, is none any more")
+            }
+            try await desk.ask { member throws(ServerError) in
+                try member.expectAuthority()
+                try await member.use(token, for: request.keyDigest, by: desk.name(of: token))
+            }
+            return try await admit(id, signs: !entry.member.isWitness, at: desk)
         }
 
         private func replacedMember(at desk: Desk) throws(APIError) -> NodeID? {
@@ -317,7 +346,7 @@ extension JoinToken {
         case .voter: .joining
         case .learner: .learner
         case .witness: .joiningWitness
-        case .client: nil
+        case .member, .client: nil
         }
     }
 }
