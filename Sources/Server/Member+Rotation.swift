@@ -69,7 +69,15 @@ extension RunningMember {
         try await change(.removeAuthority(going.name, leaving: leaving), by: by)
     }
 
-    // MARK: - Warnings
+    // MARK: - Ends
+
+    /// Seconds since 1970: until when this member's certificate, and the newest of the fabric's CAs, are good; nil without a CA of its own.
+    package var certificateEnds: (member: Int64, authority: Int64)? {
+        guard let own = core.certificates?.own, let newest = access.trust.newest,
+            let authority = try? Certificate(der: newest.certificate)
+        else { return nil }
+        return (own.validity.to, authority.validity.to)
+    }
 
     private static let authorityWarningSeconds: Int64 = 366 * 86_400
     private static let memberWarningSeconds: Int64 = 20 * 86_400

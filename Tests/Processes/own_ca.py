@@ -104,6 +104,10 @@ def machines_join_by_token(report, weft):
         for member in (first, second):
             said = fabric.run("check", "--endpoints", member.endpoint)
             report.check(f"check at {member.name}", "ok   all 3 members answer" in said, said)
+        metrics = second.ask("GET", "/metrics")[1]
+        ends = [float(line.split()[1]) for line in metrics.splitlines() if line.startswith(("weft_member_certificate_expiry", "weft_ca_expiry"))]
+        days = sorted((end - time.time()) / 86400 for end in ends)
+        report.check("metrics say when they end", len(days) == 2 and 89 < days[0] < 91 and days[1] > 3600, days)
         report.check("files are private", all(os.stat(second.tls(n)).st_mode & 0o77 == 0 for n in os.listdir(second.tls(""))))
         client = fabric.client("c")
         assert first.ask("PUT", "/v1/kv/k", "v", context(client))[0] == 201

@@ -69,6 +69,7 @@ struct MetricsText: Operation {
             "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of the database file that are in use.",
             Double(sizes.inUse))
         peers(&text, member, status)
+        certificates(&text, member)
         fabric(&text, member)
         process(&text)
         return text.content
@@ -104,6 +105,17 @@ struct MetricsText: Operation {
             text.line("weft_domain_replicas_stale" + labels, Double(summary.stale))
             text.line("weft_domain_replicas_resyncing" + labels, Double(summary.resyncing))
         }
+    }
+
+    private static func certificates(_ text: inout Text, _ member: RunningMember) {
+        guard let ends = member.certificateEnds else { return }
+        text.gauge(
+            "weft_member_certificate_expiry_timestamp_seconds",
+            "When this member's certificate ends, in seconds since 1970.",
+            Double(ends.member))
+        text.gauge(
+            "weft_ca_expiry_timestamp_seconds", "When the fabric's newest CA ends, in seconds since 1970.",
+            Double(ends.authority))
     }
 
     private static func process(_ text: inout Text) {
