@@ -165,7 +165,8 @@ struct APIError: Error, Equatable, Sendable {
             self.init(.resourceExhausted, refusal.message)
         case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
             .roleNotGranted, .permissionNotGranted, .authorityExists, .lastAuthority,
-            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .rotationUnderWay, .noRotation, .authorityInUse:
+            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .rotationUnderWay, .noRotation, .authorityInUse,
+            .tooEarly:
             self.init(.failedPrecondition, refusal.message)
         }
     }

@@ -188,14 +188,14 @@ enum OpenAPI {
         ("Signed", "id:string until:time certificate:string authorities:string"),
         (
             "Joining",
-            "token!:string request!:string name!:string peerURLs!:[string] hosts:[string] domain:string replaces:string"
+            "token!:string request!:string name!:string peerURLs!:[string] hosts:[string] domain:string"
         ), ("JoinedMember", "id:string name:string peerURLs:[string]"),
         (
             "Joined",
             "id:string until:time certificate:string authorities:string fabric:string authority:string members:[JoinedMember]"
         ), ("JoinToken", "id:string role:string domain:string until:time uses:integer usesLeft:integer"),
         ("JoinTokens", "tokens:[JoinToken]"),
-        ("JoinTokenWish", "role:string domain:string ttlSeconds:integer uses:integer"),
+        ("JoinTokenWish", "role:string domain:string replaces:string ttlSeconds:integer uses:integer"),
         ("NewJoinToken", "token:string about:JoinToken"),
         ("DomainSpec", "kind:string labels:Labels"), ("Reason", "by:string reason:string"),
         ("Deactivation", "by:string reason:string force:boolean"),

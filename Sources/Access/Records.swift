@@ -90,10 +90,19 @@ package struct Author: Equatable, Sendable {
     package let name: [UInt8]
     /// Of the state in which their rights were looked up; 0 is nobody's.
     package let revision: UInt64
+    /// It is no user: a client's certificate is listed under this name.
+    package let isCertificate: Bool
 
     package init(name: [UInt8], revision: UInt64) {
         self.name = name
         self.revision = revision
+        isCertificate = false
+    }
+
+    package init(certificate name: [UInt8]) {
+        self.name = name
+        revision = 0
+        isCertificate = true
     }
 }
 
@@ -171,7 +180,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
     case noPermission, passwordWithZero, noBcrypt, tooManyAttempts, cannotIssue
     case noCertificate, badJoinToken, noJoinToken, tooManyTokens, noEnrolment, tooManyEnrolments
     case noAuthority, authorityExists, lastAuthority, rotationUnderWay
-    case noAuthorityAtAll, noAuthorityHere, cannotSign, noRotation, authorityInUse
+    case noAuthorityAtAll, noAuthorityHere, cannotSign, noRotation, authorityInUse, tooEarly
 
     package var message: String {
         switch self {
@@ -211,6 +220,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .noAuthorityHere: "weft: this member signs no certificates; ask one that holds data"
         case .noRotation: "weft: no new CA is being taken into use"
         case .authorityInUse: "weft: members have certificates of this CA still; see `weft ca show`"
+        case .tooEarly: "weft: the certificate is good for long enough, and by the newest CA: nothing to renew"
         case .cannotSign: "weft: the fabric's CA cannot sign this"
         case .noAuthority: "weft: the fabric believes no such CA"
         case .authorityExists: "weft: the fabric believes this CA already"

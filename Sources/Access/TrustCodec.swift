@@ -13,8 +13,7 @@ extension TrustChange {
             authority.encode(into: &writer)
         case .removeAuthority(let name, let leaving):
             write(2, name)
-            writer.varint(UInt64(leaving.count))
-            for member in leaving { writer.lengthPrefixed(member) }
+            writer.list(leaving)
         case .addToken(let token, let now):
             writer.byte(3)
             token.encode(into: &writer)
@@ -28,10 +27,17 @@ extension TrustChange {
             enrolment.encode(into: &writer)
             writer.signed(now)
         case .revoke(let name): write(7, name)
-        case .noteMember(let certificate):
-            writer.byte(8)
-            certificate.encode(into: &writer)
+        case .noteMember(let seen):
+            write(8, seen.member, seen.authority, seen.key)
+            writer.signed(seen.until)
         case .forgetMember(let name): write(9, name)
+        case .renew(let enrolment):
+            writer.byte(10)
+            enrolment.encode(into: &writer)
+        case .expectKeys(let keys, let member):
+            write(11, member)
+            writer.list(keys)
+        case .noteKnower(let member, let authority): write(12, member, authority)
         }
     }
 
@@ -41,9 +47,7 @@ extension TrustChange {
         case 1: self = .addAuthority(try Authority(from: &reader))
         case 2:
             let authority = try name()
-            var leaving: [[UInt8]] = []
-            for _ in 0..<(try reader.count(itemBytesMin: 1)) { leaving.append(try name()) }
-            self = .removeAuthority(authority, leaving: leaving)
+            self = .removeAuthority(authority, leaving: try reader.list())
         case 3:
             let token = try JoinToken(from: &reader)
             self = .addToken(token, at: try reader.signed())
@@ -53,8 +57,16 @@ extension TrustChange {
             let enrolment = try Enrolment(from: &reader)
             self = .enrol(enrolment, at: try reader.signed())
         case 7: self = .revoke(try name())
-        case 8: self = .noteMember(try MemberCertificate(from: &reader))
+        case 8:
+            let (member, authority, key) = (try name(), try name(), try name())
+            self = .noteMember(
+                SeenCertificate(member: member, until: try reader.signed(), authority: authority, key: key))
         case 9: self = .forgetMember(try name())
+        case 10: self = .renew(try Enrolment(from: &reader))
+        case 11:
+            let member = try name()
+            self = .expectKeys(try reader.list(), member: member)
+        case 12: self = .noteKnower(member: try name(), authority: try name())
         case let kind: throw .invalid("change of certificates \(kind)")
         }
     }
@@ -90,11 +102,11 @@ extension Authority: TrustRecord {
 
 extension JoinToken: TrustRecord {
     func encode(into writer: inout ByteWriter) {
-        for part in [name, digest, Array(role.text.utf8), domain] { writer.lengthPrefixed(part) }
+        for part in [name, digest, Array(role.text.utf8), domain, replaces] { writer.lengthPrefixed(part) }
         writer.signed(until)
         writer.varint(usesMax)
-        writer.varint(UInt64(usedBy.count))
-        for key in usedBy { writer.lengthPrefixed(key) }
+        writer.varint(uses)
+        writer.list(returning)
     }
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
@@ -102,18 +114,20 @@ extension JoinToken: TrustRecord {
         let digest = try reader.lengthPrefixed()
         let text = String(decoding: try reader.lengthPrefixed(), as: UTF8.self)
         guard let role = JoinRole(text) else { throw .invalid("role \(text) of a join token") }
-        let domain = try reader.lengthPrefixed()
-        let (until, usesMax) = (try reader.signed(), try reader.varint())
-        var usedBy: [[UInt8]] = []
-        for _ in 0..<(try reader.count(itemBytesMin: 1)) { usedBy.append(try reader.lengthPrefixed()) }
+        let (domain, replaces) = (try reader.lengthPrefixed(), try reader.lengthPrefixed())
+        let until = try reader.signed()
         self.init(
-            name: name, digest: digest, role: role, domain: domain, until: until, usesMax: usesMax, usedBy: usedBy)
+            name: name, digest: digest, role: role, domain: domain, replaces: replaces, until: until,
+            usesMax: try reader.varint())
+        uses = try reader.varint()
+        returning = try reader.list()
     }
 }
 
 extension Enrolment: TrustRecord {
     func encode(into writer: inout ByteWriter) {
-        for part in [name, title, Array(role.text.utf8), authority] { writer.lengthPrefixed(part) }
+        for part in [name, title, Array(role.text.utf8), key, authority] { writer.lengthPrefixed(part) }
+        writer.signed(lifeSeconds)
         writer.signed(until)
     }
 
@@ -122,8 +136,11 @@ extension Enrolment: TrustRecord {
         let title = try reader.lengthPrefixed()
         let text = String(decoding: try reader.lengthPrefixed(), as: UTF8.self)
         guard let role = ReservedRole(certified: text) else { throw .invalid("role \(text) of a certificate") }
-        let authority = try reader.lengthPrefixed()
-        self.init(name: name, title: title, role: role, until: try reader.signed(), authority: authority)
+        let (key, authority) = (try reader.lengthPrefixed(), try reader.lengthPrefixed())
+        let lifeSeconds = try reader.signed()
+        self.init(
+            name: name, title: title, role: role, key: key, lifeSeconds: lifeSeconds, until: try reader.signed(),
+            authority: authority)
     }
 }
 
@@ -132,13 +149,30 @@ extension MemberCertificate: TrustRecord {
         writer.lengthPrefixed(name)
         writer.signed(until)
         writer.lengthPrefixed(authority)
-        writer.bool(signs)
+        writer.list(keys)
+        writer.list(knows)
     }
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
-        let name = try reader.lengthPrefixed()
-        let until = try reader.signed()
-        let authority = try reader.lengthPrefixed()
-        self.init(name: name, until: until, authority: authority, signs: try reader.bool())
+        self.init(name: try reader.lengthPrefixed())
+        until = try reader.signed()
+        authority = try reader.lengthPrefixed()
+        keys = try reader.list()
+        knows = try reader.list()
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func list(_ items: [[UInt8]]) {
+        varint(UInt64(items.count))
+        for item in items { lengthPrefixed(item) }
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func list() throws(DecodingFault) -> [[UInt8]] {
+        var items: [[UInt8]] = []
+        for _ in 0..<(try count(itemBytesMin: 1)) { items.append(try lengthPrefixed()) }
+        return items
     }
 }

@@ -59,26 +59,29 @@ package struct JoinToken: Equatable, Named, Sendable {
     package let role: JoinRole
     /// Where members that come by it are; empty where it does not say.
     package let domain: [UInt8]
+    /// The member whose vote the newcomer takes, hexadecimal; empty for none.
+    package let replaces: [UInt8]
     /// Milliseconds since 1970.
     package let until: Int64
     package let usesMax: UInt64
-    /// SHA-256 of the public keys that came by it. Each may come again: an answer can be lost.
-    package internal(set) var usedBy: [[UInt8]]
+    package internal(set) var uses: UInt64 = 0
+    /// SHA-256 of the public keys that came by it and may come again: an answer can be lost.
+    package internal(set) var returning: [[UInt8]] = []
 
     package init(
-        name: [UInt8], digest: [UInt8], role: JoinRole, domain: [UInt8], until: Int64, usesMax: UInt64,
-        usedBy: [[UInt8]] = []
+        name: [UInt8], digest: [UInt8], role: JoinRole, domain: [UInt8], replaces: [UInt8] = [], until: Int64,
+        usesMax: UInt64
     ) {
         self.name = name
         self.digest = digest
         self.role = role
         self.domain = domain
+        self.replaces = replaces
         self.until = until
         self.usesMax = usesMax
-        self.usedBy = usedBy
     }
 
-    package var usesLeft: UInt64 { usesMax - min(usesMax, UInt64(usedBy.count)) }
+    package var usesLeft: UInt64 { usesMax - min(usesMax, uses) }
 }
 
 /// A node of the storage cluster or a tool that has a certificate. One that is not listed is nobody's.
@@ -88,51 +91,88 @@ package struct Enrolment: Equatable, Named, Sendable {
     /// What people call it.
     package let title: [UInt8]
     package let role: ReservedRole
-    /// Until when the newest certificate is good: milliseconds since 1970.
-    package let until: Int64
+    /// SHA-256 of the public key that it began with.
+    package let key: [UInt8]
+    /// How long each of its certificates is good.
+    package let lifeSeconds: Int64
+    /// Until when the newest one is good: milliseconds since 1970.
+    package var until: Int64
     /// The CA that signed the newest one.
-    package let authority: [UInt8]
+    package var authority: [UInt8]
 
-    package init(name: [UInt8], title: [UInt8], role: ReservedRole, until: Int64, authority: [UInt8]) {
+    package init(
+        name: [UInt8], title: [UInt8], role: ReservedRole, key: [UInt8], lifeSeconds: Int64, until: Int64,
+        authority: [UInt8]
+    ) {
         self.name = name
         self.title = title
         self.role = role
+        self.key = key
+        self.lifeSeconds = lifeSeconds
         self.until = until
         self.authority = authority
     }
 }
 
-/// A member's newest certificate.
+/// What the fabric knows of a member's certificates.
 package struct MemberCertificate: Equatable, Named, Sendable {
     /// The member's id, hexadecimal.
     package let name: [UInt8]
+    /// Of the newest that it was seen with: milliseconds since 1970.
+    package internal(set) var until: Int64 = 0
+    /// The CA that signed that.
+    package internal(set) var authority: [UInt8] = []
+    /// SHA-256 of the public keys that it shows: of the newest certificate, and of one that is on its way.
+    package internal(set) var keys: [[UInt8]] = []
+    /// CAs whose keys it was given.
+    package internal(set) var knows: [[UInt8]] = []
+
+    package init(name: [UInt8]) { self.name = name }
+}
+
+/// A member's certificate, as it was seen.
+package struct SeenCertificate: Equatable, Sendable {
+    /// The member's id, hexadecimal.
+    package let member: [UInt8]
     /// Milliseconds since 1970.
     package let until: Int64
     /// The CA that signed it.
     package let authority: [UInt8]
-    /// It has that CA's key.
-    package let signs: Bool
+    /// SHA-256 of its public key.
+    package let key: [UInt8]
 
-    package init(name: [UInt8], until: Int64, authority: [UInt8], signs: Bool) {
-        self.name = name
+    package init(member: [UInt8], until: Int64, authority: [UInt8], key: [UInt8]) {
+        self.member = member
         self.until = until
         self.authority = authority
-        self.signs = signs
+        self.key = key
+    }
+
+    /// If the fabric knows it already.
+    package func isNoted(in trust: TrustState) -> Bool {
+        guard let known = trust.members[member] else { return false }
+        return known.until == until && known.authority == authority && known.keys.contains(key)
     }
 }
 
 /// What changes about certificates. Times are milliseconds since 1970 by the clock of the member that proposes.
 package enum TrustChange: Equatable, Sendable {
     case addAuthority(Authority)
-    /// Nobody believes it any more. Refused while members have certificates of it, but for those `leaving`, who are none any more.
+    /// Nobody believes it any more. Refused while members need it, but for those `leaving`, who are none any more.
     case removeAuthority([UInt8], leaving: [[UInt8]])
     case addToken(JoinToken, at: Int64)
     case removeToken([UInt8])
     /// Somebody with a public key, of this digest, shows a token's secret, of that digest.
     case useToken([UInt8], secret: [UInt8], key: [UInt8], at: Int64)
     case enrol(Enrolment, at: Int64)
+    /// The same for one that is listed.
+    case renew(Enrolment)
     case revoke([UInt8])
-    case noteMember(MemberCertificate)
+    case noteMember(SeenCertificate)
+    /// A member gets a certificate for a key, and goes on showing another until it has that.
+    case expectKeys([[UInt8]], member: [UInt8])
+    /// A member gets a CA's key.
+    case noteKnower(member: [UInt8], authority: [UInt8])
     /// The member is gone.
     case forgetMember([UInt8])
 }

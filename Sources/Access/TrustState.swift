@@ -6,6 +6,9 @@ package struct TrustState: Equatable, Sendable {
     package static let tokensMax = 10_000
     package static let usesMax: UInt64 = 1000
     package static let enrolmentsMax = 100_000
+    private static let keysMax = 2
+    /// What is past its time by so much is of no interest any more.
+    private static let restMilliseconds: Int64 = 30 * 86_400_000
 
     /// By the digest of their keys.
     package internal(set) var authorities = NameTable<Authority>()
@@ -27,25 +30,66 @@ package struct TrustState: Equatable, Sendable {
     mutating func apply(_ change: TrustChange) throws(AccessRefusal) {
         switch change {
         case .addAuthority(let authority): try add(authority)
-        case .removeAuthority(let name, let leaving):
-            guard authorities[name] != nil else { throw .noAuthority }
-            guard members.all.allSatisfy({ $0.authority != name || leaving.contains($0.name) }) else {
-                throw .authorityInUse
-            }
-            // Without any, everybody would be let in.
-            guard authorities.all.count > 1 else { throw .lastAuthority }
-            _ = authorities.remove(name)
+        case .removeAuthority(let name, let leaving): try remove(name, leaving)
         case .addToken(let token, let now): try add(token, now)
         case .removeToken(let name): guard tokens.remove(name) else { throw .noJoinToken }
         case .useToken(let name, let secret, let key, let now): guard try use(name, secret, key, now) else { return }
         case .enrol(let enrolment, let now): try enrol(enrolment, now)
-        case .revoke(let name): guard enrolments.remove(name) else { throw .noEnrolment }
-        case .noteMember(let certificate):
-            if members[certificate.name] == certificate { return }
-            members.put(certificate)
-        case .forgetMember(let name): guard members.remove(name) else { return }
+        case .renew(let enrolment):
+            guard enrolments[enrolment.name] != nil else { throw .noEnrolment }
+            enrolments.put(enrolment)
+        case .revoke(let name):
+            guard let enrolment = enrolments[name] else { throw .noEnrolment }
+            _ = enrolments.remove(name)
+            forget([enrolment.key])
+        case .noteMember(let seen):
+            guard !seen.isNoted(in: self) else { return }
+            adjust(seen.member) { member in
+                (member.until, member.authority) = (seen.until, seen.authority)
+                member.keys = [seen.key] + member.keys.filter { $0 != seen.key }.prefix(Self.keysMax - 1)
+            }
+        case .expectKeys(let keys, let member):
+            guard members[member]?.keys != keys, keys.count <= Self.keysMax else { return }
+            adjust(member) { $0.keys = keys }
+        case .noteKnower(let member, let authority):
+            guard members[member]?.knows.contains(authority) != true, authorities[authority] != nil else { return }
+            adjust(member) { $0.knows.append(authority) }
+        case .forgetMember(let name):
+            guard let member = members[name] else { return }
+            _ = members.remove(name)
+            forget(member.keys)
         }
         revision += 1
+    }
+
+    private mutating func adjust(_ name: [UInt8], _ body: (inout MemberCertificate) -> Void) {
+        var member = members[name] ?? MemberCertificate(name: name)
+        body(&member)
+        members.put(member)
+    }
+
+    private mutating func remove(_ name: [UInt8], _ leaving: [[UInt8]]) throws(AccessRefusal) {
+        guard authorities[name] != nil else { throw .noAuthority }
+        // Without any, everybody would be let in.
+        guard authorities.all.count > 1 else { throw .lastAuthority }
+        // The newest is given up only if nobody has its key, another if nobody shows what it signed.
+        let isNewest = name == newest?.name
+        let isNeeded = members.all.contains { member in
+            !leaving.contains(member.name) && (isNewest ? member.knows.contains(name) : member.authority == name)
+        }
+        if isNeeded { throw .authorityInUse }
+        _ = authorities.remove(name)
+        for member in members.all where member.knows.contains(name) {
+            adjust(member.name) { $0.knows.removeAll { $0 == name } }
+        }
+    }
+
+    /// Whoever has these keys does not come again.
+    private mutating func forget(_ keys: [[UInt8]]) {
+        for var token in tokens.all where token.returning.contains(where: keys.contains) {
+            token.returning.removeAll(where: keys.contains)
+            tokens.put(token)
+        }
     }
 
     private mutating func add(_ authority: Authority) throws(AccessRefusal) {
@@ -60,7 +104,8 @@ package struct TrustState: Equatable, Sendable {
         guard tokens[token.name] == nil, token.until > now, (1...Self.usesMax).contains(token.usesMax) else {
             throw .badJoinToken
         }
-        for old in tokens.all where old.until <= now { _ = tokens.remove(old.name) }
+        // By a clock that may be wrong: only what was over long ago makes room.
+        for old in tokens.all where old.until < now - Self.restMilliseconds { _ = tokens.remove(old.name) }
         guard tokens.all.count < Self.tokensMax else { throw .tooManyTokens }
         tokens.put(token)
     }
@@ -70,15 +115,18 @@ package struct TrustState: Equatable, Sendable {
         _ name: [UInt8], _ secret: [UInt8], _ key: [UInt8], _ now: Int64
     ) throws(AccessRefusal) -> Bool {
         guard var token = tokens[name], token.digest == secret, token.until > now else { throw .badJoinToken }
-        if token.usedBy.contains(key) { return false }
+        if token.returning.contains(key) { return false }
         guard token.usesLeft > 0 else { throw .badJoinToken }
-        token.usedBy.append(key)
+        token.uses += 1
+        token.returning.append(key)
         tokens.put(token)
         return true
     }
 
     private mutating func enrol(_ enrolment: Enrolment, _ now: Int64) throws(AccessRefusal) {
-        for old in enrolments.all where old.until <= now { _ = enrolments.remove(old.name) }
+        if enrolments.all.count >= Self.enrolmentsMax {
+            for old in enrolments.all where old.until < now - Self.restMilliseconds { _ = enrolments.remove(old.name) }
+        }
         guard enrolments[enrolment.name] != nil || enrolments.all.count < Self.enrolmentsMax else {
             throw .tooManyEnrolments
         }
@@ -102,8 +150,12 @@ extension TrustChange {
         case .useToken(let name, _, let key, _): return "join token \(text(name)) used for key \(short(key))"
         case .enrol(let enrolment, _):
             return "certificate of \(text(enrolment.title)) (\(text(enrolment.name))) issued for \(enrolment.role.text)"
+        case .renew(let enrolment):
+            return "certificate of \(text(enrolment.title)) (\(text(enrolment.name))) renewed"
         case .revoke(let name): return "certificate \(text(name)) revoked"
-        case .noteMember, .forgetMember: return nil
+        case .noteKnower(let member, let authority):
+            return "member \(text(member)) gets the key of the fabric's CA \(short(authority))"
+        case .noteMember, .expectKeys, .forgetMember: return nil
         }
     }
 }

@@ -56,3 +56,7 @@ static inline int weft_tls_add_name(GENERAL_NAMES *names, int kind, const unsign
 static inline int weft_tls_set_names(X509 *certificate, GENERAL_NAMES *names) {
     return X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT);
 }
+
+static inline int weft_tls_add_chain(SSL_CTX *context, X509 *certificate) {
+    return (int)SSL_CTX_add1_chain_cert(context, certificate);
+}

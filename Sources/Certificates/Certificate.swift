@@ -24,7 +24,9 @@ package final class Certificate: @unchecked Sendable {
     package static func all(pem: [UInt8]) throws(CertificateError) -> [Certificate] {
         let found = Memory.read(pem) { memory in
             var certificates: [Certificate] = []
-            while let next = PEM_read_bio_X509(memory, nil, nil, nil) { certificates.append(Certificate(next)) }
+            while let next = PEM_read_bio_X509(memory, nil, refusePassphrase, nil) {
+                certificates.append(Certificate(next))
+            }
             return weft_tls_is_end_of_pem() == 1 ? certificates : nil
         }
         guard let found else { throw CertificateError("a certificate cannot be read") }
@@ -84,6 +86,9 @@ package final class Certificate: @unchecked Sendable {
     package func use(with key: PrivateKey, in context: OpaquePointer) -> Bool {
         SSL_CTX_use_certificate(context, pointer) == 1 && SSL_CTX_use_PrivateKey(context, key.pointer) == 1
     }
+
+    /// Has a TLS context of OpenSSL's show it beside the one that is used.
+    package func accompany(in context: OpaquePointer) -> Bool { weft_tls_add_chain(context, pointer) == 1 }
 
     /// Adds it to a store of OpenSSL's of whom to believe.
     package func add(to store: OpaquePointer?) -> Bool { X509_STORE_add_cert(store, pointer) == 1 }

@@ -11,6 +11,11 @@ package struct CertificateError: Error, Equatable, CustomStringConvertible, Send
     }
 }
 
+/// Nobody is there to type one: without this OpenSSL asks at the terminal, whatever is read.
+let refusePassphrase: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
+    _, _, _, _ in -1
+}
+
 /// Bytes to OpenSSL and back.
 enum Memory {
     /// What a writer of OpenSSL's writes; nil when it fails.
@@ -25,8 +30,13 @@ enum Memory {
 
     /// What a reader of OpenSSL's finds in bytes.
     static func read<T>(_ bytes: [UInt8], _ read: (OpaquePointer) -> T?) -> T? {
-        guard bytes.count < Int32.max, let memory = BIO_new_mem_buf(bytes, Int32(bytes.count)) else { return nil }
-        defer { BIO_free_all(memory) }
-        return read(memory)
+        // OpenSSL reads where the bytes are.
+        bytes.withUnsafeBytes { bytes in
+            guard bytes.count < Int32.max, let memory = BIO_new_mem_buf(bytes.baseAddress, Int32(bytes.count)) else {
+                return nil
+            }
+            defer { BIO_free_all(memory) }
+            return read(memory)
+        }
     }
 }

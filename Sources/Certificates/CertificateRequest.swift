@@ -17,13 +17,13 @@ package final class CertificateRequest: @unchecked Sendable {
     /// - Throws: also when it was not signed with the key that it is for, or its key is of another kind than those of this release.
     package init(pem: [UInt8]) throws(CertificateError) {
         guard pem.count <= Certificate.bytesMax,
-            let found = Memory.read(pem, { PEM_read_bio_X509_REQ($0, nil, nil, nil) })
+            let found = Memory.read(pem, { PEM_read_bio_X509_REQ($0, nil, refusePassphrase, nil) })
         else { throw CertificateError("it is no request for a certificate (PKCS #10, PEM)") }
         pointer = found
         guard let key = X509_REQ_get0_pubkey(found), X509_REQ_verify(found, key) == 1 else {
             throw CertificateError("the request was not signed with its own key")
         }
-        guard Self.isStrong(key) else {
+        guard Self.isStrong(key), !Certificate.digest(of: key).isEmpty else {
             throw CertificateError("its key is neither on a curve of at least 256 bits nor RSA of at least 2048")
         }
     }

@@ -27,9 +27,3 @@ package final class PrivateKey: @unchecked Sendable {
         return bytes
     }
 }
-
-/// Nobody is there to type one.
-private let refusePassphrase:
-    @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
-        _, _, _, _ in -1
-    }

@@ -56,16 +56,12 @@ final class SignatureKey: @unchecked Sendable {
 
     private static func pem(_ path: String, isPrivate: Bool) throws(CredentialsError) -> OpaquePointer {
         let bytes = try read(path)
-        let memory = BIO_new_mem_buf(bytes, Int32(bytes.count))
-        defer {
-            BIO_free_all(memory)
-            ERR_clear_error()
-        }
         // No pass phrase is asked for.
-        let key =
+        let key = reading(bytes) { memory in
             isPrivate
-            ? PEM_read_bio_PrivateKey(memory, nil, { _, _, _, _ in -1 }, nil)
-            : PEM_read_bio_PUBKEY(memory, nil, { _, _, _, _ in -1 }, nil)
+                ? PEM_read_bio_PrivateKey(memory, nil, { _, _, _, _ in -1 }, nil)
+                : PEM_read_bio_PUBKEY(memory, nil, { _, _, _, _ in -1 }, nil)
+        }
         guard let key = key ?? (isPrivate ? nil : keyOfCertificate(bytes)) else {
             throw CredentialsError("auth-token: \(path) holds no \(isPrivate ? "private" : "public") key in PEM")
         }
@@ -74,11 +70,23 @@ final class SignatureKey: @unchecked Sendable {
 
     /// etcd takes a certificate for its public key.
     private static func keyOfCertificate(_ bytes: [UInt8]) -> OpaquePointer? {
-        let memory = BIO_new_mem_buf(bytes, Int32(bytes.count))
-        defer { BIO_free_all(memory) }
-        guard let certificate = PEM_read_bio_X509(memory, nil, { _, _, _, _ in -1 }, nil) else { return nil }
-        defer { X509_free(certificate) }
-        return X509_get_pubkey(certificate)
+        reading(bytes) { memory in
+            guard let certificate = PEM_read_bio_X509(memory, nil, { _, _, _, _ in -1 }, nil) else { return nil }
+            defer { X509_free(certificate) }
+            return X509_get_pubkey(certificate)
+        }
+    }
+
+    /// OpenSSL reads where the bytes are.
+    private static func reading(_ bytes: [UInt8], _ read: (OpaquePointer?) -> OpaquePointer?) -> OpaquePointer? {
+        bytes.withUnsafeBytes { bytes in
+            let memory = BIO_new_mem_buf(bytes.baseAddress, Int32(bytes.count))
+            defer {
+                BIO_free_all(memory)
+                ERR_clear_error()
+            }
+            return read(memory)
+        }
     }
 
     private static func fits(_ key: OpaquePointer, _ method: JWTMethod) -> Bool {

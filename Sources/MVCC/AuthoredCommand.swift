@@ -5,6 +5,8 @@ package import Bytes
 package struct AuthoredCommand: Equatable, Sendable {
     /// What one with an author begins with; the author and the command follow.
     package static let kind: UInt8 = 17
+    /// The same for a client's certificate, by the name that it is listed under.
+    package static let certificateKind: UInt8 = 18
 
     /// Nil for what a member does by itself, and for everything while rights are not looked at.
     package var author: Author?
@@ -21,35 +23,39 @@ package struct AuthoredCommand: Equatable, Sendable {
 
     package func encode(into writer: inout ByteWriter) {
         if let author {
-            writer.byte(Self.kind)
-            author.encode(into: &writer)
+            writer.byte(author.isCertificate ? Self.certificateKind : Self.kind)
+            if author.isCertificate { writer.lengthPrefixed(author.name) } else { author.encode(into: &writer) }
         }
         command.encode(into: &writer)
     }
 
     package init(from reader: inout ByteReader) throws(DecodingFault) {
-        guard try Self.isAuthored(reader) else {
+        guard let author = try Self.author(&reader) else {
             self.init(try Command(from: &reader))
             return
         }
-        _ = try reader.byte()
-        let author = try Author(from: &reader)
         let command = try Command(from: &reader)
         guard !command.isByMembers else { throw .invalid("a member's own command on somebody's behalf") }
         self.init(command, by: author)
     }
 
-    private static func isAuthored(_ reader: ByteReader) throws(DecodingFault) -> Bool {
-        var reader = reader
-        return try reader.byte() == kind
+    /// Takes the author from what begins with one.
+    private static func author(_ reader: inout ByteReader) throws(DecodingFault) -> Author? {
+        var ahead = reader
+        let author: Author
+        switch try ahead.byte() {
+        case kind: author = try Author(from: &ahead)
+        case certificateKind: author = Author(certificate: try ahead.lengthPrefixed())
+        default: return nil
+        }
+        reader = ahead
+        return author
     }
 
     /// The kind of the command itself.
     package static func commandKind(_ reader: ByteReader) throws(DecodingFault) -> UInt8 {
         var reader = reader
-        let first = try reader.byte()
-        guard first == kind else { return first }
-        _ = try Author(from: &reader)
+        _ = try author(&reader)
         return try reader.byte()
     }
 }

@@ -26,6 +26,7 @@ extension KeyValueStore {
 
     /// Why a command is not carried out on somebody's behalf. They asked a member that may have known an older state.
     func refusal(of authored: AuthoredCommand) -> AccessRefusal? {
+        if let author = authored.author, author.isCertificate { return refusal(of: authored.command, by: author.name) }
         guard access.isEnabled, !makes(.writesWithoutRights) else { return nil }
         let authorizer = Authorizer(authored.author, in: access, leases, &knownRights)
         do throws(AccessRefusal) {
@@ -49,6 +50,19 @@ extension KeyValueStore {
             return error
         }
         return nil
+    }
+}
+
+extension KeyValueStore {
+    /// Why a command is not carried out for whoever has a certificate: it was taken back since, or users count now.
+    private func refusal(of command: Command, by certificate: [UInt8]) -> AccessRefusal? {
+        guard let enrolment = access.trust.enrolments[certificate] else { return .noCertificate }
+        switch command {
+        case .put, .deleteRange, .txn, .leaseRevoke, .leaseRenew, .leaseGrant, .compact:
+            return !access.isEnabled && (enrolment.role == .client || enrolment.role == .root) ? nil : .denied
+        case .access: return enrolment.role == .root ? nil : .denied
+        case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric, .raiseVersion: return nil
+        }
     }
 }
 

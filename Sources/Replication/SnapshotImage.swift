@@ -34,7 +34,8 @@ package struct SnapshotImage: Sendable {
             let reader = try marks.reader(directory.statePath, cacheBytes: 1 << 20)
             if isForWitness {
                 let access = try reader.records().access
-                try StateWriter.writeBare(try reader.meta(), hasUsers: !access.users.all.isEmpty, to: target)
+                try StateWriter.writeBare(
+                    try reader.meta(), hasUsers: !access.users.all.isEmpty || access.trust.isThere, to: target)
             } else {
                 try reader.copy(to: target)
             }

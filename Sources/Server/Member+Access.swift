@@ -24,13 +24,22 @@ extension RunningMember {
     /// If anybody's rights are looked at. Cheap.
     package var isGuarded: Bool { core.isGuarded.load(ordering: .acquiring) }
 
-    /// If they are as of a state: where users count, and where the fabric has a CA of its own, unless this member lets anybody in.
+    /// If they are as of a state: where users count, and where this member's port has a certificate of the fabric's own CA, unless it was told
+    /// to let anybody in.
     package func guards(_ access: AccessState) -> Bool { core.guards(access) }
+
+    /// If this member has a state to know users and certificates from.
+    package var hasState: Bool { appliedIndex >= MemberDisk.foundingIndex }
+
+    /// If a client's certificate is in its time, and by a CA that is believed, on a connection that was made long ago, too.
+    package func isGood(_ enrolment: Enrolment) -> Bool {
+        enrolment.until > core.wallMilliseconds && access.trust.authorities[enrolment.authority] != nil
+    }
 
     /// Refuses while this member has no state to know users from: it has just joined. A witness never has one, and lets nobody in once it
     /// heard that there are users.
     package func expectState() throws(ServerError) {
-        guard appliedIndex >= MemberDisk.foundingIndex else { throw .catchingUp }
+        guard hasState else { throw .catchingUp }
     }
 
     /// What was allowed as of one is looked at again as of another.

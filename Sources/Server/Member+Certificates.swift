@@ -12,8 +12,8 @@ internal import Transport
 /// The fabric's own CA as far as a member sees to it while it runs.
 extension RunningMember {
     private static let interval = Duration.seconds(2)
-    /// How often a member that cannot sign for itself asks another.
-    private static let askingInterval = Duration.seconds(30)
+    /// How often a member that does not sign asks another which CAs there are.
+    private static let askingInterval = Duration.seconds(20)
 
     /// Keeps the files of this member's certificates as the fabric's state and the time would have them, and tells the fabric of them.
     package func keepCertificates() async {
@@ -21,24 +21,32 @@ extension RunningMember {
         var (complaint, nextAsking): (String?, ContinuousClock.Instant) = (nil, .now)
         while !core.isStopping {
             let now = core.wallMilliseconds / 1000
-            if let found = certificates.complaint(now: now), found != complaint { core.logger.error("\(found)") }
-            complaint = certificates.complaint(now: now)
+            var found = certificates.complaint(now: now)
             do {
-                if core.isWitness, ContinuousClock.now >= nextAsking {
-                    if try await ask(for: certificates, now: now) { nextAsking = .now + Self.askingInterval }
-                    // It cannot know what the fabric knows of it.
-                    try await change(.noteMember(certificates.note(of: id)))
-                } else if !core.isWitness, appliedIndex >= MemberDisk.foundingIndex {
+                if appliedIndex >= MemberDisk.foundingIndex, signs {
                     try await takeCare(of: certificates, now: now)
+                } else if ContinuousClock.now >= nextAsking, try await askAsOneWhoDoesNotSign(certificates, now: now) {
+                    nextAsking = .now + Self.askingInterval
                 }
             } catch let error as CertificateError {
-                core.logger.error("certificates cannot be kept: \(error)")
+                found = "certificates cannot be kept: \(error)"
+            } catch ServerError.refused(.needsVersion) {
+                found =
+                    "the fabric is of an earlier version, which knows no CA: `weft upgrade finish`, at a member's socket, lets this one tell of its own"
             } catch {
                 // Without a leader: later.
             }
+            if let found, found != complaint { core.logger.error("\(found)") }
+            complaint = found
             try? await Task.sleep(for: Self.interval)
         }
     }
+
+    /// If this member has a say in who gets certificates.
+    private var signs: Bool { core.status.configuration[id].map(Self.signs) ?? false }
+
+    /// Voters that hold data do, and those that will be.
+    private static func signs(_ member: Member) -> Bool { member.role == .voter || member.role == .joining }
 
     private func takeCare(of certificates: MemberCertificates, now: Int64) async throws {
         try await announceAuthority(certificates)
@@ -48,16 +56,15 @@ extension RunningMember {
         if certificates.authority?.certificate.keyDigest != newest.name {
             if let next = try certificates.next(), next.certificate.keyDigest == newest.name {
                 // The fabric hears first that somebody has it: then it cannot be given up.
-                try await change(.noteMember(certificates.note(of: id, by: next)))
+                try await change(.noteKnower(member: id.hexadecimal, authority: newest.name))
                 guard access.trust.newest?.name == newest.name else { return }
                 try certificates.takeUp(next, now: now)
             } else {
-                _ = try await ask(for: certificates, now: now)
+                try await askForAuthority(certificates, now: now)
             }
         }
         if try certificates.renewIfDue(now: now) { core.logger.notice("this member's certificate was made anew") }
-        let note = certificates.note(of: id)
-        if trust.members[note.name] != note { try await change(.noteMember(note)) }
+        try await note(certificates.own, of: id)
         if core.status.role == .leader { try await forgetMembers(trust) }
     }
 
@@ -69,60 +76,107 @@ extension RunningMember {
         else { return }
         let own = Authority(authority.certificate)
         let known = access.trust.authorities
-        guard known[own.name] == nil else { return }
-        try await change(.addAuthority(own))
-        let before = access.trust.members.all.map(\.name)
-        for former in known.all { try await change(.removeAuthority(former.name, leaving: before)) }
-        core.logger.notice("the fabric has a CA of its own; see `weft ca show`")
+        if known[own.name] == nil {
+            try await change(.addAuthority(own))
+            core.logger.notice("the fabric has a CA of its own; see `weft ca show`")
+            let before = access.trust.members.all.map(\.name)
+            for former in known.all { try await change(.removeAuthority(former.name, leaving: before)) }
+        }
+        if access.trust.members[id.hexadecimal]?.knows.contains(own.name) != true {
+            try await change(.noteKnower(member: id.hexadecimal, authority: own.name))
+        }
     }
 
-    /// Who was taken out and never had the key of a CA that is still believed is of no interest any more.
+    /// Tells the fabric which certificate a member has, if that is new.
+    private func note(_ certificate: Certificate, of member: NodeID) async throws {
+        guard let issuer = access.trust.certificates.first(where: certificate.isSigned) else { return }
+        let seen = SeenCertificate(
+            member: member.hexadecimal, until: certificate.validity.to * 1000, authority: issuer.keyDigest,
+            key: certificate.keyDigest)
+        if !seen.isNoted(in: access.trust) { try await change(.noteMember(seen)) }
+    }
+
+    /// Who was taken out and has no key of a CA that is still believed is of no interest any more.
     private func forgetMembers(_ trust: TrustState) async throws {
         for note in trust.members.all where core.status.configuration.member(note.name) == nil {
-            if !note.signs || trust.authorities[note.authority] == nil { try await change(.forgetMember(note.name)) }
+            if note.knows.isEmpty { try await change(.forgetMember(note.name)) }
         }
     }
 
     private func change(_ change: TrustChange) async throws(ServerError) { try await self.change(change, by: name) }
 
-    // MARK: - One member and another
+    // MARK: - One member asks another
 
-    /// Has another member sign, or tell the key of the newest CA. Answers if one did.
-    private func ask(for certificates: MemberCertificates, now: Int64) async throws -> Bool {
-        let key = try PrivateKey()
-        let request = try CertificateRequest(of: key, commonName: certificates.title)
-        let wish = CertificateWish(request: try request.pem(), name: certificates.title, hosts: certificates.hosts)
-        for member in core.status.configuration.members where member.id != id && member.role == .voter {
-            guard let answer = await core.transport.askForCertificate(wish, of: member.id) else { continue }
-            if core.isWitness {
-                _ = try certificates.believe(try Certificate.all(pem: answer.authorities))
-                if try certificates.takeUp(answer.certificate, for: key, now: now) {
-                    core.logger.notice("this member's certificate was made anew")
-                }
-                return true
-            }
-            guard let next = try? CertificateAuthority(pem: answer.authority),
+    private func ask(_ wish: CertificateWish) async -> CertificateAnswer? {
+        for member in core.status.configuration.members where member.id != id && Self.signs(member) {
+            if let answer = await core.transport.askForCertificate(wish, of: member.id) { return answer }
+        }
+        return nil
+    }
+
+    /// Has another member tell the key of the newest CA.
+    private func askForAuthority(_ certificates: MemberCertificates, now: Int64) async throws {
+        let wish = CertificateWish(name: certificates.title, hosts: [], wantsAuthority: true)
+        for member in core.status.configuration.members where member.id != id && Self.signs(member) {
+            guard let answer = await core.transport.askForCertificate(wish, of: member.id),
+                let next = try? CertificateAuthority(pem: answer.authority),
                 next.certificate.keyDigest == access.trust.newest?.name
             else { continue }
             try certificates.takeUp(next, now: now)
-            core.logger.notice("this member signs with the fabric's newest CA from now on")
+            return core.logger.notice("this member signs with the fabric's newest CA from now on")
+        }
+    }
+
+    /// Hears which CAs there are, which shows the others this member's certificate, and has another sign when that is due. Answers if one did.
+    private func askAsOneWhoDoesNotSign(_ certificates: MemberCertificates, now: Int64) async throws -> Bool {
+        var wish = CertificateWish(name: certificates.title, hosts: certificates.hosts)
+        guard let answer = await ask(wish) else { return false }
+        let believed = try Certificate.all(pem: answer.authorities)
+        _ = try certificates.believe(believed)
+        guard let newest = believed.first else { return false }
+        let own = certificates.own
+        guard MemberCertificates.isOld(own, now: now) || !own.isSigned(by: newest) || !certificates.isForItsHosts else {
             return true
         }
+        let key = try PrivateKey()
+        wish.request = try CertificateRequest(of: key, commonName: certificates.title).pem()
+        guard let answer = await ask(wish), !answer.certificate.isEmpty else { return false }
+        try certificates.takeUp(answer.certificate, for: key, now: now)
+        core.logger.notice("this member's certificate was made anew")
+        // The others see it with the next question.
         return false
     }
 
-    /// Signs for a peer that has proved to be the member that it says.
-    func sign(_ wish: CertificateWish, for peer: NodeID) async -> CertificateAnswer? {
-        guard let member = core.status.configuration[peer], let request = try? CertificateRequest(pem: wish.request),
-            let (signed, authority) = try? await admit(
-                request, as: peer, title: wish.name, hosts: wish.hosts, signs: !member.isWitness, by: name)
+    // MARK: - And is answered
+
+    /// Answers a member by what it shows. A certificate that the fabric does not know, though a CA that is believed signed it, gets nothing: the
+    /// key of a CA that is on its way out may be in other hands.
+    func answer(_ wish: CertificateWish, of holder: CertificateHolder) async -> CertificateAnswer? {
+        guard let member = core.status.configuration[holder.id], let shown = try? Certificate(der: holder.certificate),
+            let known = access.trust.members[holder.id.hexadecimal], known.keys.contains(shown.keyDigest)
         else { return nil }
-        return CertificateAnswer(
-            certificate: signed.certificate, authorities: signed.authorities, authority: authority)
+        do {
+            try await note(shown, of: holder.id)
+            var answer = CertificateAnswer(
+                certificate: [], authorities: access.trust.authoritiesPEM, authority: [])
+            if wish.wantsAuthority, Self.signs(member) {
+                answer.authority = try await tellAuthority(to: holder.id)
+            }
+            if !wish.request.isEmpty {
+                let request = try CertificateRequest(pem: wish.request)
+                let signed = try sign(request, for: holder.id, title: wish.name, hosts: wish.hosts)
+                // It shows the one it has until it has the other.
+                try await change(.expectKeys([request.keyDigest, shown.keyDigest], member: holder.id.hexadecimal))
+                answer.certificate = signed.certificate
+            }
+            return answer
+        } catch {
+            return nil
+        }
     }
 }
 
-/// Lets a member's transport, which is there first, have it sign.
+/// Lets a member's transport, which is there first, answer for it.
 final class CertificateSigner: Sendable {
     /// The member has the transport, which has this.
     private struct Known {
@@ -132,24 +186,8 @@ final class CertificateSigner: Sendable {
 
     func set(_ member: RunningMember) { known.withLock { $0.member = member } }
 
-    func sign(_ wish: CertificateWish, for peer: NodeID) async -> CertificateAnswer? {
-        await known.withLock { $0.member }?.sign(wish, for: peer)
-    }
-}
-
-extension MemberCertificates {
-    /// What the fabric is to know of a member that takes up another CA's key.
-    fileprivate func note(of member: NodeID, by next: CertificateAuthority) -> MemberCertificate {
-        MemberCertificate(
-            name: member.hexadecimal, until: own.validity.to * 1000, authority: next.certificate.keyDigest, signs: true)
-    }
-
-    /// What the fabric is to know of this member's certificate.
-    fileprivate func note(of member: NodeID) -> MemberCertificate {
-        let issuer = issuer?.keyDigest ?? []
-        return MemberCertificate(
-            name: member.hexadecimal, until: own.validity.to * 1000, authority: issuer,
-            signs: authority?.certificate.keyDigest == issuer)
+    func answer(_ wish: CertificateWish, of holder: CertificateHolder) async -> CertificateAnswer? {
+        await known.withLock { $0.member }?.answer(wish, of: holder)
     }
 }
 
@@ -158,15 +196,18 @@ extension Authority {
 }
 
 extension TrustState {
-    var certificates: [Certificate] { authorities.all.compactMap { try? Certificate(der: $0.certificate) } }
+    /// The CAs that are believed, the newest first.
+    var certificates: [Certificate] {
+        authorities.all.sorted { $0.number > $1.number }.compactMap { try? Certificate(der: $0.certificate) }
+    }
 
-    /// All CAs that are believed, PEM.
+    /// The same, PEM.
     package var authoritiesPEM: [UInt8] { certificates.flatMap(\.pem) }
 }
 
 extension NodeID {
     /// As names of records have it.
-    var hexadecimal: [UInt8] { Array(String(self, radix: 16).utf8) }
+    package var hexadecimal: [UInt8] { Array(String(self, radix: 16).utf8) }
 }
 
 extension Configuration {

@@ -5,6 +5,8 @@ internal import Fabric
 internal import MVCC
 package import Raft
 package import Replication
+internal import Sockets
+internal import Transport
 
 /// What the fabric's CA signed, as the one who asked gets it.
 package struct SignedCertificate: Sendable {
@@ -15,6 +17,8 @@ package struct SignedCertificate: Sendable {
     package var authorities: [UInt8]
     /// Milliseconds since 1970.
     package var until: Int64
+    /// Who signed it: the digest of the CA's key.
+    package var authority: [UInt8]
 }
 
 /// Lets newcomers in: join tokens, and certificates for those who show one.
@@ -27,13 +31,13 @@ extension RunningMember {
 
     /// - Returns: the token, which nobody can ask for again.
     package func makeJoinToken(
-        for role: JoinRole, domain: String, seconds: Int64, usesMax: UInt64, by: String
+        for role: JoinRole, domain: String, replaces: NodeID?, seconds: Int64, usesMax: UInt64, by: String
     ) async throws(ServerError) -> (text: JoinTokenText, token: JoinToken) {
         let text = JoinTokenText(for: try authority().certificate.keyDigest)
         let now = core.wallMilliseconds
         let token = JoinToken(
             name: Array(text.id.utf8), digest: text.digest, role: role, domain: Array(domain.utf8),
-            until: now + seconds * 1000, usesMax: usesMax)
+            replaces: replaces?.hexadecimal ?? [], until: now + seconds * 1000, usesMax: usesMax)
         try await change(.addToken(token, at: now), by: by)
         return (text, token)
     }
@@ -41,7 +45,7 @@ extension RunningMember {
     /// What a token lets somebody with this key become. Nothing is used up.
     package func joinToken(_ text: JoinTokenText, for key: [UInt8]) throws(ServerError) -> JoinToken {
         guard let token = access.trust.tokens[Array(text.id.utf8)], token.digest == text.digest,
-            token.until > core.wallMilliseconds, token.usesLeft > 0 || token.usedBy.contains(key)
+            token.until > core.wallMilliseconds, token.usesLeft > 0 || token.returning.contains(key)
         else { throw .refused(.access(.badJoinToken)) }
         return token
     }
@@ -63,35 +67,81 @@ extension RunningMember {
     /// Signs for a client, and lists it.
     /// - Parameter title: what people call it.
     package func enrol(
-        _ request: CertificateRequest, as id: UInt64, title: String, role: ReservedRole, seconds: Int64, by: String
+        _ request: CertificateRequest, title: String, role: ReservedRole, seconds: Int64, by: String
     ) async throws(ServerError) -> SignedCertificate {
-        let names = CertificateNames(hosts: [], for: .client(fabric: clusterID, id: id))
-        let signed = try sign(request, as: id, title: title, names, for: .client, seconds: seconds)
+        let id = Self.id(of: request.keyDigest)
+        let signed = try sign(request, forClient: id, title: title, seconds: seconds)
         let enrolment = Enrolment(
-            name: Array(String(id, radix: 16).utf8), title: Array(title.utf8), role: role, until: signed.until,
-            authority: try authority().certificate.keyDigest)
+            name: id.hexadecimal, title: Array(title.utf8), role: role, key: request.keyDigest, lifeSeconds: seconds,
+            until: signed.until, authority: signed.authority)
         try await change(.enrol(enrolment, at: core.wallMilliseconds), by: by)
         return signed
     }
 
-    /// Signs for a member. Whoever gets the CA's key is written down before they have it.
-    /// - Parameters:
-    ///   - hosts: by which it is reached.
-    ///   - signs: if it holds data, and signs for others from now on.
+    /// Signs again for a client that is listed, for as long as before.
+    /// - Throws: `tooEarly` while more than two thirds of the time are left, unless there is a new CA.
+    package func renew(
+        _ enrolment: Enrolment, _ request: CertificateRequest, by: String
+    ) async throws(ServerError) -> SignedCertificate {
+        guard let id = UInt64(String(decoding: enrolment.name, as: UTF8.self), radix: 16) else {
+            throw .refused(.access(.noEnrolment))
+        }
+        let isEarly = (enrolment.until - core.wallMilliseconds) * 3 > enrolment.lifeSeconds * 2000
+        if isEarly, enrolment.authority == access.trust.newest?.name { throw .refused(.access(.tooEarly)) }
+        let title = String(decoding: enrolment.title, as: UTF8.self)
+        let signed = try sign(request, forClient: id, title: title, seconds: enrolment.lifeSeconds)
+        var renewed = enrolment
+        (renewed.until, renewed.authority) = (signed.until, signed.authority)
+        try await change(.renew(renewed), by: by)
+        return signed
+    }
+
+    private func sign(
+        _ request: CertificateRequest, forClient id: UInt64, title: String, seconds: Int64
+    ) throws(ServerError) -> SignedCertificate {
+        let names = CertificateNames(hosts: [], for: .client(fabric: clusterID, id: id))
+        return try sign(request, as: id, title: title, names, for: .client, seconds: seconds)
+    }
+
+    /// Signs for a member.
+    /// - Parameter hosts: by which it says that it is reached; those of others it does not get.
+    func sign(
+        _ request: CertificateRequest, for member: NodeID, title: String, hosts: [String]
+    ) throws(ServerError) -> SignedCertificate {
+        let others = membership.entries.filter { $0.member.id != member }
+            .flatMap { $0.member.peerURLs + $0.attributes.clientURLs }.compactMap(PeerAddress.init(url:)).map(\.host)
+        let own = hosts.filter { isLoopback($0) || !others.contains($0) }
+        let names = CertificateNames(hosts: own, for: .member(fabric: clusterID, id: member))
+        return try sign(
+            request, as: member, title: title, names, for: .member, seconds: MemberCertificates.lifeSeconds)
+    }
+
+    /// Signs for a newcomer, or for a member that lost what it had.
+    /// - Parameter signs: if it signs for others from now on.
     /// - Returns: besides, the CA with its key, PEM; empty for one that does not sign.
     package func admit(
         _ request: CertificateRequest, as member: NodeID, title: String, hosts: [String], signs: Bool, by: String
     ) async throws(ServerError) -> (SignedCertificate, authority: [UInt8]) {
-        let names = CertificateNames(hosts: hosts, for: .member(fabric: clusterID, id: member))
-        let signed = try sign(
-            request, as: member, title: title, names, for: .member, seconds: MemberCertificates.lifeSeconds)
+        let signed = try sign(request, for: member, title: title, hosts: hosts)
+        try await change(
+            .noteMember(
+                SeenCertificate(
+                    member: member.hexadecimal, until: signed.until, authority: signed.authority,
+                    key: request.keyDigest)), by: by)
+        return (signed, signs ? try await tellAuthority(to: member) : [])
+    }
+
+    /// The CA with its key, PEM, for a member that signs from now on. It is written down before that who has it.
+    func tellAuthority(to member: NodeID) async throws(ServerError) -> [UInt8] {
         let authority = try authority()
         guard let pem = try? authority.pem() else { throw .refused(.access(.cannotSign)) }
-        let note = MemberCertificate(
-            name: member.hexadecimal, until: signed.until, authority: authority.certificate.keyDigest, signs: signs)
-        if access.trust.members[note.name] != note { try await change(.noteMember(note), by: by) }
-        return (signed, signs ? pem : [])
+        try await change(
+            .noteKnower(member: member.hexadecimal, authority: authority.certificate.keyDigest), by: name)
+        return pem
     }
+
+    /// If a member of this id was taken out: it does not come back.
+    package func wasRemoved(_ id: NodeID) -> Bool { core.transport.directory.wasRemoved(id) }
 
     private static let machineSeconds: Int64 = 600
 
@@ -121,7 +171,7 @@ extension RunningMember {
                 request, commonName: title, names: names, for: use, now: core.wallMilliseconds / 1000, seconds: seconds)
             return SignedCertificate(
                 id: id, certificate: authority.chain(certificate), authorities: access.trust.authoritiesPEM,
-                until: certificate.validity.to * 1000)
+                until: certificate.validity.to * 1000, authority: authority.certificate.keyDigest)
         } catch {
             throw .refused(.access(.cannotSign))
         }

@@ -98,8 +98,7 @@ extension RunningMember {
             warnings.append("the fabric's CA is good until \(utcText(seconds: end)): `weft ca rotate` makes the next")
         }
         let gone = trust.members.all.filter { note in
-            note.signs && trust.authorities[note.authority] != nil
-                && !membership.entries.contains { $0.member.id.hexadecimal == note.name }
+            !note.knows.isEmpty && !membership.entries.contains { $0.member.id.hexadecimal == note.name }
         }
         if !gone.isEmpty {
             let names = gone.map { String(decoding: $0.name, as: UTF8.self) }.joined(separator: ", ")
@@ -109,7 +108,7 @@ extension RunningMember {
         }
         for entry in membership.entries {
             guard let note = trust.members[entry.member.id.hexadecimal],
-                note.until - now < Self.memberWarningSeconds * 1000
+                note.until > 0, note.until - now < Self.memberWarningSeconds * 1000
             else { continue }
             warnings.append("the certificate of \(entry.title) is good until \(utcText(seconds: note.until / 1000))")
         }

@@ -59,7 +59,6 @@ extension MemberCertificates {
             }
             try files.write(try Certificate.all(pem: admitted.authorities).flatMap(\.pem), to: files.trust)
             try files.write(admitted.certificate + (try key.pem()), to: files.member)
-            try files.remove(files.joining)
         } catch {
             throw .unusable("what the fabric answered cannot be used: \(error)")
         }
@@ -79,7 +78,9 @@ extension MemberCertificates {
     }
 
     /// Nothing of a join that came to nothing stays.
-    package static func clear(in directory: DataDirectory) throws(StorageError) {
-        try TLSFiles(in: directory).removeAll()
+    /// - Parameter keepsKey: for another try with the same token.
+    package static func clear(in directory: DataDirectory, keepsKey: Bool = false) throws(StorageError) {
+        let files = TLSFiles(in: directory)
+        for path in files.all where !keepsKey || path != files.joining { try File.remove(path) }
     }
 }

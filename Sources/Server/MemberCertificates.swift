@@ -75,6 +75,8 @@ package final class MemberCertificates: Sendable {
         } catch {
             throw .unusable("\(files.folder): \(error)")
         }
+        // The member has begun: what it joined with is of no use any more.
+        if !directory.isFresh() { try File.remove(files.joining) }
         if let complaint = complaint(now: now) { logger.error("\(complaint)") }
     }
 
@@ -83,10 +85,13 @@ package final class MemberCertificates: Sendable {
         _ own: Certificate, _ name: FabricName, _ hosts: [String], by authority: CertificateAuthority, now: Int64
     ) -> Bool {
         own.names != CertificateNames(hosts: hosts, for: name) || !own.isSigned(by: authority.certificate)
-            || isOld(own, now: now)
+            // It was made while the clock was ahead.
+            || own.validity.from > now && authority.certificate.validity.from <= now
+            // No certificate outlives its CA.
+            || isOld(own, now: now) && own.validity.to != authority.certificate.validity.to
     }
 
-    private static func isOld(_ own: Certificate, now: Int64) -> Bool { own.validity.to - now < renewalSeconds }
+    static func isOld(_ own: Certificate, now: Int64) -> Bool { own.validity.to - now < renewalSeconds }
 
     private static func issue(
         by authority: CertificateAuthority, to files: TLSFiles, _ name: FabricName, _ title: String, _ hosts: [String],
@@ -114,12 +119,16 @@ package final class MemberCertificates: Sendable {
         return believed.lazy.compactMap { try? Certificate(der: $0) }.first { own.isSigned(by: $0) }
     }
 
+    /// If the own certificate says where this member is reached now.
+    var isForItsHosts: Bool { own.names == CertificateNames(hosts: hosts, for: name) }
+
     /// Why TLS does not work at this time by this machine's clock, in words for operators; nil when it does.
     func complaint(now: Int64) -> String? {
         let (authority, own) = state.withLock { ($0.authority, $0.own) }
-        if now < (authority?.certificate ?? own).validity.from {
+        let isBeforeAuthority = authority.map { now < $0.certificate.validity.from } ?? false
+        if isBeforeAuthority || now < own.validity.from {
             return
-                "this machine's clock says \(utcText(seconds: now)), before the fabric's CA was made: nobody is believed here, and nobody believes this member, until it is set right"
+                "this machine's clock says \(utcText(seconds: now)), before \(isBeforeAuthority ? "the fabric's CA" : "this member's certificate") was made: nobody is believed here, and nobody believes this member, until it is set right"
         }
         if let end = authority?.certificate.validity.to, now > end {
             return
@@ -154,6 +163,10 @@ package final class MemberCertificates: Sendable {
     /// Makes the CA that comes after this one. It signs nothing before it is taken up.
     func makeNext(now: Int64) throws(CertificateError) -> CertificateAuthority {
         guard let authority else { throw CertificateError("this member has no CA's key") }
+        // One that the fabric never heard of, as far as anybody knows: it may yet.
+        if let known = try next(), known.bridges.contains(where: { $0.isSigned(by: authority.certificate) }) {
+            return known
+        }
         let next = try CertificateAuthority(after: authority, of: fabric, now: now)
         try files.write(try next.pem(), to: files.next)
         return next
@@ -172,18 +185,15 @@ package final class MemberCertificates: Sendable {
         _ = try renewIfDue(now: now)
     }
 
-    /// Takes up a certificate that another member signed, where this one cannot. Answers if that is new.
+    /// Takes up a certificate that another member signed, where this one cannot.
     /// - Parameters:
     ///   - chain: PEM.
     ///   - key: that it was asked for.
-    func takeUp(_ chain: [UInt8], for key: PrivateKey, now: Int64) throws(CertificateError) -> Bool {
+    func takeUp(_ chain: [UInt8], for key: PrivateKey, now: Int64) throws(CertificateError) {
         guard let made = try Certificate.all(pem: chain).first, made.isFor(key), made.fabricName == name else {
             throw CertificateError("the certificate that was answered is another's")
         }
-        let own = own
-        guard Self.isOld(own, now: now) || own.names != made.names || !own.hasIssuer(of: made) else { return false }
         try files.write(chain + (try key.pem()), to: files.member)
         state.withLock { $0.own = made }
-        return true
     }
 }

@@ -36,7 +36,7 @@ final class MemberCore: Sendable {
     let knownRights = Mutex(KnownRights())
     /// Of the state that is published.
     let isAuthEnabled = Atomic<Bool>(false)
-    let isGuarded = Atomic<Bool>(false)
+    let isGuarded: Atomic<Bool>
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
     let budget: MemoryBudget
@@ -86,6 +86,7 @@ final class MemberCore: Sendable {
         served = try ServedMark(path: directory.servedPath, boot: MachineBoot.id)
         hasCaughtUp = Atomic(isFresh)
         serverSettings = settings
+        isGuarded = Atomic(!settings.letsStrangersIn)
         budget = settings.budget
         self.identity = identity
         self.directory = directory
@@ -165,9 +166,7 @@ final class MemberCore: Sendable {
     }
 
     /// If anybody's rights are looked at.
-    func guards(_ access: AccessState) -> Bool {
-        access.isEnabled || access.trust.isThere && !serverSettings.letsStrangersIn
-    }
+    func guards(_ access: AccessState) -> Bool { access.isEnabled || !serverSettings.letsStrangersIn }
 
     /// The state is as recent as all that was answered before this start. On the apply lane.
     func noteCaughtUp() {

@@ -171,7 +171,7 @@ extension RunningMember {
                 reports.addReceived(mark, path: path)
                 mail.consensus.post(.raft(.snapshotReceived(mark, from: sender)))
             },
-            signs: { peer, wish in await signer.sign(wish, for: peer) })
+            signs: { holder, wish in await signer.answer(wish, of: holder) })
         return Transport(
             directory: peers, group: group, store: SnapshotStore(directory: directory.snapshotPath), events: events,
             port: port, tls: tls, inBackground: { work in mail.transfers.post(work) }, logger: logger)

@@ -35,9 +35,7 @@ struct TLSFiles {
         try certified { () throws(StorageError) in try File.remove(path) }
     }
 
-    func removeAll() throws(StorageError) {
-        for path in [trust, authority, next, member, joining] { try File.remove(path) }
-    }
+    var all: [String] { [trust, authority, next, member, joining] }
 
     private func certified<T>(_ body: () throws(StorageError) -> T) throws(CertificateError) -> T {
         do throws(StorageError) { return try body() } catch { throw CertificateError("\(error)") }

@@ -10,6 +10,8 @@ package struct PeerCertificate: Equatable, Sendable {
     package let addresses: [String]
     /// Whom a fabric's CA made it for; nil where another CA is trusted, whatever the certificate says.
     package let fabricName: FabricName?
+    /// DER; empty where another CA is trusted.
+    package let der: [UInt8]
 
     /// Nil when the other side showed none.
     init?(of session: OpaquePointer, by trust: TLSSettings.Trust) {
@@ -18,8 +20,8 @@ package struct PeerCertificate: Equatable, Sendable {
         let found = certificate.names
         (names, addresses) = (found.hosts, found.addresses)
         switch trust {
-        case .hosts: (commonName, fabricName) = (certificate.commonName, nil)
-        case .fabric: (commonName, fabricName) = (nil, FabricName(uris: found.uris))
+        case .hosts: (commonName, fabricName, der) = (certificate.commonName, nil, [])
+        case .fabric: (commonName, fabricName, der) = (nil, FabricName(uris: found.uris), certificate.der)
         }
     }
 }

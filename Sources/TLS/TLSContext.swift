@@ -81,8 +81,8 @@ package final class TLSContext: @unchecked Sendable {
 
     /// A certificate and its key that are in no file.
     private func useCertificate(_ pem: [UInt8]) throws(TLSError) {
-        guard let own = try? Certificate.all(pem: pem).first, let key = try? PrivateKey(pem: pem),
-            own.use(with: key, in: pointer)
+        guard let chain = try? Certificate.all(pem: pem), let own = chain.first, let key = try? PrivateKey(pem: pem),
+            own.use(with: key, in: pointer), chain.dropFirst().allSatisfy({ $0.accompany(in: pointer) })
         else { throw .last("the certificate cannot be used") }
     }
 

@@ -1,29 +1,40 @@
 internal import Bytes
 internal import NIOCore
 internal import NIOPosix
-internal import Raft
+package import Raft
 
-/// What a member asks another for whose fabric has a CA of its own: to sign its key and, if it holds data, the CA's key.
+/// What a member asks another for whose fabric has a CA of its own.
 package struct CertificateWish: Equatable, Sendable {
-    /// PKCS #10, PEM.
+    /// PKCS #10, PEM; empty when it only wants to know which CAs are believed.
     package var request: [UInt8]
     package var name: String
     /// By which it is reached.
     package var hosts: [String]
+    /// It signs for others, and has not the newest CA's key.
+    package var wantsAuthority: Bool
 
-    package init(request: [UInt8], name: String, hosts: [String]) {
+    package init(request: [UInt8] = [], name: String, hosts: [String], wantsAuthority: Bool = false) {
         self.request = request
         self.name = name
         self.hosts = hosts
+        self.wantsAuthority = wantsAuthority
     }
+}
+
+/// Who asks: a member, by a certificate that was found to be good.
+package struct CertificateHolder: Sendable {
+    package var id: NodeID
+    /// DER.
+    package var certificate: [UInt8]
 }
 
 /// The answer, PEM.
 package struct CertificateAnswer: Equatable, Sendable {
+    /// Empty unless it was asked for.
     package var certificate: [UInt8]
-    /// All CAs that are believed.
+    /// All CAs that are believed, the newest first.
     package var authorities: [UInt8]
-    /// The CA with its key; empty for a witness.
+    /// The CA with its key; empty unless it was asked for by one that signs.
     package var authority: [UInt8]
 
     package init(certificate: [UInt8], authorities: [UInt8], authority: [UInt8]) {
@@ -42,6 +53,7 @@ extension CertificateWish {
         let hosts = hosts.prefix(Self.hostsMax)
         writer.varint(UInt64(hosts.count))
         for host in hosts { writer.string(host) }
+        writer.bool(wantsAuthority)
     }
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
@@ -51,7 +63,7 @@ extension CertificateWish {
         let count = try reader.count()
         guard count <= Self.hostsMax else { throw .invalid("\(count) hosts") }
         for _ in 0..<count { hosts.append(try reader.string()) }
-        self.init(request: request, name: name, hosts: hosts)
+        self.init(request: request, name: name, hosts: hosts, wantsAuthority: try reader.bool())
     }
 }
 

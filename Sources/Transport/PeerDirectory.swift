@@ -132,6 +132,9 @@ package final class PeerDirectory: Sendable {
         }
     }
 
+    /// If a member of this id was taken out.
+    package func wasRemoved(_ id: NodeID) -> Bool { state.withLock { $0.removed.contains(id) } }
+
     /// Keeps track of a peer's connection while it is open. Of too many the oldest is closed.
     func track(_ channel: any Channel, from id: NodeID) {
         let surplus: (any Channel)? = state.withLock { state in

@@ -86,7 +86,8 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             return channel.close(promise: nil)
         }
         guest.setIdle(false)
-        directory.track(channel, from: hello.from)
+        // One for certificates comes and goes.
+        if hello.purpose != .certificates { directory.track(channel, from: hello.from) }
         switch hello.purpose {
         case .messages:
             reader.bytesMax = PeerFrame.bytesMax
@@ -119,8 +120,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })
         case (.certificates(let from), .certificateWish(let wish)):
+            let holder = CertificateHolder(id: from, certificate: certificate?.der ?? [])
             Task(priority: .background) { [events] in
-                guard let answer = await events.signs(from, wish) else { return channel.close(promise: nil) }
+                guard let answer = await events.signs(holder, wish) else { return channel.close(promise: nil) }
                 channel.writeAndFlush(FrameReader.bytes(of: .certificates(answer)), promise: nil)
             }
         case (.snapshot(let from, nil), .snapshotHeader(let header)):

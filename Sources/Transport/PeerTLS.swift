@@ -22,12 +22,15 @@ package struct PeerTLS: Sendable {
     }
 
     let identity: Identity
+    /// If members are called in clear text, too, where their addresses say so.
+    let takesClearText: Bool
     let handshakes = TLSHandshakes()
 
-    package init(server: TLSSource, client: TLSSource, identity: Identity) {
+    package init(server: TLSSource, client: TLSSource, identity: Identity, takesClearText: Bool = true) {
         self.server = server
         self.client = client
         self.identity = identity
+        self.takesClearText = takesClearText
     }
 }
 
@@ -46,6 +49,9 @@ struct PeerDialer: Sendable {
             let address = addresses[target]
             // Those who hear of the connection's end are there before hands are shaken.
             try configure(channel, address)
+            guard address.isSecure || tls?.takesClearText ?? true else {
+                throw TLSError("\(address) is in clear text, and this member itself takes TLS only")
+            }
             if address.isSecure {
                 try channel.pipeline.syncOperations.addHandler(makeHandler(peer, address), position: .first)
             }

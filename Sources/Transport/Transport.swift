@@ -26,7 +26,7 @@ package struct TransportEvents: Sendable {
     /// An image is whole; throws when it cannot be used. Runs on a thread that may block.
     package var snapshotReceived: @Sendable (SnapshotMark, _ path: String, _ from: NodeID) throws -> Void
     /// A peer, which has proved to be that, wants a certificate; nil when it gets none.
-    package var signs: @Sendable (_ for: NodeID, CertificateWish) async -> CertificateAnswer?
+    package var signs: @Sendable (CertificateHolder, CertificateWish) async -> CertificateAnswer?
 
     package init(
         received: @escaping @Sendable ([Message]) -> Void, unreachable: @escaping @Sendable (NodeID) -> Void,
@@ -35,7 +35,7 @@ package struct TransportEvents: Sendable {
         turnedAway: @escaping @Sendable (NodeID, PeerRefusal) -> Void, welcomed: @escaping @Sendable (NodeID) -> Void,
         snapshotProgress: @escaping @Sendable (Int, Int) -> Void,
         snapshotReceived: @escaping @Sendable (SnapshotMark, String, NodeID) throws -> Void,
-        signs: @escaping @Sendable (NodeID, CertificateWish) async -> CertificateAnswer? = { _, _ in nil }
+        signs: @escaping @Sendable (CertificateHolder, CertificateWish) async -> CertificateAnswer? = { _, _ in nil }
     ) {
         self.signs = signs
         self.received = received

@@ -74,8 +74,20 @@ struct Admission {
     static func client(_ endpoint: Endpoint, trust: String, own: String? = nil) throws -> FabricClient {
         var settings = TLSSettings()
         settings.trustedCAFile = trust
-        settings.trust = .fabric
         (settings.certificateFile, settings.keyFile) = (own, own)
+        return try client(endpoint, settings)
+    }
+
+    /// The same, before anything is in a file.
+    static func client(_ endpoint: Endpoint, trusting authority: Certificate) throws -> FabricClient {
+        var settings = TLSSettings()
+        settings.trustedPEM = authority.pem
+        return try client(endpoint, settings)
+    }
+
+    private static func client(_ endpoint: Endpoint, _ found: TLSSettings) throws -> FabricClient {
+        var settings = found
+        settings.trust = .fabric
         var client = FabricClient(endpoints: [endpoint], group: MultiThreadedEventLoopGroup.singleton)
         do throws(TLSError) { client.http.tls = try TLSContext(settings, .client) } catch {
             throw Problem(.failed, error.description)

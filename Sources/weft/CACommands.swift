@@ -114,7 +114,7 @@ struct CACommand: AsyncParsableCommand {
             let seconds = try Durations.seconds(ttl, "--ttl")
             let files = ClientCertificateFiles(in: out)
             try files.expectRoom()
-            let (key, request) = try ClientCertificateFiles.makeRequest(name)
+            let (key, request) = try files.makeRequest(name)
             let answer = try await flags.ask { client in
                 try await client.call("/v1/ca/certificates") { json in
                     json.field("request", request)
@@ -132,15 +132,16 @@ struct CACommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Have the CA sign a client's certificate again, before its time is over.",
             discussion: """
-                Does nothing while more than a third of its life is left, so that it can be run every day (--force does it anyway).
-                The certificate itself says who asks.
+                Does nothing while more than a third of its life is left, so that it can be run every day; --force asks all the same, and gets
+                another once the fabric has a new CA. The certificate itself says who asks, and is good for as long as before. The key
+                stays what it is.
 
                 Example:
                   weft ca renew --dir /etc/backup/weft --endpoints https://10.0.0.1:2379
                 """)
         @Option(help: "The directory with ca.pem, client.pem and client.key.")
         var dir: String = "."
-        @Flag(help: "Also while there is time.")
+        @Flag(help: "Ask also while there is time.")
         var force = false
         @OptionGroup var flags: ClientFlags
 
@@ -151,7 +152,7 @@ struct CACommand: AsyncParsableCommand {
             guard force || (own.validity.to - now) * 3 < own.validity.to - own.validity.from else {
                 return print("client.pem is good until \(utcText(seconds: own.validity.to)): nothing to do")
             }
-            let (key, request) = try ClientCertificateFiles.makeRequest(own.commonName ?? "client")
+            let (key, request) = try files.makeRequest(own.commonName ?? "client")
             var flags = flags
             (flags.tls.cacert, flags.tls.cert, flags.tls.key) = (files.trust, files.client, files.key)
             let answer = try await flags.ask { try await $0.call("/v1/ca/renew") { $0.field("request", request) } }
@@ -252,9 +253,8 @@ struct Enrol: AsyncParsableCommand {
         try files.expectRoom()
         let (authority, _) = try await admission.findAuthority()
         let title = name ?? ownHostName() ?? "client"
-        let (key, request) = try ClientCertificateFiles.makeRequest(title)
-        try files.believe(authority)
-        let client = try Admission.client(endpoint, trust: files.trust)
+        let (key, request) = try files.makeRequest(title)
+        let client = try Admission.client(endpoint, trusting: authority)
         let answer = try await Problem.explaining {
             try await client.call("/v1/ca/enrol") { json in
                 json.field("token", admission.token.description)
@@ -278,17 +278,26 @@ struct ClientCertificateFiles {
 
     /// Refuses to write over what somebody may be using.
     func expectRoom() throws {
-        if let taken = [trust, client, key].first(where: File.exists) {
-            throw Problem(.failed, "\(taken) is there already: choose another --out, or renew with `weft ca renew`")
+        guard !File.exists(client) else {
+            throw Problem(.failed, "\(client) is there already: choose another --out, or renew with `weft ca renew`")
         }
     }
 
-    static func makeRequest(_ title: String) throws -> (key: PrivateKey, request: String) {
-        do throws(CertificateError) {
-            let key = try PrivateKey()
+    /// With the key that is there, or a new one. It is there before anybody is asked: an answer can be lost, and had again with the same key.
+    func makeRequest(_ title: String) throws -> (key: PrivateKey, request: String) {
+        do {
+            let key: PrivateKey
+            if File.exists(self.key) {
+                key = try PrivateKey(pem: try File(self.key, .read).read(at: 0, count: 1 << 16))
+            } else {
+                key = try PrivateKey()
+                try write(try key.pem(), to: self.key)
+            }
             return (key, String(decoding: try CertificateRequest(of: key, commonName: title).pem(), as: UTF8.self))
+        } catch let problem as Problem {
+            throw problem
         } catch {
-            throw Problem(.usage, error.description)
+            throw Problem(.failed, "\(key): \(error)")
         }
     }
 
@@ -304,8 +313,6 @@ struct ClientCertificateFiles {
         }
     }
 
-    func believe(_ authority: Certificate) throws { try write(authority.pem, to: trust) }
-
     /// - Parameter answer: a signed certificate's.
     func write(_ answer: JSONValue, _ key: PrivateKey) throws {
         let pem = Array((answer["certificate"]?.text ?? "").utf8)
@@ -314,7 +321,6 @@ struct ClientCertificateFiles {
                 throw CertificateError("it is for another key")
             }
             try write(Array((answer["authorities"]?.text ?? "").utf8), to: trust)
-            try write(try key.pem(), to: self.key)
             try write(pem, to: client)
         } catch let error as CertificateError {
             throw Problem(.failed, "the certificate that was answered cannot be used: \(error)")

@@ -65,8 +65,9 @@ struct Join: AsyncParsableCommand {
         if learner && (witness || replace != nil) {
             throw ValidationError("--learner stays without a vote; it goes neither with --witness nor with --replace")
         }
-        if (token != nil || tokenFile != nil) && (learner || witness) {
-            throw ValidationError("with a token, that says as what a machine joins: `weft token create --role …`")
+        if (token != nil || tokenFile != nil) && (learner || witness || replace != nil) {
+            throw ValidationError(
+                "with a token, that says as what a machine joins: `weft token create --role … --replace …`")
         }
     }
 
@@ -253,7 +254,7 @@ struct Joining {
             answer = try await ask(admission.token, settings, key)
         } catch let problem as Problem {
             // Whoever did not answer may have done it: then the same key is let in again.
-            if problem.kind != .unavailable { try MemberCertificates.clear(in: directory) }
+            if problem.kind != .unavailable { try MemberCertificates.clear(in: directory, keepsKey: true) }
             throw problem
         }
         guard let clusterID = answer["fabric"]?.text.flatMap({ UInt64($0, radix: 16) }),
@@ -310,7 +311,6 @@ struct Joining {
                 json.field("peerURLs", settings.server.advertisedPeerURLs) { $0.string($1) }
                 json.field("hosts", settings.ownHosts) { $0.string($1) }
                 json.field("domain", settings.server.domain)
-                if let replaces { json.field("replaces", replaces) }
             }
         }
     }

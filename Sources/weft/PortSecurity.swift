@@ -47,7 +47,7 @@ struct PortSecurity {
                 let peerTLS = settings.clientTLS.with(found)
                 peers = PeerTLS(
                     server: try TLSSource(peerTLS, .server, logger), client: try TLSSource(peerTLS, .client, logger),
-                    identity: .members)
+                    identity: .members, takesClearText: settings.listenPeer.contains { !$0.isSecure })
             }
         } catch {
             throw Problem(.unusable, error.description)

@@ -285,8 +285,14 @@ struct ServeSettings {
 
     private mutating func complete() throws {
         server.replication.autoCompaction = try autoCompaction()
-        if listenPeer.isEmpty { listenPeer = [Endpoint(host: "localhost", port: 2380)] }
         if listenClient.isEmpty { listenClient = [Endpoint(host: "localhost", port: 2379)] }
+        // Members are at no less secure a port than clients, unless that was said.
+        if listenPeer.isEmpty {
+            listenPeer = [Endpoint(host: "localhost", port: 2380, isSecure: usesOwnAuthorityForClients)]
+            if !isSet.contains("initial-advertise-peer-urls") {
+                server.advertisedPeerURLs = listenPeer.map(\.description)
+            }
+        }
         if !isSet.contains("client-socket"), let directories = getenv("RUNTIME_DIRECTORY") {
             // systemd separates several by colons.
             clientSocket = String(cString: directories).split(separator: ":").first.map { $0 + "/client" }

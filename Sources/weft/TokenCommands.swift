@@ -33,6 +33,8 @@ struct TokenCommand: AsyncParsableCommand {
         var member: String?
         @Option(help: "The failure domain of members that come by it.")
         var domain: String?
+        @Option(help: "Name or id of a member whose vote the newcomer takes, in one step, once it has caught up.")
+        var replace: String?
         @Option(help: "How long it is good: 30s, 10m, 1h, at most 720h.")
         var ttl: String = "1h"
         @Option(help: "How many may come by it.")
@@ -48,6 +50,7 @@ struct TokenCommand: AsyncParsableCommand {
                 return try await client.call("/v1/tokens") { json in
                     json.field("role", chosen)
                     if let domain { json.field("domain", domain) }
+                    if let replace { json.field("replaces", replace) }
                     json.field("ttlSeconds", seconds)
                     json.field("uses", uses)
                 }

@@ -27,8 +27,14 @@ struct TrustStateTests {
         JoinToken(name: bytes(name), digest: [9], role: role, domain: bytes("east"), until: until, usesMax: uses)
     }
 
-    private func enrolment(_ name: String, until: Int64 = 100) -> Enrolment {
-        Enrolment(name: bytes(name), title: bytes("node"), role: .node("e1"), until: until, authority: [1])
+    private func enrolment(_ name: String, until: Int64 = 100, key: UInt8 = 1) -> Enrolment {
+        Enrolment(
+            name: bytes(name), title: bytes("node"), role: .node("e1"), key: [key], lifeSeconds: 60, until: until,
+            authority: [1])
+    }
+
+    private func seen(_ member: UInt8, by authority: UInt8 = 1, key: UInt8 = 7) -> TrustChange {
+        .noteMember(SeenCertificate(member: [member], until: 5, authority: [authority], key: [key]))
     }
 
     @Test("Rights are looked at from the first CA on, and there is one from then on")
@@ -45,9 +51,33 @@ struct TrustStateTests {
         expect(.removeAuthority([1], leaving: []), nil)
         expect(.addAuthority(authority), nil)
         #expect(state.trust.newest?.name == [1])
-        expect(.noteMember(MemberCertificate(name: [5], until: 1, authority: [1], signs: true)), nil)
-        expect(.removeAuthority([1], leaving: [[6]]), .authorityInUse)
-        expect(.removeAuthority([1], leaving: [[6], [5]]), nil)
+        // [1] is the newest now: given up it can be only if nobody has its key, and [0] only if nobody shows what it signed.
+        expect(seen(5, by: 0), nil)
+        expect(.noteKnower(member: [6], authority: [1]), nil)
+        expect(.noteKnower(member: [6], authority: [33]), nil)
+        #expect(state.trust.members[[6]]?.knows == [[1]], "of a CA that nobody believes nothing is noted")
+        expect(.removeAuthority([0], leaving: [[6]]), .authorityInUse)
+        expect(.removeAuthority([1], leaving: [[5]]), .authorityInUse)
+        expect(.removeAuthority([1], leaving: [[6]]), nil)
+        #expect(state.trust.members[[6]]?.knows == [])
+        expect(.addAuthority(authority), nil)
+        expect(.removeAuthority([0], leaving: [[5], [77]]), nil)
+    }
+
+    @Test("Of a member it is known which keys it shows: of its newest certificate, and of the one on its way")
+    mutating func members() {
+        let revision = state.trust.revision
+        expect(seen(5), nil)
+        expect(seen(5), nil)
+        #expect(state.trust.revision == revision + 1, "what is known already changes nothing")
+        expect(.expectKeys([[8], [7]], member: [5]), nil)
+        expect(.expectKeys([[8], [7], [6]], member: [5]), nil)
+        #expect(state.trust.members[[5]]?.keys == [[8], [7]])
+        expect(seen(5, key: 9), nil)
+        #expect(state.trust.members[[5]]?.keys == [[9], [8]])
+        expect(.forgetMember([5]), nil)
+        expect(.forgetMember([5]), nil)
+        #expect(state.trust.members.all.isEmpty)
     }
 
     @Test("A token lets in as many keys as it says, each as often as it asks, until its time")
@@ -72,10 +102,28 @@ struct TrustStateTests {
         expect(.removeToken(bytes("u")), .noJoinToken)
         expect(.removeToken(bytes("t")), nil)
         expect(use(1), .badJoinToken)
-        // What is past its time makes room.
+        // What was over long ago makes room; what is over by a clock that may be wrong does not.
         expect(.addToken(token("a", until: 10), at: 5), nil)
-        expect(.addToken(token("b", until: 20), at: 10), nil)
-        #expect(state.trust.tokens.all.map(\.name) == [bytes("b")])
+        expect(.addToken(token("b", until: 1000), at: 11), nil)
+        #expect(state.trust.tokens.all.map(\.name) == [bytes("a"), bytes("b")])
+        let late = 31 * 86_400_000 as Int64
+        expect(.addToken(token("c", until: late + 9), at: late), nil)
+        #expect(state.trust.tokens.all.map(\.name) == [bytes("c")])
+    }
+
+    @Test("Whoever was taken back does not come again by the token that let them in")
+    mutating func returning() {
+        expect(.addToken(token(uses: 3), at: 5), nil)
+        func use(_ key: UInt8) -> TrustChange { .useToken(bytes("t"), secret: [9], key: [key], at: 50) }
+        for key: UInt8 in 1...3 { expect(use(key), nil) }
+        expect(.enrol(enrolment("a", key: 1), at: 1), nil)
+        expect(.revoke(bytes("a")), nil)
+        expect(use(1), .badJoinToken)
+        expect(seen(5, key: 2), nil)
+        expect(.forgetMember([5]), nil)
+        expect(use(2), .badJoinToken)
+        expect(use(3), nil)
+        #expect(state.trust.tokens[bytes("t")]?.usesLeft == 0)
     }
 
     @Test("A certificate counts while it is listed")
@@ -84,16 +132,13 @@ struct TrustStateTests {
         expect(.enrol(enrolment("a", until: 200), at: 1), nil)
         #expect(state.trust.enrolments[bytes("a")]?.until == 200)
         expect(.enrol(enrolment("b"), at: 200), nil)
-        #expect(state.trust.enrolments.all.map(\.name) == [bytes("b")], "one past its time is gone")
-        expect(.revoke(bytes("a")), .noEnrolment)
+        expect(.revoke(bytes("c")), .noEnrolment)
+        expect(.renew(enrolment("c")), .noEnrolment)
+        expect(.renew(enrolment("b", until: 300)), nil)
         expect(.revoke(bytes("b")), nil)
-        let own = MemberCertificate(name: bytes("1f"), until: 7, authority: [1], signs: true)
-        let revision = state.trust.revision
-        expect(.noteMember(own), nil)
-        expect(.noteMember(own), nil)
-        #expect(state.trust.revision == revision + 1, "what is known already changes nothing")
-        expect(.forgetMember(bytes("1f")), nil)
-        expect(.forgetMember(bytes("1f")), nil)
+        expect(.renew(enrolment("b", until: 400)), .noEnrolment)
+        #expect(
+            state.trust.enrolments.all.map(\.name) == [bytes("a")], "a renewal that was under way brings nobody back")
     }
 
     @Test("What is written down is read back, and nothing else is; rows alone bring the state back")
@@ -104,7 +149,9 @@ struct TrustStateTests {
             .addToken(token(role: .client(.root), uses: 3), at: 4), .addToken(token("w", role: .witness), at: -1),
             .useToken(bytes("t"), secret: [9], key: [3], at: 5), .removeToken(bytes("w")),
             .enrol(enrolment("a"), at: 1), .revoke(bytes("a")), .enrol(enrolment("b"), at: 1),
-            .noteMember(MemberCertificate(name: [1], until: -5, authority: [], signs: false)), .forgetMember([2]),
+            .renew(enrolment("b", until: 5)),
+            seen(3), .expectKeys([[1], [2, 3]], member: [3]), .noteKnower(member: [4], authority: [1]),
+            .forgetMember([2]),
         ]
         var read = AccessState()
         var rows: [[UInt8]: AccessRow] = [:]
@@ -123,7 +170,7 @@ struct TrustStateTests {
         }
         for row in rows.values { if let body = row.body { try read.load(row.kind, body) } }
         #expect(read == state)
-        for (kind, bytes) in [(UInt8(0), [UInt8]()), (10, []), (3, [0, 0, 5] + Array("voter!".utf8))] {
+        for (kind, bytes) in [(UInt8(0), [UInt8]()), (13, []), (3, [0, 0, 5] + Array("voter!".utf8))] {
             var reader = ByteReader([14, kind] + bytes)
             #expect(throws: DecodingFault.self) { try AccessChange(from: &reader) }
         }

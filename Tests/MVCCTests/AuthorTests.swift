@@ -46,6 +46,37 @@ struct AuthorTests {
         return put
     }
 
+    @Test("Who has a certificate writes while it is listed, and while users do not count")
+    func certificates() throws {
+        func trust(_ change: TrustChange) throws {
+            #expect(try rig.apply(.access(.trust(change), trace)) == .success(.done))
+        }
+        for (name, role) in [("c", ReservedRole.client), ("o", .operator), ("r", .root)] {
+            let enrolment = Enrolment(
+                name: bytes(name), title: bytes(name), role: role, key: [1], lifeSeconds: 60, until: 100, authority: [1]
+            )
+            try trust(.enrol(enrolment, at: 1))
+        }
+        func by(_ name: String) -> Author { Author(certificate: bytes(name)) }
+        #expect(try refusal(.put(put("a")), by: by("c")) == .denied, "users count")
+        #expect(try rig.apply(.access(.disable, trace), by: author("root")) == .success(.done))
+        #expect(try refusal(.put(put("a")), by: by("c")) == nil)
+        #expect(try refusal(.put(put("a")), by: by("r")) == nil)
+        #expect(try refusal(.put(put("a")), by: by("o")) == .denied)
+        #expect(try refusal(.access(.addRole(bytes("x")), trace), by: by("c")) == .denied)
+        #expect(try refusal(.access(.addRole(bytes("x")), trace), by: by("r")) == nil)
+        try trust(.revoke(bytes("c")))
+        #expect(try refusal(.put(put("a")), by: by("c")) == .noCertificate)
+        // A user of the same name is somebody else.
+        #expect(try refusal(.put(put("a")), by: by("alice")) == .noCertificate)
+        var writer = ByteWriter(reserving: 16)
+        let authored = AuthoredCommand(.put(put("a")), by: by("c"))
+        authored.encode(into: &writer)
+        var reader = ByteReader(writer.bytes)
+        #expect(try AuthoredCommand(from: &reader) == authored)
+        #expect(authored.versionNeeded == FabricVersion.access)
+    }
+
     @Test("Who may write may; nobody else, and nobody by what was true before")
     func puts() throws {
         #expect(try refusal(.put(put("a")), by: author("alice")) == nil)

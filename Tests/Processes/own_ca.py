@@ -158,7 +158,7 @@ def tokens_end(report, weft):
         late = fabric.add("m2")
         joined = fabric.run("join", first.client_url, "--token", fabric.token("--role", "weft:client"), *late.arguments(), check=False)
         refused("a client's token for a member", joined, "weft enrol")
-        report.check("a join that was refused leaves nothing", not any(os.listdir(late.tls(""))), os.listdir(late.tls("")))
+        report.check("a join that was refused leaves nothing but its key", os.listdir(late.tls("")) == ["joining.key"], os.listdir(late.tls("")))
         refused("no token at all", enrol("weft1.a.b.c", "l"), "no join token")
         refused("in clear text", fabric.run("enrol", "http://127.0.0.1:1", "--token", voter, "--out", fabric.directory + "/z", check=False), "https://")
         for token in (good, voter, wrong):
@@ -300,15 +300,100 @@ def certificates_are_taken_back(report, weft):
         assert second.ask("PUT", "/v1/kv/k", "v", context(client))[0] == 201
         renewed = fabric.run("ca", "renew", "--dir", client, "--endpoints", first.client_url)
         report.check("a young one is not renewed", "nothing to do" in renewed, renewed)
-        fabric.run("ca", "renew", "--force", "--dir", client, "--endpoints", second.client_url)
-        report.check("the renewed one counts", first.ask("GET", "/v1/kv/k", None, context(client))[0] == 200)
-        listed = first.local("GET", "/v1/ca/certificates")[1]["clients"]
-        report.check("it is the same client still", len(listed) == 1, listed)
-        # A stream that is open when the certificate is taken back ends no later than its next look.
-        fabric.run("ca", "revoke", listed[0]["id"], "--endpoints", first.endpoint)
+        early = fabric.run("ca", "renew", "--force", "--dir", client, "--endpoints", second.client_url, check=False)
+        report.check("nor where it insists", early.returncode != 0 and "nothing to renew" in early.stderr, early.stderr)
+        brief = fabric.client("brief", "weft:observer", "--ttl", "60s")
+        time.sleep(21)
+        fabric.run("ca", "renew", "--dir", brief, "--endpoints", second.client_url)
+        listed = {c["name"]: c for c in first.local("GET", "/v1/ca/certificates")[1]["clients"]}
+        left = time.mktime(time.strptime(listed["brief"]["until"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone - time.time()
+        report.check("what is renewed is good for as long as before", len(listed) == 2 and 50 < left < 62, f"{left} {listed}")
+        report.check("and counts", first.ask("GET", "/v1/fabric/nodes", None, context(brief))[0] == 200)
+        # A connection that is open when the certificate is taken back is worth nothing more, and its watch ends.
+        link = http.client.HTTPSConnection("127.0.0.1", second.client_port, timeout=10, context=context(client))
+        link.request("GET", "/v1/kv/k?watch")
+        stream = link.getresponse()
+        used = fabric.token("--role", "weft:client", "--uses", "3")
+        again = os.path.join(fabric.directory, "again")
+        fabric.run("enrol", first.client_url, "--token", used, "--name", "again", "--out", again)
+        os.unlink(again + "/client.pem")
+        fabric.run("enrol", first.client_url, "--token", used, "--name", "again", "--out", again)
+        fabric.run("ca", "revoke", listed["c"]["id"], "--endpoints", first.endpoint)
+        listed = {c["name"]: c for c in first.local("GET", "/v1/ca/certificates")[1]["clients"]}
+        fabric.run("ca", "revoke", listed["again"]["id"], "--endpoints", first.endpoint)
+        os.unlink(again + "/client.pem")
+        back = fabric.run("enrol", first.client_url, "--token", used, "--name", "again", "--out", again, check=False)
+        report.check("a key that was taken back does not come again by its token", back.returncode == 0 or "unknown, spent" in back.stderr, back.stderr)
+        first.local("PUT", "/v1/kv/k", "secret")
+        said = stream.read()
+        report.check("a watch that is open hears nothing more", b"c2VjcmV0" not in said and b"secret" not in said, said)
+        link.close()
         for member in (first, second):
             attempt(5, lambda: member.ask("GET", "/v1/kv/k", None, context(client))[0] == 401, "it still counts")
         report.check("nor can it be renewed", fabric.run("ca", "renew", "--force", "--dir", client, "--endpoints", second.client_url, check=False).returncode != 0)
+
+
+@check
+def a_machine_that_joins_lets_nobody_in(report, weft):
+    """Until it has the fabric's state it knows nobody; what it is asked meanwhile is not passed on to those who would."""
+    with OwnFabric(weft) as fabric:
+        first = fabric.members[0]
+        # Enough that it takes a moment.
+        for number in range(40):
+            first.local("PUT", f"/v1/kv/large/{number}", "x" * 500_000)
+        late = fabric.join("m2", wait=False)
+        tried, answered = 0, []
+        end = time.time() + 15
+        while time.time() < end and fabric.roles().get("m2") != "voter":
+            for path, body in (("/v3/kv/put", {**KEY, "value": b64("stranger")}), ("/v3/lease/grant", {"TTL": 60})):
+                try:
+                    status, said = late.ask("POST", path, body)
+                except OSError:
+                    continue
+                tried += 1
+                if status == 200:
+                    answered.append((path, said))
+        report.check("strangers were refused all along", tried and not answered, f"{tried} {answered[:3]}")
+        report.check("and wrote nothing", first.local("GET", "/v1/kv/k")[0] == 404)
+
+
+@check
+def certificates_of_the_fabric_are_strictly_kept(report, weft):
+    """A member that lets anybody in signs for nobody all the same; an operator makes no tokens for keys or for members that hold data."""
+    with OwnFabric(weft) as fabric:
+        first = fabric.members[0]
+        open_one = fabric.add("m2")
+        open_one.join(first, "--token", fabric.token(), "--client-cert-auth", "false")
+        open_one.wait_healthy()
+        report.check("it lets anybody write", open_one.ask("PUT", "/v1/kv/k", "v")[0] in (200, 201))
+        csr = subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=n"],
+                             check=True, capture_output=True, text=True, timeout=30).stdout
+        for path, body in (("/v1/tokens", {"role": "voter"}), ("/v1/ca/certificates", {"request": csr, "name": "n", "role": "root"}), ("/v1/ca/rotate", {}),
+                           ("/v1/ca/machine", {"request": csr}), ("/v1/ca/renew", {"request": csr})):
+            status, said = open_one.ask("POST", path, body)
+            report.check(f"{path} by a stranger there", status in (401, 403), f"{status} {said}")
+        operator = fabric.client("o", "weft:operator")
+        for role, wanted in (("witness", 201), ("weft:node:e1", 201), ("weft:observer", 201), ("voter", 403), ("learner", 403), ("weft:client", 403),
+                             ("weft:operator", 403), ("root", 403), (f"member:{first.id:x}", 403)):
+            status, said = first.ask("POST", "/v1/tokens", {"role": role}, context(operator))
+            report.check(f"a token for {role} by an operator", status == wanted, f"{status} {said}")
+        # Nor does an operator lead the log elsewhere, in clear text.
+        with socket.create_server(("127.0.0.1", 0)) as ear:
+            port = ear.getsockname()[1]
+            first.ask("POST", "/v1/members", {"peerURLs": [f"http://127.0.0.1:{port}"], "role": "learner"}, context(operator))
+            ear.settimeout(3)
+            try:
+                heard = ear.accept()[0].recv(100)
+            except TimeoutError:
+                heard = b""
+            report.check("nobody is called in clear text", heard == b"", heard)
+        # What asks for a pass phrase is refused, and asks nobody.
+        asking = "-----BEGIN CERTIFICATE REQUEST-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
+        token = "weft1." + "a" * 52 + "." + "a" * 8 + "." + "a" * 32
+        for _ in range(8):
+            status, said = first.ask("POST", "/v1/ca/enrol", {"token": token, "request": asking, "name": "n"})
+            report.check("a request with a pass phrase", status == 400, f"{status} {said}")
+        report.check("and all goes on", first.ask("GET", "/health")[0] == 200)
 
 
 @check

@@ -131,10 +131,10 @@ class OwnFabric(Fabric):
     def roles(self):
         return {m.get("name"): m["role"] for m in self.members[0].local("GET", "/v1/members")[1]["members"]}
 
-    def client(self, name, role="weft:client"):
+    def client(self, name, role="weft:client", *words):
         """A directory with ca.pem, client.pem and client.key."""
         out = os.path.join(self.directory, name)
-        self.run("ca", "issue", name, "--role", role, "--out", out, "--endpoints", self.members[0].endpoint)
+        self.run("ca", "issue", name, "--role", role, "--out", out, *words, "--endpoints", self.members[0].endpoint)
         return out
 
     def noted(self):

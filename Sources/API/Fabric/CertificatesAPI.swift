@@ -65,7 +65,7 @@ struct CertificatesAPI: Sendable {
                 json.object { json in
                     json.field("id", id)
                     json.field("name", entry.attributes.name)
-                    if let known { json.field("until", timestamp(known.until)) }
+                    if let known, known.until > 0 { json.field("until", timestamp(known.until)) }
                     json.field("authority", known?.authority.hexadecimal ?? "")
                 }
             }
@@ -121,11 +121,11 @@ struct CertificatesAPI: Sendable {
             return Self.answer(try await desk.carryOut(enrol))
         case "join":
             let body = try FabricBody(
-                body, known: ["token", "request", "name", "peerURLs", "hosts", "domain", "replaces"])
+                body, known: ["token", "request", "name", "peerURLs", "hosts", "domain"])
             let join = Trust.Join(
                 token: try body.joinToken(), request: try body.certificateRequest(), name: try body.text("name") ?? "",
                 peerURLs: try body.strings("peerURLs"), hosts: try body.strings("hosts"),
-                domain: try body.text("domain") ?? "", replaces: try body.text("replaces"))
+                domain: try body.text("domain") ?? "")
             return Self.answer(try await desk.carryOut(join))
         default: throw APIError(.notFound, "there is nothing at /v1/ca/\(verb); see /openapi.json")
         }
@@ -164,7 +164,7 @@ struct CertificatesAPI: Sendable {
     }
 
     private func makeToken(_ body: [UInt8]) async throws(APIError) -> HTTPResponse {
-        let body = try FabricBody(body, known: ["role", "domain", "ttlSeconds", "uses"])
+        let body = try FabricBody(body, known: ["role", "domain", "replaces", "ttlSeconds", "uses"])
         let text = try body.text("role") ?? "voter"
         guard let role = JoinRole(text) else {
             throw APIError(
@@ -175,7 +175,8 @@ struct CertificatesAPI: Sendable {
         let uses = try body.number("uses") ?? 1
         let made = try await desk.carryOut(
             Trust.MakeToken(
-                role: role, domain: try body.text("domain") ?? "", seconds: try body.number("ttlSeconds") ?? 3600,
+                role: role, domain: try body.text("domain") ?? "", replaces: try body.text("replaces"),
+                seconds: try body.number("ttlSeconds") ?? 3600,
                 usesMax: UInt64(clamping: uses)))
         var json = JSONWriter()
         json.object { json in

@@ -37,12 +37,12 @@ struct Desk: Sendable {
     func carryOut<Asked: Operation>(_ operation: Asked) async throws(APIError) -> Asked.Answer {
         try check(operation.check)
         try await expectCurrent(for: Asked.right)
-        let mark = member.isGuarded ? member.accessMark : nil
+        let mark = isGuarded(Asked.right) ? member.accessMark : nil
         var desk = self
         if mark != nil { desk.standing = try await authorize(operation) }
         let answer = try await operation.run(at: desk)
         // What was read while rights changed is told to those who may know it now.
-        if operation.tellsWhatIs, member.isGuarded, member.accessMark != mark { _ = try await authorize(operation) }
+        if operation.tellsWhatIs, mark != nil, member.accessMark != mark { _ = try await authorize(operation) }
         return answer
     }
 
@@ -56,8 +56,10 @@ struct Desk: Sendable {
             done(.failure(error))
             return true
         }
+        // It has just joined, and knows neither users nor certificates.
+        guard member.hasState else { return false }
         var desk = self
-        if member.isGuarded {
+        if isGuarded(Asked.right) {
             // A refusal may have to wait until this member has heard more.
             do throws(AccessRefusal) { desk.standing = try authorizeNow(operation) } catch { return false }
         }
@@ -65,6 +67,11 @@ struct Desk: Sendable {
     }
 
     // MARK: - Rights
+
+    /// If a right is looked at.
+    private func isGuarded<Asked>(_ right: Right<Asked>) -> Bool {
+        member.isGuarded || right.isStrict && member.access.trust.isThere
+    }
 
     /// A member that has not heard of users yet would let everybody in. One without a state refuses, and what nobody looks at again waits
     /// until this member knows all that was acknowledged before.
@@ -113,7 +120,7 @@ struct Desk: Sendable {
     func authorizeNow<Asked: Operation>(_ operation: Asked) throws(AccessRefusal) -> Standing {
         guard let rule = Asked.right.rule else { return .stranger }
         let claim = member.claim(of: try identify())
-        guard member.guards(claim.access) else { return .stranger }
+        guard isGuarded(Asked.right) else { return .stranger }
         if operation.isRead { try claim.expectNow() }
         try rule(operation, claim)
         return claim.standing
@@ -141,7 +148,7 @@ struct Desk: Sendable {
         let access = member.access
         // A witness knows no users: it knows those who are root of a machine by its socket or by a certificate alone.
         guard access.isEnabled, !member.isWitness || caller.token != nil else {
-            return caller.isLocal ? .certified(.root, id: AccessState.root) : certified(access)
+            return caller.isLocal ? .machine(AccessState.root) : certified(access)
         }
         if let token = caller.token {
             guard let author = member.author(of: token) else { throw .invalidToken }
@@ -150,21 +157,27 @@ struct Desk: Sendable {
         if caller.isLocal { return .user(Author(name: AccessState.root, revision: access.revision)) }
         if let name = caller.commonName { return .user(Author(name: Array(name.utf8), revision: access.revision)) }
         let certified = certified(access)
-        guard case .certified(.root, _) = certified else { return certified }
-        // Its writes are looked at again like those of the user root.
-        return .user(Author(name: AccessState.root, revision: access.revision))
+        switch certified {
+        // What they write is looked at again like what the user root does.
+        case .certified(.root, _), .machine: return .user(Author(name: AccessState.root, revision: access.revision))
+        case .certified, .member, .user, .stranger: return certified
+        }
     }
+
+    /// If the certificate that the caller shows, if any, is good still.
+    var isCertificateGood: Bool { caller.fabricName == nil || certified(member.access) != .stranger }
 
     /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more is nobody's.
     private func certified(_ access: AccessState) -> Standing {
         switch caller.fabricName {
         case .client(member.clusterID, let id)?:
-            access.trust.enrolments[Array(String(id, radix: 16).utf8)].map { .certified($0.role, id: $0.name) }
-                ?? .stranger
+            access.trust.enrolments[id.hexadecimal].flatMap { enrolment in
+                member.isGood(enrolment) ? .certified(enrolment.role, id: enrolment.name) : nil
+            } ?? .stranger
         case .member(member.clusterID, let id)?: member.membership[id] == nil ? .stranger : .member(id)
         // Whoever is root there could sign for themselves.
         case .machine(member.clusterID, let id)?:
-            member.membership[id].map { .certified(.root, id: Array("root@\($0.title)".utf8)) } ?? .stranger
+            member.membership[id].map { .machine(Array("root@\($0.title)".utf8)) } ?? .stranger
         case .client?, .member?, .machine?, nil: .stranger
         }
     }
@@ -219,6 +232,7 @@ extension Standing {
         case .stranger: []
         case .user(let author): author.name
         case .certified(_, let id): id
+        case .machine(let name): name
         case .member(let id): Array("member \(String(id, radix: 16))".utf8)
         }
     }
@@ -230,6 +244,7 @@ extension RunningMember {
             switch standing {
             case .user(let author): authorizer(for: author)
             case .certified(let role, _): authorizer(for: role)
+            case .machine: authorizer(for: .root)
             case .stranger, .member: authorizerForStrangers
             }
         return Claim(standing: standing, authorizer: authorizer, access: access, fabric: appliedFabric)

@@ -20,15 +20,19 @@ struct Right<Asked>: Sendable {
     }
 
     let hearing: Hearing
+    /// It is looked at where this member lets anybody in, too: what comes of it counts at the others.
+    let isStrict: Bool
 
-    init(hearing: Hearing = .never, _ rule: @escaping Rule) {
+    init(hearing: Hearing = .never, isStrict: Bool = false, _ rule: @escaping Rule) {
         self.rule = rule
         self.hearing = hearing
+        self.isStrict = isStrict
     }
 
     private init() {
         rule = nil
         hearing = .never
+        isStrict = false
     }
 
     static var anybody: Right { Right() }
@@ -39,6 +43,13 @@ struct Right<Asked>: Sendable {
     /// Of those who run the fabric: they change members, domains and nodes, and see no keys.
     static var operate: Right {
         Right(hearing: .always) { _, claim throws(AccessRefusal) in try claim.expect(.operate) }
+    }
+    /// The same about the fabric's own CA.
+    static var strictlyRoot: Right {
+        Right(hearing: .always, isStrict: true) { _, claim throws(AccessRefusal) in try claim.expectRoot() }
+    }
+    static var strictlyOperate: Right {
+        Right(hearing: .always, isStrict: true) { _, claim throws(AccessRefusal) in try claim.expect(.operate) }
     }
     static var observe: Right { Right { _, claim throws(AccessRefusal) in try claim.expect(.observe) } }
 }
@@ -55,13 +66,21 @@ enum Standing: Equatable, Sendable {
     case stranger
     /// By a token, by a certificate's common name, or as root of a member's own machine.
     case user(Author)
-    /// By a certificate of the fabric's own CA, which is listed under this id.
+    /// By a client's certificate of the fabric's own CA, which is listed under this id.
     case certified(ReservedRole, id: [UInt8])
+    /// As root of a member's machine: everything. By what name the fabric's events call them.
+    case machine([UInt8])
     /// By a member's certificate.
     case member(NodeID)
 
-    /// Whom writes are looked at again for where they are applied: users.
-    var author: Author? { if case .user(let author) = self { author } else { nil } }
+    /// Whom writes are looked at again for where they are applied; nil for those whose rights nobody takes.
+    var author: Author? {
+        switch self {
+        case .user(let author): author
+        case .certified(_, let id): Author(certificate: id)
+        case .stranger, .machine, .member: nil
+        }
+    }
 }
 
 /// A caller, and what they may do in one state.
@@ -71,14 +90,15 @@ struct Claim: Sendable {
     let access: AccessState
     let fabric: FabricState
 
-    var author: Author? { standing.author }
+    /// As a user.
+    var author: Author? { if case .user(let author) = standing { author } else { nil } }
 
     /// Of the newest state: which roles somebody has counts at once, however old their token is.
     var roles: [[UInt8]] { author.flatMap { access.users[$0.name] }?.roles ?? [] }
 
     func expectCaller() throws(AccessRefusal) {
         switch standing {
-        case .certified, .member: return
+        case .certified, .machine, .member: return
         case .user(let author) where author.revision > 0: return
         case .user: throw .emptyUserName
         case .stranger: throw access.isEnabled ? .emptyUserName : .noCertificate
@@ -88,6 +108,7 @@ struct Claim: Sendable {
     func expectRoot() throws(AccessRefusal) {
         try expectCaller()
         if case .certified(.root, _) = standing { return }
+        if case .machine = standing { return }
         guard case .user = standing else { throw .denied }
         try access.expectRoot(author)
     }
@@ -96,6 +117,7 @@ struct Claim: Sendable {
         try expectCaller()
         switch standing {
         case .certified(let role, _): guard role.allows(use) else { throw .denied }
+        case .machine: return
         case .member: guard use == .observe else { throw .denied }
         case .user, .stranger:
             guard roles.contains(where: { $0 == AccessState.root || ReservedRole($0)?.allows(use) ?? false }) else {

@@ -38,23 +38,27 @@ enum Trust {
     // MARK: - Tokens
 
     struct MakeToken: Operation {
-        /// Those who run the fabric bring members and nodes in; whoever reaches keys, or runs the fabric, is let in by root.
+        /// Those who run the fabric bring witnesses and nodes in; whoever gets to keys, or runs the fabric, is let in by root.
         static var right: Right<Self> {
-            Right(hearing: .always) { asked, claim throws(AccessRefusal) in
+            Right(hearing: .always, isStrict: true) { asked, claim throws(AccessRefusal) in
                 switch asked.role {
-                case .voter, .learner, .witness, .client(.node), .client(.observer): try claim.expect(.operate)
-                // It takes the place of one that others trust already.
-                case .member, .client(.root), .client(.operator), .client(.client): try claim.expectRoot()
+                case .witness where asked.replaces == nil: try claim.expect(.operate)
+                case .client(.node), .client(.observer): try claim.expect(.operate)
+                case .voter, .learner, .witness, .member, .client(.root), .client(.operator), .client(.client):
+                    try claim.expectRoot()
                 }
             }
         }
 
         var role: JoinRole
         var domain: String
+        /// Name or id of the member whose vote the newcomer takes.
+        var replaces: String?
         var seconds: Int64
         var usesMax: UInt64
 
         func run(at desk: Desk) async throws(APIError) -> (text: JoinTokenText, token: JoinToken) {
+            let replaces = try replacedMember(at: desk)
             guard (1...RunningMember.tokenSecondsMax).contains(seconds), (1...TrustState.usesMax).contains(usesMax)
             else {
                 throw APIError(
@@ -63,13 +67,24 @@ enum Trust {
             }
             return try await desk.ask { member throws(ServerError) in
                 try await member.makeJoinToken(
-                    for: role, domain: domain, seconds: seconds, usesMax: usesMax, by: desk.name(orClaimed: ""))
+                    for: role, domain: domain, replaces: replaces, seconds: seconds, usesMax: usesMax,
+                    by: desk.name(orClaimed: ""))
             }
+        }
+
+        private func replacedMember(at desk: Desk) throws(APIError) -> NodeID? {
+            guard let replaces else { return nil }
+            let entries = desk.member.membership.entries
+            if let named = entries.first(where: { $0.attributes.name == replaces }) { return named.member.id }
+            guard let id = NodeID(replaces, radix: 16), desk.member.membership[id] != nil else {
+                throw APIError(.notFound, "the fabric has no member \(replaces)")
+            }
+            return id
         }
     }
 
     struct RevokeToken: Operation {
-        static var right: Right<Self> { .operate }
+        static var right: Right<Self> { .strictlyOperate }
 
         var id: String
 
@@ -84,7 +99,7 @@ enum Trust {
 
     /// Signs for a client on behalf of root.
     struct Issue: Operation {
-        static var right: Right<Self> { .root }
+        static var right: Right<Self> { .strictlyRoot }
 
         var request: CertificateRequest
         var title: String
@@ -96,8 +111,7 @@ enum Trust {
             try checkLife(seconds)
             return try await desk.ask { member throws(ServerError) in
                 try await member.enrol(
-                    request, as: RunningMember.id(of: request.keyDigest), title: title, role: role, seconds: seconds,
-                    by: desk.name(orClaimed: ""))
+                    request, title: title, role: role, seconds: seconds, by: desk.name(orClaimed: ""))
             }
         }
     }
@@ -122,8 +136,8 @@ enum Trust {
                 try member.expectAuthority()
                 try await member.use(self.token, for: request.keyDigest, by: desk.name(of: self.token))
                 return try await member.enrol(
-                    request, as: RunningMember.id(of: request.keyDigest), title: title, role: role,
-                    seconds: MemberCertificates.lifeSeconds, by: desk.name(of: self.token))
+                    request, title: title, role: role, seconds: MemberCertificates.lifeSeconds,
+                    by: desk.name(of: self.token))
             }
         }
     }
@@ -131,7 +145,7 @@ enum Trust {
     /// Signs again for a client that shows the certificate that it has.
     struct Renew: Operation {
         static var right: Right<Self> {
-            Right(hearing: .always) { _, claim throws(AccessRefusal) in
+            Right(hearing: .always, isStrict: true) { _, claim throws(AccessRefusal) in
                 try claim.expectCaller()
                 guard claim.enrolment != nil else { throw .denied }
             }
@@ -140,20 +154,16 @@ enum Trust {
         var request: CertificateRequest
 
         func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
-            guard let enrolment = desk.enrolment,
-                let id = UInt64(String(decoding: enrolment.name, as: UTF8.self), radix: 16)
-            else { throw APIError(AccessRefusal.denied) }
+            guard let enrolment = desk.enrolment else { throw APIError(AccessRefusal.denied) }
             return try await desk.ask { member throws(ServerError) in
-                try await member.enrol(
-                    request, as: id, title: String(decoding: enrolment.title, as: UTF8.self), role: enrolment.role,
-                    seconds: MemberCertificates.lifeSeconds, by: desk.name(orClaimed: ""))
+                try await member.renew(enrolment, request, by: desk.name(orClaimed: ""))
             }
         }
     }
 
     /// Signs for root of the member's own machine, who goes on to other members.
     struct SignForMachine: Operation {
-        static var right: Right<Self> { .root }
+        static var right: Right<Self> { .strictlyRoot }
 
         var request: CertificateRequest
 
@@ -164,7 +174,7 @@ enum Trust {
     }
 
     struct Revoke: Operation {
-        static var right: Right<Self> { .root }
+        static var right: Right<Self> { .strictlyRoot }
 
         var id: String
 
@@ -208,7 +218,7 @@ enum Trust {
             case finish(forced: Bool)
         }
 
-        static var right: Right<Self> { .root }
+        static var right: Right<Self> { .strictlyRoot }
 
         var step: Step
 
@@ -258,8 +268,6 @@ enum Trust {
         /// Of its client URLs.
         var hosts: [String]
         var domain: String
-        /// Name or id of the member whose vote it takes.
-        var replaces: String?
 
         func run(at desk: Desk) async throws(APIError) -> Joined {
             try checkTitle(name)
@@ -271,7 +279,7 @@ enum Trust {
             let id = RunningMember.id(of: request.keyDigest)
             let domain = found.domain.isEmpty ? self.domain : String(decoding: found.domain, as: UTF8.self)
             try checkIsNew(id, at: desk)
-            let replaces = try replacedMember(at: desk)
+            let replaces = NodeID(String(decoding: found.replaces, as: UTF8.self), radix: 16)
             // Before anything is used up.
             try await desk.ask { member throws(ServerError) in
                 try member.expectAuthority()
@@ -281,7 +289,7 @@ enum Trust {
                 let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
                 _ = try await Cluster.Change(.add(newcomer)).run(at: desk)
             }
-            return try await admit(id, signs: role != .joiningWitness, at: desk)
+            return try await admit(id, signs: role == .joining, at: desk)
         }
 
         private func admit(_ id: NodeID, signs: Bool, at desk: Desk) async throws(APIError) -> Joined {
@@ -303,17 +311,7 @@ enum Trust {
                 try member.expectAuthority()
                 try await member.use(token, for: request.keyDigest, by: desk.name(of: token))
             }
-            return try await admit(id, signs: !entry.member.isWitness, at: desk)
-        }
-
-        private func replacedMember(at desk: Desk) throws(APIError) -> NodeID? {
-            guard let replaces else { return nil }
-            let entries = desk.member.membership.entries
-            if let named = entries.first(where: { $0.attributes.name == replaces }) { return named.member.id }
-            guard let id = NodeID(replaces, radix: 16), desk.member.membership[id] != nil else {
-                throw APIError(.notFound, "the fabric has no member \(replaces)")
-            }
-            return id
+            return try await admit(id, signs: entry.member.role == .voter || entry.member.role == .joining, at: desk)
         }
 
         private func checkIsNew(_ id: NodeID, at desk: Desk) throws(APIError) {
@@ -323,7 +321,21 @@ enum Trust {
             guard domain.isEmpty || Domain.canBeNamed(domain) else {
                 throw APIError(.invalidArgument, "\"\(domain)\" is no name for a domain")
             }
-            let others = desk.member.membership.entries.filter { $0.member.id != id }
+            guard !desk.member.wasRemoved(id) else {
+                throw APIError(
+                    .failedPrecondition,
+                    "weft: this machine was a member and was taken out: it comes back as a new one, from an empty data directory"
+                )
+            }
+            let entries = desk.member.membership.entries
+            // An answer that was lost can be had again, until the member has begun.
+            if let own = entries.first(where: { $0.member.id == id }), !own.attributes.name.isEmpty {
+                throw APIError(
+                    .alreadyExists,
+                    "this machine is member \(own.title) already; `weft token create --member \(own.title)` is for lost certificates"
+                )
+            }
+            let others = entries.filter { $0.member.id != id }
             if let named = others.first(where: { $0.attributes.name == name }) {
                 throw APIError(
                     .alreadyExists,

@@ -149,6 +149,10 @@ final class WatchSession: Sendable {
             stream.close()
             throw Self.changed
         }
+        guard desk.isCertificateGood else {
+            stream.close()
+            throw APIError(AccessRefusal.noCertificate)
+        }
         return outputs
     }
 
