@@ -161,8 +161,9 @@ struct LiveChanges: Sendable {
         init(_ changes: [Change]) { self.changes = changes }
     }
 
-    private static let chunkSize = 256
-    private static let chunksMax = 256
+    // A view that is published shares what there is: what comes next copies the tail, and a full tail the list of chunks.
+    private static let chunkSize = 64
+    private static let chunksMax = 1024
 
     private var chunks: [Chunk] = []
     private var tail: [Change] = []

@@ -18,6 +18,11 @@ package struct Queue<Element>: RandomAccessCollection {
         set { storage[head + position] = newValue }
     }
 
+    // The library's go by indices, one generic step after another.
+    package var first: Element? { isEmpty ? nil : self[0] }
+    package var last: Element? { isEmpty ? nil : self[endIndex - 1] }
+    package var isEmpty: Bool { head == storage.count }
+
     package mutating func append(_ element: Element) {
         storage.append(element)
     }

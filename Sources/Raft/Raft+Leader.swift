@@ -248,21 +248,17 @@ extension Raft {
 
     /// Commits what a majority has on disk, if it is of this term (P 5.4.2: older entries only along with it).
     mutating func advanceCommit() {
-        guard role == .leader, let current = leadership else { return }
-        var majority = configuration.reachedByQuorum { voter in
-            voter == id ? log.durableIndex : current.progress(of: voter)?.match ?? 0
+        guard role == .leader, let peers = leadership?.peers else { return }
+        // Not by way of `self`, all of which a closure would have copied.
+        let (own, durable) = (id, log.durableIndex)
+        func match(of member: NodeID) -> Index {
+            member == own ? durable : peers.first { $0.id == member }?.progress.match ?? 0
         }
+        var majority = configuration.reachedByQuorum(match)
         if makes(.countsLearners), !configuration.isJoint {
-            let all = configuration.members.map {
-                $0.id == id ? log.durableIndex : current.progress(of: $0.id)?.match ?? 0
-            }
-            majority = all.sorted(by: >)[configuration.voters.count / 2]
+            majority = configuration.members.map { match(of: $0.id) }.sorted(by: >)[configuration.voters.count / 2]
         }
-        if !makes(.commitsInOneDomain) {
-            majority = spreadEnough(majority) { member in
-                member == id ? log.durableIndex : current.progress(of: member)?.match ?? 0
-            }
-        }
+        if !makes(.commitsInOneDomain) { majority = spreadEnough(majority, match) }
         guard majority > commit, log.term(at: majority) == term || makes(.commitsOlderTermsByCounting) else { return }
         noteCommitted(from: commit + 1, through: majority)
     }

@@ -9,8 +9,9 @@ package protocol Lane {
     /// - Returns: false when it has ended; then it has said no to the rest.
     mutating func handle(_ work: [Work]) throws(StorageError) -> Bool
 
-    /// When to call `handle` though nothing is posted, by the shell's clock; nil when only work moves it.
-    var due: UInt64? { get }
+    /// When to call `handle` though nothing is posted, by the shell's clock; nil when only work moves it. Nothing changes by asking: lanes are
+    /// large, and a generic caller would copy one to read it.
+    var due: UInt64? { mutating get }
 
     /// Says no to whoever posted after the end.
     func refuse(_ work: [Work])

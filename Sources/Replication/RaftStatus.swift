@@ -19,13 +19,17 @@ package struct RaftStatus: Sendable {
     package var applied: Index = 0
     package var pending = 0
     /// As of the end of the log; `Membership` is as of what is applied.
-    package var configuration = Configuration()
+    package var configuration: Configuration
     /// Empty unless this member leads.
-    package var peers: [Peer] = []
+    package var peers: [Peer]
     /// It is damaged, and may go to be repaired.
     package var isSpared = false
 
-    package init() {}
+    package init() {
+        // Not where they are declared: each status that is published would make them first.
+        configuration = Configuration()
+        peers = []
+    }
 
     init(
         term: Term, leader: NodeID?, role: Raft.Role, commit: Index, lastIndex: Index, firstIndex: Index,
