@@ -29,6 +29,7 @@ extension AccessChange {
         case .trust(let change):
             writer.byte(14)
             change.encode(into: &writer)
+        case .noteMembers(let what): write(15, what)
         }
     }
 
@@ -57,6 +58,7 @@ extension AccessChange {
             self = .issueToken(
                 IssuedToken(digest: digest, user: user, revision: try reader.varint(), issued: try reader.signed()))
         case 14: self = .trust(try TrustChange(from: &reader))
+        case 15: self = .noteMembers(what: try name())
         case let kind: throw .invalid("change of rights \(kind)")
         }
     }

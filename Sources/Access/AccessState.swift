@@ -38,6 +38,7 @@ package struct AccessState: Equatable, Sendable {
         case .revokePermission(let key, let end, let role): try revoke(key, end, from: role)
         case .issueToken(let token): return try expect(token)
         case .trust(let change): return try trust.apply(change)
+        case .noteMembers: return
         }
         revision += 1
     }

@@ -83,6 +83,8 @@ package enum AccessChange: Equatable, Sendable {
     case revokePermission(key: [UInt8], end: [UInt8], role: [UInt8])
     case issueToken(IssuedToken)
     case trust(TrustChange)
+    /// Changes nobody's rights: what somebody does to the members, for the fabric's events.
+    case noteMembers(what: [UInt8])
 }
 
 /// On whose behalf something is done.
@@ -153,11 +155,18 @@ extension AccessChange {
             return "role \(text(role)) may no more use \(permission.range)"
         case .issueToken: return nil
         case .trust(let change): return change.summary
+        case .noteMembers(let what): return text(what)
         }
     }
 
     /// What it is a change of.
-    package var subject: String { if case .trust = self { "certificates" } else { "users" } }
+    package var subject: String {
+        switch self {
+        case .trust: "certificates"
+        case .noteMembers: "members"
+        default: "users"
+        }
+    }
 
     /// Once it is carried out.
     package var tokenEvent: TokenEvent? {
@@ -166,7 +175,7 @@ extension AccessChange {
         case .deleteUser(let name), .changePassword(let name, _): .ended(user: name)
         case .disable: .allEnded
         case .enable, .addUser, .grantRole, .revokeRole, .addRole, .deleteRole, .grantPermission, .revokePermission,
-            .trust:
+            .trust, .noteMembers:
             nil
         }
     }

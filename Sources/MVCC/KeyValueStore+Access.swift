@@ -8,7 +8,9 @@ extension KeyValueStore {
         let before = access
         do throws(AccessRefusal) { try access.apply(change) } catch { return .failure(.access(error)) }
         for row in access.rows(since: before) { meta.mix(recordRows.note(row)) }
-        if access != before, let summary = change.summary {
+        var isNews = access != before
+        if case .noteMembers = change { isNews = true }
+        if isNews, let summary = change.summary {
             fabric.noteAccess(summary, about: change.subject, trace)
             takeUpFabricChanges()
         }
@@ -40,7 +42,7 @@ extension KeyValueStore {
                 guard !fabric.leases.contains(id) else { throw .denied }
                 if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
             // A member does it, for whoever has shown that they may.
-            case .access(.issueToken, _), .access(.trust, _): break
+            case .access(.issueToken, _), .access(.trust, _), .access(.noteMembers, _): break
             case .access: try access.expectRoot(authored.author)
             case .compact, .leaseGrant, .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric,
                 .raiseVersion:

@@ -80,6 +80,12 @@ extension RunningMember {
         try await propose(.access(change, Trace(at: core.wallMilliseconds, by: by)), by: author)
     }
 
+    /// Writes down for the fabric's events what somebody does to the members. A fabric of an earlier version knows no such events.
+    package func note(ofMembers what: String, by: String) async throws(ServerError) {
+        guard fabricVersion >= FabricVersion.access else { return }
+        _ = try await propose(.access(.noteMembers(what: Array(what.utf8)), Trace(at: core.wallMilliseconds, by: by)))
+    }
+
     package func note(_ denial: AuditLog.Denial) { core.auditLog.note(denial) }
 
     // MARK: - Passwords

@@ -67,10 +67,20 @@ extension World {
                 && [configuration, newest].contains { !$0.policy.inactive.contains(member.domain) }
             change(leader, waits ? .setActive(domain: member.domain, false) : .remove(first.id))
         } else {
+            // One that stood still does not know who came while it did.
+            guard isOfNewestTerm(leader) else { return false }
             steward.lost.removeFirst()
             join(first.machine, leader, as: .joining)
         }
         return true
+    }
+
+    private func isOfNewestTerm(_ leader: SimulatedProcess) -> Bool {
+        let term = leader.replica?.raft.term ?? 0
+        return machines[leader.machine].pausedUntil <= now
+            && machines.allSatisfy { machine in
+                (machine.process?.replica?.raft.term ?? machine.durable?.hardState.term ?? 0) <= term
+            }
     }
 
     /// A join that the fabric did not hear of, or forgot with a leader, is asked for again.

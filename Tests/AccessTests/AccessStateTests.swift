@@ -90,6 +90,7 @@ struct AccessStateTests {
             .changePassword([5], passwordHash: []), .grantRole([6], user: [7]), .revokeRole([8], user: [9]),
             .addRole([10]), .deleteRole([]), .grantPermission(permission, role: [11]),
             .revokePermission(key: [12], end: [13], role: [14]),
+            .noteMembers(what: [15]),
         ]
         for change in changes {
             var writer = ByteWriter(reserving: 16)
@@ -101,7 +102,7 @@ struct AccessStateTests {
                 #expect(throws: DecodingFault.self) { try AccessChange(from: &cut) }
             }
         }
-        for kind: UInt8 in [0, 13, 15, 255] {
+        for kind: UInt8 in [0, 13, 16, 255] {
             var reader = ByteReader([kind, 0])
             #expect(throws: DecodingFault.self) { try AccessChange(from: &reader) }
         }

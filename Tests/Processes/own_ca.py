@@ -284,6 +284,8 @@ def nobody_poses_as_a_member(report, weft):
         fabric.run("member", "remove", "m2", "--endpoints", first.endpoint)
         found = say_hello(first, second_pem, second_id)
         report.check("m2's certificate after its removal", not peer_wire.is_welcome(found or b""), found)
+        events = fabric.run("events", "--endpoints", first.endpoint)
+        report.check("who took it out is written down", any("members: remove m2" in line and "root@local" in line for line in events.splitlines()), events)
         said = fabric.run("status", "--endpoints", first.endpoint)
         report.check("status warns of the key that m2 still has", "still has the key of the fabric's CA" in said, said)
 

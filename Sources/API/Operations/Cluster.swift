@@ -92,7 +92,15 @@ enum Cluster {
         }
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
-            _ = try await desk.ask { member throws(ServerError) in try await member.change(change) }
+            // It is written down who does what, and then done: no change is made of which nobody can tell.
+            let (what, by) = (change.words(desk.member.membership), desk.name(orClaimed: ""))
+            try await desk.ask { member throws(ServerError) in try await member.note(ofMembers: what, by: by) }
+            do throws(APIError) {
+                _ = try await desk.ask { member throws(ServerError) in try await member.change(change) }
+            } catch {
+                try? await desk.member.note(ofMembers: "\(what): refused, \(error.message)", by: by)
+                throw error
+            }
             return desk.listed(desk.member.membership.entries)
         }
     }
@@ -100,6 +108,26 @@ enum Cluster {
     private static func checkPeerURLs(_ urls: [String]) throws(APIError) {
         guard !urls.isEmpty, urls.allSatisfy(isPeerURL) else {
             throw APIError(.invalidArgument, "etcdserver: given member URLs are invalid")
+        }
+    }
+}
+
+extension ConfigurationChange {
+    /// In words for the fabric's events.
+    fileprivate func words(_ members: Membership) -> String {
+        func title(_ id: NodeID) -> String { members[id]?.title ?? String(id, radix: 16) }
+        switch self {
+        case .add(let member):
+            return "add \(String(member.id, radix: 16)) at \(member.peerURLs.joined(separator: ",")), \(member.role)"
+        case .promote(let id): return "promote \(title(id))"
+        case .remove(let id): return "remove \(title(id))"
+        case .update(let id, let urls): return "have \(title(id)) at \(urls.joined(separator: ","))"
+        case .prioritize(let id, let priority): return "give \(title(id)) priority \(priority)"
+        case .locate(let id, let domain): return "have \(title(id)) in domain \(domain)"
+        case .setActive(let domain, let isActive): return "count domain \(domain) \(isActive ? "in" : "out")"
+        case .spread(let count): return "commit in \(count) domains"
+        case .readByLease(let isOn): return "turn lease reads \(isOn ? "on" : "off")"
+        case .several(let changes): return changes.map { $0.words(members) }.joined(separator: ", ")
         }
     }
 }
