@@ -60,9 +60,11 @@ extension KeyValueStore {
     private func refusal(of command: Command, by certificate: [UInt8]) -> AccessRefusal? {
         guard let enrolment = access.trust.enrolments[certificate] else { return .noCertificate }
         switch command {
-        case .put, .deleteRange, .txn, .leaseRevoke, .leaseRenew, .leaseGrant, .compact:
+        case .put, .deleteRange, .txn, .leaseRevoke, .leaseRenew, .compact:
             return !access.isEnabled && (enrolment.role == .client || enrolment.role == .root) ? nil : .denied
         case .access: return enrolment.role == .root ? nil : .denied
+        // As for users, who may grant one whatever their rights.
+        case .leaseGrant: return nil
         case .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric, .raiseVersion: return nil
         }
     }

@@ -27,7 +27,7 @@ MAY = {
     "caller": {"limited", "reader", "writer", "node", "observer", "operator", "root"},
     "read": {"reader", "root"}, "write": {"writer", "root"}, "readwrite": {"root"},
     "observe": {"node", "observer", "operator", "root"}, "act": {"node", "operator", "root"},
-    "operate": {"operator", "root"}, "root": {"root"},
+    "operate": {"operator", "root"}, "root": {"root"}, "all keys": {"root"},
 }
 # Root of the member's machine, by its socket.
 for everybody in MAY.values():
@@ -81,11 +81,7 @@ class Scene:
         self.member, self.local = member, local
         self.url = member.client_url.split("://")[1]
         self.tokens = {"nobody": None, "wrong": "AAAAAAAAAAAAAAAA.1", "local": LOCAL}
-        csr = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=n"]
-        self.names = {
-            "$request": subprocess.run(csr, check=True, capture_output=True, text=True, timeout=30).stdout,
-            "$token": "weft1." + "a" * 52 + "." + "a" * 8 + "." + "a" * 32,
-        }
+        self.names = self.wishes()
         self.ask("PUT", "/v1/fabric/domains/east", {})
         for key, prefix in (("m", None), ("lease-key", None)):
             self.ask("PUT", f"/v1/kv/{key}", "v")
@@ -105,14 +101,25 @@ class Scene:
         self.post("/v3/auth/user/changepw", {"name": "limited", "password": "pw"}, self.tokens["root"])
         self.log_in_all()
 
+    @staticmethod
+    def wishes():
+        csr = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=n"]
+        return {
+            "$request": subprocess.run(csr, check=True, capture_output=True, text=True, timeout=30).stdout,
+            "$token": "weft1." + "a" * 52 + "." + "a" * 8 + "." + "a" * 32,
+        }
+
     def lease(self, token=None):
         """One whose only key is m."""
         made = int(self.post("/v3/lease/grant", {"TTL": 600}, token)["ID"])
         self.post("/v3/kv/put", {"key": b64("m"), "value": b64("v"), "lease": made}, token)
         return made
 
+    def link(self, token):
+        return LocalConnection(self.local, 5) if token is LOCAL else http.client.HTTPConnection(self.url, timeout=5)
+
     def ask(self, method, path, body=None, token=None):
-        link = LocalConnection(self.local, 5) if token is LOCAL else http.client.HTTPConnection(self.url, timeout=5)
+        link = self.link(token)
         try:
             text = None if body is None else body if isinstance(body, str) else json.dumps(body)
             link.request(method, path, text, {"Authorization": token} if isinstance(token, str) else {})
@@ -150,12 +157,12 @@ class Scene:
         self.names["$lease"] = self.lease(self.tokens["root"])
 
 
-def judge(report, scene, what, row, ask):
+def judge(report, scene, what, row, ask, callers=("nobody", "wrong", "expired", *USERS, "local"), may=MAY, refusals=REFUSALS):
     right, body = row
-    for caller in ["nobody", "wrong", "expired", *USERS, "local"]:
+    for caller in callers:
         said = ask(scene.fill(body) if body else body, scene.tokens[caller])
-        refused = next((text for text in ("user name is empty", "invalid auth token", "permission denied") if text in said), None)
-        expected = None if caller in MAY[right] else REFUSALS.get(caller, "permission denied")
+        refused = next((text for text in {*REFUSALS.values(), *refusals.values(), "permission denied"} if text in said), None)
+        expected = None if caller in may[right] else refusals.get(caller, "permission denied")
         # What goes wrong in another way is no proof that somebody may.
         refused = refused or next((text for text in BROKEN if text in said), None)
         report.check(f"{what} by {caller}", refused == expected, f"expected {expected or 'no refusal'}, got {said[:200]}")
@@ -166,6 +173,23 @@ def judge(report, scene, what, row, ask):
 def rows(name):
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rights.json")) as file:
         return json.load(file)[name]
+
+
+def answer_of(channel, path, body, metadata=()):
+    """What an RPC answers first, as text, or why it does not."""
+    streams = {"/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"}
+    requests = iter([message(body)])
+    make = channel.stream_stream if path in streams else channel.unary_stream
+    raw = dict(request_serializer=lambda m: m, response_deserializer=lambda m: m)
+    call = make(path, **raw)(requests if path in streams else next(requests), 3, metadata=metadata)
+    try:
+        return next(call).decode("utf-8", "replace")
+    except StopIteration:
+        return ""
+    except grpc.RpcError as error:
+        return error.details()
+    finally:
+        call.cancel()
 
 
 def in_scene(weft, body):
@@ -181,23 +205,10 @@ def in_scene(weft, body):
 def every_rpc_asks_for_its_right(report, weft):
     def walk(scene):
         connection, local = Connection(scene.member.client_url), Connection(f"unix:{scene.local}")
-        streams = {"/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"}
         for path, row in rows("grpc").items():
             def ask(body, token, path=path):
                 metadata = [("token", token)] if isinstance(token, str) else []
-                channel = (local if token is LOCAL else connection).channel
-                requests = iter([message(body)])
-                make = channel.stream_stream if path in streams else channel.unary_stream
-                raw = dict(request_serializer=lambda m: m, response_deserializer=lambda m: m)
-                call = make(path, **raw)(requests if path in streams else next(requests), 3, metadata=metadata)
-                try:
-                    return next(call).decode("utf-8", "replace")
-                except StopIteration:
-                    return ""
-                except grpc.RpcError as error:
-                    return error.details()
-                finally:
-                    call.cancel()
+                return answer_of((local if token is LOCAL else connection).channel, path, body, metadata)
             judge(report, scene, path, row, ask)
         connection.close()
         local.close()
