@@ -132,6 +132,10 @@ enum OpenAPI {
             summary: "Have the CA sign again for the client that shows its certificate.",
             request: "Renewal", response: "Signed"),
         Operation(
+            method: "post", path: "/v1/ca/login",
+            summary: "With a user's token: a certificate of eight hours for the user.",
+            request: "Renewal", response: "Signed"),
+        Operation(
             method: "post", path: "/v1/ca/machine",
             summary: "By a member's own socket: a certificate of a few minutes for root of that machine.",
             request: "Renewal", response: "Signed"),

@@ -28,8 +28,12 @@ package struct AccessState: Equatable, Sendable {
             guard isEnabled else { return }
             isEnabled = false
         case .addUser(let name, let hash): try addUser(name, hash)
-        case .deleteUser(let name): try deleteUser(name)
-        case .changePassword(let name, let hash): try changePassword(name, hash)
+        case .deleteUser(let name):
+            try deleteUser(name)
+            trust.endLogins(of: name)
+        case .changePassword(let name, let hash):
+            try changePassword(name, hash)
+            trust.endLogins(of: name)
         case .grantRole(let role, let user): guard try grant(role, to: user) else { return }
         case .revokeRole(let role, let user): try revoke(role, from: user)
         case .addRole(let name): try addRole(name)

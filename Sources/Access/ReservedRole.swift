@@ -7,8 +7,11 @@ package enum ReservedRole: Equatable, Sendable {
     case client
     /// Everything, as the user root.
     case root
+    /// What the roles of a user say, who logged in.
+    case user(String)
 
     private static let node = "weft:node:"
+    private static let user = "user:"
 
     /// A role that can be granted to users; nil for all other roles.
     package init?(_ name: [UInt8]) {
@@ -17,7 +20,7 @@ package enum ReservedRole: Equatable, Sendable {
         case .observer?: self = .observer
         case .node(let name)?: self = .node(name)
         // Users have rights to keys by etcd's roles.
-        case .client?, .root?, nil: return nil
+        case .client?, .root?, .user?, nil: return nil
         }
     }
 
@@ -30,6 +33,8 @@ package enum ReservedRole: Equatable, Sendable {
         case "root": self = .root
         case _ where name.hasPrefix(Self.node) && name.utf8.count > Self.node.utf8.count:
             self = .node(String(name.dropFirst(Self.node.count)))
+        case _ where name.hasPrefix(Self.user) && name.utf8.count > Self.user.utf8.count:
+            self = .user(String(name.dropFirst(Self.user.count)))
         default: return nil
         }
     }
@@ -41,6 +46,10 @@ package enum ReservedRole: Equatable, Sendable {
         case .node(let name): Self.node + name
         case .client: "weft:client"
         case .root: "root"
+        case .user(let name): Self.user + name
         }
     }
+
+    /// If root may give it to a certificate: a user's comes of logging in alone.
+    package var canBeGiven: Bool { if case .user = self { false } else { true } }
 }

@@ -34,7 +34,7 @@ package enum JoinRole: Equatable, Sendable {
             guard let number = UInt64(id, radix: 16), String(number, radix: 16) == id else { return nil }
             self = .member(String(id))
         default:
-            guard let role = ReservedRole(certified: text) else { return nil }
+            guard let role = ReservedRole(certified: text), role.canBeGiven else { return nil }
             self = .client(role)
         }
     }

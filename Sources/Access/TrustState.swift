@@ -84,6 +84,15 @@ package struct TrustState: Equatable, Sendable {
         }
     }
 
+    /// Certificates by which a user logged in end with the password, as tokens do.
+    mutating func endLogins(of user: [UInt8]) {
+        let role = ReservedRole.user(String(decoding: user, as: UTF8.self))
+        for enrolment in enrolments.all where enrolment.role == role {
+            _ = enrolments.remove(enrolment.name)
+            revision += 1
+        }
+    }
+
     /// Whoever has these keys does not come again.
     private mutating func forget(_ keys: [[UInt8]]) {
         for var token in tokens.all where token.returning.contains(where: keys.contains) {

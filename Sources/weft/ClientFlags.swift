@@ -17,9 +17,12 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 struct ClientFlags: ParsableArguments {
     @Option(
         help:
-            "Client URLs of members, http://, https:// or unix://PATH, separated by commas; also WEFT_ENDPOINTS. (default: this machine's member, by /run/weft/client where you may, else at http://localhost:2379)"
+            "Client URLs of members, http://, https:// or unix://PATH, separated by commas; also WEFT_ENDPOINTS. (default: this machine's member, by /run/weft/client where you may; else those of `weft login`; else http://localhost:2379)"
     )
     var endpoints: String?
+
+    @Option(help: "Ask the fabric of this login (`weft context list`); also WEFT_CONTEXT.")
+    var context: String?
 
     @Option(name: [.customShort("o"), .customLong("output")], help: "simple or json.")
     var output: OutputFormat = .simple
@@ -31,11 +34,29 @@ struct ClientFlags: ParsableArguments {
     @OptionGroup var login: LoginFlags
 
     func client() throws -> FabricClient {
-        let found = try given(endpoints, "WEFT_ENDPOINTS").map(Self.endpoints) ?? [Self.ownMember]
-        var client = FabricClient(endpoints: found, group: MultiThreadedEventLoopGroup.singleton)
+        var client: FabricClient
+        if let context = try chosenContext() {
+            try context.check()
+            client = try context.client()
+        } else {
+            let found = try given(endpoints, "WEFT_ENDPOINTS").map(Self.endpoints) ?? [Self.ownMember]
+            client = FabricClient(endpoints: found, group: MultiThreadedEventLoopGroup.singleton)
+            client.http.tls = try tls.context(for: found)
+        }
         client.http.timeout = .seconds(Int64(max(timeout, 1)))
-        client.http.tls = try tls.context(for: found)
         return client
+    }
+
+    /// The login to use; nil where URLs are given, and on a member's own machine.
+    private func chosenContext() throws -> Context? {
+        if let name = given(context, "WEFT_CONTEXT") {
+            let context = try Context(name)
+            guard context.isThere else {
+                throw Problem(.notFound, "there is no login called \(name): see `weft context list`")
+            }
+            return context
+        }
+        return given(endpoints, "WEFT_ENDPOINTS") == nil && !Self.ownMember.isLocal ? Context.current : nil
     }
 
     private static func endpoints(_ text: String) throws -> [Endpoint] {

@@ -176,6 +176,23 @@ struct TrustStateTests {
         }
     }
 
+    @Test("A login ends with the password, and with the user")
+    mutating func logins() throws {
+        func logIn(_ id: String, as user: String) -> TrustChange {
+            .enrol(
+                Enrolment(
+                    name: bytes(id), title: bytes(user), role: .user(user), key: [1], lifeSeconds: 60, until: 100,
+                    authority: [1]), at: 1)
+        }
+        for user in ["al", "bo"] { try state.apply(.addUser(bytes(user), passwordHash: [1])) }
+        for (id, user) in [("a", "al"), ("b", "bo"), ("c", "al")] { try state.apply(.trust(logIn(id, as: user))) }
+        let before = state.trust.revision
+        try state.apply(.changePassword(bytes("al"), passwordHash: [2]))
+        #expect(state.trust.enrolments.all.map(\.name) == [bytes("b")] && state.trust.revision == before + 2)
+        try state.apply(.deleteUser(bytes("bo")))
+        #expect(state.trust.enrolments.all.isEmpty)
+    }
+
     @Test("A user cannot have the roles that only certificates have")
     mutating func roles() throws {
         for text in [
@@ -184,7 +201,7 @@ struct TrustStateTests {
         ] {
             #expect(JoinRole(text)?.text == text)
         }
-        for text in ["", "member:", "member:01", "member:x", "weft:node:", "weft:nothing", "Voter"] {
+        for text in ["", "user:al", "member:", "member:01", "member:x", "weft:node:", "weft:nothing", "Voter"] {
             #expect(JoinRole(text) == nil, "\(text)")
         }
         try state.apply(.addUser(bytes("alice"), passwordHash: nil))

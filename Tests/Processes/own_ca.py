@@ -421,6 +421,55 @@ def users_count_beside_certificates(report, weft):
         report.check("the socket still opens everything", "ok   all 1 members answer" in said, said)
 
 
+@check
+def people_log_in(report, weft):
+    """By token or password; commands go on without URLs. What is kept is private, is no password, and ends with it."""
+    with OwnFabric(weft, ["--bcrypt-cost", "4"]) as fabric:
+        first = fabric.members[0]
+        second = fabric.join("m2")
+        home = os.path.join(fabric.directory, "home")
+        environment = {"WEFT_CONFIG_DIR": home}
+
+        def run(*words, check=True):
+            return fabric.run(*words, check=check, environment=environment)
+
+        said = run("login", first.client_url, "--token", fabric.token("--role", "weft:client"))
+        report.check("a login by token", "logged in" in said, said)
+        report.check("a put without a URL", run("put", "k", "v").startswith("OK"))
+        kept = {os.path.join(folder, name): os.stat(os.path.join(folder, name)).st_mode & 0o777 for folder, _, names in os.walk(home) for name in names}
+        report.check("what is kept is private", kept and set(kept.values()) == {0o600}, kept)
+        first.kill()
+        attempt(20, lambda: run("get", "k", check=False).returncode == 4 or True)
+        first.restart()
+        first.wait_healthy()
+        with open(os.path.join(home, "contexts/default/endpoints")) as file:
+            report.check("it knows the other members, too", second.client_url in file.read())
+        nothing = run("get", "k", "--context", "other", check=False)
+        report.check("one that is not there", nothing.returncode == 3 and "no login called other" in nothing.stderr, nothing.stderr)
+        for path, body in (("user/add", {"name": "root", "password": "pw"}), ("user/grant", {"user": "root", "role": "root"}), ("user/add", {"name": "al", "password": "secret"}),
+                           ("role/add", {"name": "r"}), ("role/grant", {"name": "r", "perm": {"permType": "READ", "key": b64("k")}}), ("user/grant", {"user": "al", "role": "r"}), ("enable", {})):
+            status, told = first.local("POST", f"/v3/auth/{path}", body)
+            assert status == 200, told
+        ca = os.path.join(home, "contexts/default/ca.pem")
+        wrong = run("login", first.client_url, "--user", "al", "--password", "wrong", "--cacert", ca, "--context", "al", check=False)
+        report.check("a wrong password", wrong.returncode == 1 and "authentication failed" in wrong.stderr, wrong.stderr)
+        run("login", first.client_url, "--user", "al", "--password", "secret", "--cacert", ca, "--context", "al")
+        report.check("it is the one that is used", [line.split()[1] for line in run("context").splitlines() if line.startswith("*")] == ["al"], run("context"))
+        report.check("the user reads", run("get", "k").endswith("v"))
+        denied = run("put", "k", "w", check=False)
+        report.check("and no more than that", denied.returncode == 1 and "permission denied" in denied.stderr, denied.stderr)
+        kept = b"".join(open(os.path.join(folder, name), "rb").read() for folder, _, names in os.walk(home) for name in names)
+        report.check("no password is kept", b"secret" not in kept)
+        renewed = fabric.run("ca", "renew", "--force", "--dir", os.path.join(home, "contexts/al"), "--endpoints", first.client_url, check=False)
+        report.check("a login is not renewed without a password", renewed.returncode == 1 and "permission denied" in renewed.stderr, renewed.stderr)
+        assert first.local("POST", "/v3/auth/user/changepw", {"name": "al", "password": "secret"})[0] == 200
+        ended = run("get", "k", check=False)
+        report.check("it ends with the password", ended.returncode == 1 and "user name is empty" in ended.stderr, f"{ended.stdout} {ended.stderr}")
+        run("context", "use", "default")
+        run("context", "remove", "al")
+        report.check("logins are removed", "al" not in run("context"), run("context"))
+
+
 class Mover(SecureMember):
     """One that begins in clear text; `stage` says how far it has gone over."""
     stage = "clear"

@@ -92,6 +92,9 @@ struct CertificatesAPI: Sendable {
                 request: try body.certificateRequest(), title: try body.text("name") ?? "", role: try body.role(),
                 seconds: try body.number("ttlSeconds") ?? MemberCertificates.lifeSeconds)
             return Self.answer(try await desk.carryOut(issue))
+        case "login":
+            let body = try FabricBody(body, known: ["request"])
+            return Self.answer(try await desk.carryOut(Trust.LogIn(request: try body.certificateRequest())))
         case "renew":
             let body = try FabricBody(body, known: ["request"])
             return Self.answer(try await desk.carryOut(Trust.Renew(request: try body.certificateRequest())))
@@ -227,7 +230,7 @@ extension FabricBody {
 
     fileprivate func role() throws(APIError) -> ReservedRole {
         let text = try text("role") ?? "weft:client"
-        guard let role = ReservedRole(certified: text) else {
+        guard let role = ReservedRole(certified: text), role.canBeGiven else {
             throw APIError(
                 .invalidArgument,
                 "\"\(text)\" is none of weft:client, weft:node:NAME, weft:observer, weft:operator, root")

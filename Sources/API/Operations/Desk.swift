@@ -164,6 +164,13 @@ struct Desk: Sendable {
         }
     }
 
+    private static func standing(of enrolment: Enrolment, _ access: AccessState) -> Standing? {
+        guard case .user(let name) = enrolment.role else { return .certified(enrolment.role, id: enrolment.name) }
+        let user = Array(name.utf8)
+        return access.isEnabled && access.users[user] != nil
+            ? .user(Author(name: user, revision: access.revision)) : nil
+    }
+
     /// If the certificate that the caller shows, if any, is good still.
     var isCertificateGood: Bool { caller.fabricName == nil || certified(member.access) != .stranger }
 
@@ -172,7 +179,7 @@ struct Desk: Sendable {
         switch caller.fabricName {
         case .client(member.clusterID, let id)?:
             access.trust.enrolments[id.hexadecimal].flatMap { enrolment in
-                member.isGood(enrolment) ? .certified(enrolment.role, id: enrolment.name) : nil
+                member.isGood(enrolment) ? Self.standing(of: enrolment, access) : nil
             } ?? .stranger
         case .member(member.clusterID, let id)?: member.membership[id] == nil ? .stranger : .member(id)
         // Whoever is root there could sign for themselves.

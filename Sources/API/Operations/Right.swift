@@ -145,7 +145,7 @@ extension ReservedRole {
         switch (self, use) {
         case (.root, _), (.operator, _), (.observer, .observe), (.node, .observe), (.client, .observe): true
         case (.node(let name), .act(let node)): name == node
-        case (.observer, _), (.node, .operate), (.client, _): false
+        case (.observer, _), (.node, .operate), (.client, _), (.user, _): false
         }
     }
 }

@@ -44,8 +44,7 @@ enum Trust {
                 switch asked.role {
                 case .witness where asked.replaces == nil: try claim.expect(.operate)
                 case .client(.node), .client(.observer): try claim.expect(.operate)
-                case .voter, .learner, .witness, .member, .client(.root), .client(.operator), .client(.client):
-                    try claim.expectRoot()
+                default: try claim.expectRoot()
                 }
             }
         }
@@ -138,6 +137,32 @@ enum Trust {
                 return try await member.enrol(
                     request, title: title, role: role, seconds: MemberCertificates.lifeSeconds,
                     by: desk.name(of: self.token))
+            }
+        }
+    }
+
+    /// Signs for a user who has logged in: for hours, and until the password changes.
+    struct LogIn: Operation {
+        static var right: Right<Self> {
+            Right(hearing: .always, isStrict: true) { _, claim throws(AccessRefusal) in
+                try claim.expectCaller()
+                // By a token, or as root of the machine; who shows a certificate of a login logs in again by the password.
+                guard case .user = claim.standing else { throw claim.access.isEnabled ? .denied : .notEnabled }
+            }
+        }
+
+        private static let seconds: Int64 = 8 * 3600
+
+        var request: CertificateRequest
+
+        func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
+            guard case .user(let author) = desk.standing, let name = String(validating: author.name, as: UTF8.self),
+                desk.caller.token != nil || desk.caller.isLocal
+            else { throw APIError(AccessRefusal.denied) }
+            return try await desk.ask { member throws(ServerError) in
+                try await member.enrol(
+                    request, title: String(name.prefix(64)), role: .user(name), seconds: Self.seconds,
+                    by: desk.name(orClaimed: ""))
             }
         }
     }

@@ -1,0 +1,109 @@
+internal import Certificates
+internal import Client
+internal import NIOPosix
+internal import Server
+internal import Storage
+internal import TLS
+#if canImport(Glibc)
+    internal import Glibc
+#endif
+
+/// A fabric that somebody logged in to: where it is, whom to believe, and the certificate to show; in a directory of theirs that nobody
+/// else reads. There is never a password in it.
+struct Context {
+    let name: String
+    let files: ClientCertificateFiles
+    private var endpointsPath: String { files.directory + "/endpoints" }
+
+    private static let fileBytesMax = 1 << 16
+
+    /// `$WEFT_CONFIG_DIR`, or `weft` in the directory for settings.
+    private static var root: String? {
+        func variable(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
+        return variable("WEFT_CONFIG_DIR") ?? variable("XDG_CONFIG_HOME").map { $0 + "/weft" }
+            ?? variable("HOME").map { $0 + "/.config/weft" }
+    }
+
+    private static func path(_ part: String) throws -> String {
+        guard let root else { throw Problem(.usage, "nobody knows where settings go: set WEFT_CONFIG_DIR") }
+        return "\(root)/\(part)"
+    }
+
+    init(_ name: String) throws {
+        guard !name.isEmpty, name.utf8.count <= 64, name.first != ".",
+            name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "/") })
+        else {
+            throw Problem(.usage, "\"\(name)\" is no name for a context: letters, digits, dots, dashes and underscores")
+        }
+        self.name = name
+        files = ClientCertificateFiles(in: try Self.path("contexts/\(name)"))
+    }
+
+    // MARK: - All of them
+
+    /// The one that commands use which name no other; nil when there is none.
+    static var current: Context? {
+        guard let path = try? path("current"), File.exists(path),
+            let text = try? String(decoding: File(path, .read).read(at: 0, count: 100), as: UTF8.self)
+        else { return nil }
+        let context = try? Context(String(text.prefix { $0 != "\n" }))
+        return context.flatMap { $0.isThere ? $0 : nil }
+    }
+
+    static var all: [Context] {
+        get throws {
+            let folder = try path("contexts")
+            guard File.exists(folder) else { return [] }
+            return try File.names(in: folder).sorted().compactMap { try? Context($0) }.filter(\.isThere)
+        }
+    }
+
+    var isThere: Bool { File.exists(files.client) && File.exists(endpointsPath) }
+
+    // MARK: - One of them
+
+    var endpoints: [Endpoint] {
+        get throws {
+            let text = String(
+                decoding: try File(endpointsPath, .read).read(at: 0, count: Self.fileBytesMax), as: UTF8.self)
+            return text.split(whereSeparator: \.isWhitespace).compactMap { Endpoint(String($0)) }
+        }
+    }
+
+    func write(_ endpoints: [Endpoint]) throws {
+        try File.replace(endpointsPath, with: Array(endpoints.map { "\($0)\n" }.joined().utf8))
+    }
+
+    func makeCurrent() throws { try File.replace(try Self.path("current"), with: Array("\(name)\n".utf8)) }
+
+    func remove() throws {
+        for path in [files.client, files.key, files.trust, endpointsPath] { try File.remove(path) }
+        rmdir(files.directory)
+        if Self.current == nil, let path = try? Self.path("current") { try File.remove(path) }
+    }
+
+    func client() throws -> FabricClient {
+        var client = FabricClient(endpoints: try endpoints, group: MultiThreadedEventLoopGroup.singleton)
+        var settings = TLSSettings()
+        settings.trustedCAFile = files.trust
+        (settings.certificateFile, settings.keyFile) = (files.client, files.key)
+        settings.trust = .fabric
+        do throws(TLSError) {
+            client.http.tls = try TLSContext(settings, .client)
+        } catch {
+            throw Problem(.failed, "context \(name): \(error); `weft login` again")
+        }
+        return client
+    }
+
+    /// Says what is wrong with the certificate before a member does.
+    func check() throws {
+        let end = try files.certificate().validity.to
+        guard end > Int64(time(nil)) else {
+            throw Problem(
+                .failed, "the login of context \(name) ended at \(utcText(seconds: end)): run `weft login` again")
+        }
+    }
+}
