@@ -8,7 +8,10 @@ extension World {
     /// Within so much time there is a leader, everybody has everything, and requests are answered.
     private static let recovery: UInt64 = 90 * second
     /// More, while there is progress: an entry takes a round trip where one is under way at a time, and clients go on meanwhile.
-    private var recoveryMax: UInt64 { max(1200 * Self.second, 4800 * plan.linkNanoseconds) }
+    private var recoveryMax: UInt64 {
+        let longest = machines.compactMap { $0.process?.replica?.raft.log.lastIndex }.max() ?? 0
+        return max(1200 * Self.second, max(4800, 4 * longest) * plan.linkNanoseconds)
+    }
 
     func endFaults() {
         say("faults end")
