@@ -1,23 +1,9 @@
 package import Certificates
 package import Storage
+package import Transport
 
 /// What a machine needs to become a member of a fabric with a CA of its own.
 extension MemberCertificates {
-    /// What a fabric answered to a newcomer.
-    package struct Admitted: Sendable {
-        /// PEM.
-        package var certificate: [UInt8]
-        package var authorities: [UInt8]
-        /// The CA with its key; empty for members that sign nothing.
-        package var authority: [UInt8]
-
-        package init(certificate: [UInt8], authorities: [UInt8], authority: [UInt8]) {
-            self.certificate = certificate
-            self.authorities = authorities
-            self.authority = authority
-        }
-    }
-
     /// The files of a member that has, or gets, a certificate: whom it believes, and what it shows.
     package static func files(in directory: DataDirectory) -> (trust: String, member: String) {
         let files = TLSFiles(in: directory)
@@ -48,7 +34,7 @@ extension MemberCertificates {
     /// Takes up what a fabric answered.
     /// - Throws: when that is not what was asked for.
     package static func accept(
-        _ admitted: Admitted, for name: FabricName, _ key: PrivateKey, in directory: DataDirectory
+        _ admitted: CertificateAnswer, for name: FabricName, _ key: PrivateKey, in directory: DataDirectory
     ) throws(StorageError) {
         let files = TLSFiles(in: directory)
         do throws(CertificateError) {

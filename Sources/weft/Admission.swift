@@ -25,19 +25,6 @@ struct Admission {
         self.endpoint = endpoint
     }
 
-    /// The token as it was given: on the command line, in a file, or on standard input for "-".
-    static func token(_ given: String?, file: String?) throws -> String? {
-        guard given == nil || file == nil else { throw Problem(.usage, "--token and --token-file exclude each other") }
-        if let file {
-            do throws(StorageError) {
-                return String(decoding: try File(file, .read).read(at: 0, count: 4096), as: UTF8.self)
-            } catch {
-                throw Problem(.usage, "\(error)")
-            }
-        }
-        return given == "-" ? try Password.ask("Join token") : given
-    }
-
     private static let answerBytesMax = 1 << 20
 
     /// Asks whoever answers for the CA that the token names. Nothing is believed but what has its digest.

@@ -233,10 +233,7 @@ struct Enrol: AsyncParsableCommand {
             """)
     @Argument(help: "The client URL of a member of the fabric.")
     var url: String
-    @Option(help: "The join token; - reads it from standard input. Others see a command line.")
-    var token: String?
-    @Option(help: "A file with the join token.")
-    var tokenFile: String?
+    @OptionGroup var token: JoinTokenFlags
     @Option(help: "What people call it. (default: the name of this machine)")
     var name: String?
     @Option(help: "The directory for the three files.")
@@ -245,7 +242,7 @@ struct Enrol: AsyncParsableCommand {
     var output: OutputFormat = .simple
 
     func run() async throws {
-        guard let endpoint = Endpoint(url), let text = try Admission.token(token, file: tokenFile) else {
+        guard let endpoint = Endpoint(url), let text = try token.read() else {
             throw Problem(.usage, "the URL of a member, https://HOST:PORT, and --token or --token-file are needed")
         }
         let admission = try Admission(text, at: endpoint)

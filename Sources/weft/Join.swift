@@ -39,11 +39,7 @@ struct Join: AsyncParsableCommand {
     @Argument(help: "The client URL of a member of the fabric.")
     var url: String
 
-    @Option(help: "The join token; - reads it from standard input. Others see a command line.")
-    var token: String?
-
-    @Option(help: "A file with the join token.")
-    var tokenFile: String?
+    @OptionGroup var token: JoinTokenFlags
 
     @Option(help: "Seconds to wait for the fabric's leader to reach this machine before giving up.")
     var joinTimeout: Int = 30
@@ -65,7 +61,7 @@ struct Join: AsyncParsableCommand {
         if learner && (witness || replace != nil) {
             throw ValidationError("--learner stays without a vote; it goes neither with --witness nor with --replace")
         }
-        if (token != nil || tokenFile != nil) && (learner || witness || replace != nil) {
+        if token.isGiven && (learner || witness || replace != nil) {
             throw ValidationError(
                 "with a token, that says as what a machine joins: `weft token create --role … --replace …`")
         }
@@ -81,7 +77,7 @@ struct Join: AsyncParsableCommand {
                 Console.error("warning: \(text)")
             }
             let identity = try directory.identity()
-            let admission = try Admission.token(token, file: tokenFile).map { try Admission($0, at: endpoint) }
+            let admission = try token.read().map { try Admission($0, at: endpoint) }
             var joining = Joining(
                 client: try await client(endpoint, directory, canWait: identity != nil), endpoint: endpoint,
                 role: learner ? "learner" : witness ? "witness" : "voter", replaces: replace,
@@ -119,7 +115,7 @@ struct Join: AsyncParsableCommand {
             return try Admission.client(endpoint, trust: files.trust, own: files.member)
         }
         var client = FabricClient(endpoints: [endpoint], group: MultiThreadedEventLoopGroup.singleton)
-        if token == nil, tokenFile == nil { client.http.tls = try tls.context(for: [endpoint]) }
+        if !token.isGiven { client.http.tls = try tls.context(for: [endpoint]) }
         do {
             try await Problem.explaining { try await login.logIn(&client) }
         } catch let problem as Problem where problem.kind == .unavailable && canWait {
@@ -289,7 +285,7 @@ struct Joining {
     ) throws {
         func pem(_ field: String) -> [UInt8] { Array((answer[field]?.text ?? "").utf8) }
         try MemberCertificates.accept(
-            MemberCertificates.Admitted(
+            CertificateAnswer(
                 certificate: pem("certificate"), authorities: pem("authorities"), authority: pem("authority")),
             for: name, key, in: directory)
         let files = MemberCertificates.files(in: directory)

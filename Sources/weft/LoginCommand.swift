@@ -24,10 +24,7 @@ struct Login: AsyncParsableCommand {
             """)
     @Argument(help: "The client URL of a member of the fabric.")
     var url: String
-    @Option(help: "A join token for a client; - reads it from standard input. Others see a command line.")
-    var token: String?
-    @Option(help: "A file with the join token.")
-    var tokenFile: String?
+    @OptionGroup var token: JoinTokenFlags
     @Option(help: "What people call the certificate. (default: the name of this machine)")
     var name: String?
     @Option(help: "How this login is called here.")
@@ -40,7 +37,7 @@ struct Login: AsyncParsableCommand {
             throw Problem(.usage, "the URL of a member with TLS is needed, https://HOST:PORT")
         }
         let context = try Context(context)
-        let text = try Admission.token(token, file: tokenFile)
+        let text = try token.read()
         guard (text == nil) == (given(login.user, "WEFT_USER") != nil) else {
             throw Problem(
                 .usage,

@@ -32,6 +32,14 @@ struct PortSecurity {
         _ settings: ServeSettings, _ directory: DataDirectory, _ identity: Identity, joins: Bool, _ logger: Logger
     ) throws {
         guard settings.usesOwnAuthority else { return }
+        guard !directory.isFresh() || joins || settings.server.founders.count == 1 else {
+            throw Problem(
+                .usage,
+                """
+                founders that begin together at https:// addresses need certificates of your own (--peer-cert-file, --cert-file). Or found \
+                with one of them (--found), and let the others join by token: then the fabric makes its own
+                """)
+        }
         let isAlone = try settings.server.founders.count == 1 && directory.hints()?.isEmpty ?? true
         let found = try MemberCertificates(
             in: directory, of: identity, hosts: settings.ownHosts, founds: isAlone && !joins,

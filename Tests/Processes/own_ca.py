@@ -91,6 +91,20 @@ def it_is_open_where_that_is_written(report, weft):
 
 
 @check
+def founders_together_bring_certificates(report, weft):
+    """Each would make a CA of its own; they say so, and begin nothing."""
+    fabric = OwnFabric(weft, count=2)
+    try:
+        first = fabric.founders[0]
+        first.start()
+        report.check("it ends as one that was asked wrongly", first.process.wait(20) == 2, first.log())
+        report.check("and says what to do", "let the others join by token" in first.log(), first.log())
+        report.check("nothing is begun", not os.path.exists(first.data + "/identity") and not os.path.exists(first.tls("ca.key")))
+    finally:
+        fabric.__exit__(None, None, None)
+
+
+@check
 def machines_join_by_token(report, weft):
     """A voter and a witness; keys survive the founder. The commands at a member's socket reach all members."""
     with OwnFabric(weft) as fabric:

@@ -6,7 +6,6 @@
 import http.client
 import json
 import os
-import socket
 import subprocess
 import tempfile
 
@@ -18,6 +17,7 @@ import grpc
 
 from etcd_rpc import Connection
 from harness import Fabric, b64, give_to_service
+from own_fabric import LocalConnection
 
 checks = []
 MAY = {
@@ -61,17 +61,6 @@ def message(fields):
             part = message(value) if isinstance(value, dict) else value.encode()
             out += varint(int(field) << 3 | 2) + varint(len(part)) + part
     return out
-
-
-class LocalConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Scene:
