@@ -70,6 +70,38 @@ import Testing
         }
     }
 
+    @Test func certificatesComeBackAsTheyWereAndDamagedNeverTrap() throws {
+        let wish = CertificateWish(request: [1, 2], name: "m1", hosts: ["a", "10.0.0.1"], wantsAuthority: true)
+        let answer = CertificateAnswer(certificate: [1], authorities: [2, 3], authority: [])
+        let frames: [PeerFrame] = [.certificateWish(wish), .certificates(answer)]
+        for frame in frames {
+            let bytes = frame.encoded()
+            switch try PeerFrame(decoding: bytes) {
+            case .certificateWish(let found): #expect(found == wish)
+            case .certificates(let found): #expect(found == answer)
+            default: Issue.record("another kind of frame")
+            }
+            for length in 0..<bytes.count {
+                #expect(throws: DecodingFault.self) { try PeerFrame(decoding: Array(bytes[..<length])) }
+            }
+            for place in bytes.indices {
+                for bit in 0..<8 {
+                    var damaged = bytes
+                    damaged[place] ^= 1 << UInt8(bit)
+                    _ = try? PeerFrame(decoding: damaged)
+                }
+            }
+        }
+        var writer = ByteWriter()
+        writer.byte(11)
+        CertificateWish(name: "", hosts: Array(repeating: "h", count: 64)).encode(into: &writer)
+        _ = try PeerFrame(decoding: writer.bytes)
+        #expect(throws: DecodingFault.self) {
+            // 65 hosts are said, and there.
+            try PeerFrame(decoding: [11, 0, 0, 65] + Array(repeating: 0, count: 66))
+        }
+    }
+
     @Test func noiseIsAnErrorAndNeverTraps() {
         var random = SplitMix64(seed: 5)
         for _ in 0..<20_000 {
