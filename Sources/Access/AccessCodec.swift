@@ -30,6 +30,11 @@ extension AccessChange {
             writer.byte(14)
             change.encode(into: &writer)
         case .noteMembers(let what): write(15, what)
+        case .logIn(let enrolment, let revision, let now):
+            writer.byte(16)
+            enrolment.encode(into: &writer)
+            writer.varint(revision)
+            writer.signed(now)
         }
     }
 
@@ -59,6 +64,9 @@ extension AccessChange {
                 IssuedToken(digest: digest, user: user, revision: try reader.varint(), issued: try reader.signed()))
         case 14: self = .trust(try TrustChange(from: &reader))
         case 15: self = .noteMembers(what: try name())
+        case 16:
+            let enrolment = try Enrolment(from: &reader)
+            self = .logIn(enrolment, revision: try reader.varint(), at: try reader.signed())
         case let kind: throw .invalid("change of rights \(kind)")
         }
     }

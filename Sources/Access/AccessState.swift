@@ -20,6 +20,9 @@ package struct AccessState: Equatable, Sendable {
     /// What somebody knows who hears that users and roles changed, and not how: nobody is let in.
     package mutating func lock() { isEnabled = true }
 
+    /// A fabric that goes on from what another had keeps its users, and nobody's certificates.
+    package mutating func beginAnew() { trust.clear() }
+
     /// Carries out a change, or refuses it and stays what it is.
     package mutating func apply(_ change: AccessChange) throws(AccessRefusal) {
         switch change {
@@ -27,6 +30,7 @@ package struct AccessState: Equatable, Sendable {
         case .disable:
             guard isEnabled else { return }
             isEnabled = false
+            trust.endLogins()
         case .addUser(let name, let hash): try addUser(name, hash)
         case .deleteUser(let name):
             try deleteUser(name)
@@ -43,6 +47,7 @@ package struct AccessState: Equatable, Sendable {
         case .issueToken(let token): return try expect(token)
         case .trust(let change): return try trust.apply(change)
         case .noteMembers: return
+        case .logIn(let enrolment, let known, let now): return try logIn(enrolment, known, now)
         }
         revision += 1
     }
@@ -57,6 +62,14 @@ package struct AccessState: Equatable, Sendable {
     private func expect(_ token: IssuedToken) throws(AccessRefusal) {
         guard isEnabled else { throw .notEnabled }
         guard token.revision == revision else { throw .oldRevision }
+    }
+
+    /// As for tokens, nothing may have changed since the password was looked at.
+    private mutating func logIn(_ enrolment: Enrolment, _ known: UInt64, _ now: Int64) throws(AccessRefusal) {
+        guard isEnabled else { throw .notEnabled }
+        guard known == revision else { throw .oldRevision }
+        guard case .user(let name) = enrolment.role, users[Array(name.utf8)] != nil else { throw .noUser }
+        try trust.logIn(enrolment, at: now)
     }
 
     // MARK: - Users

@@ -85,6 +85,8 @@ package enum AccessChange: Equatable, Sendable {
     case trust(TrustChange)
     /// Changes nobody's rights: what somebody does to the members, for the fabric's events.
     case noteMembers(what: [UInt8])
+    /// A user's certificate, by what was known of users as of a revision; milliseconds since 1970.
+    case logIn(Enrolment, revision: UInt64, at: Int64)
 }
 
 /// On whose behalf something is done.
@@ -156,6 +158,7 @@ extension AccessChange {
         case .issueToken: return nil
         case .trust(let change): return change.summary
         case .noteMembers(let what): return text(what)
+        case .logIn(let enrolment, _, _): return "user \(text(enrolment.title)) logged in (\(text(enrolment.name)))"
         }
     }
 
@@ -175,7 +178,7 @@ extension AccessChange {
         case .deleteUser(let name), .changePassword(let name, _): .ended(user: name)
         case .disable: .allEnded
         case .enable, .addUser, .grantRole, .revokeRole, .addRole, .deleteRole, .grantPermission, .revokePermission,
-            .trust, .noteMembers:
+            .trust, .noteMembers, .logIn:
             nil
         }
     }

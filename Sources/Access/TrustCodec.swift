@@ -34,9 +34,7 @@ extension TrustChange {
         case .renew(let enrolment):
             writer.byte(10)
             enrolment.encode(into: &writer)
-        case .expectKeys(let keys, let member):
-            write(11, member)
-            writer.list(keys)
+        case .expectKey(let key, let shown, let member): write(11, member, key, shown)
         case .noteKnower(let member, let authority): write(12, member, authority)
         }
     }
@@ -65,7 +63,7 @@ extension TrustChange {
         case 10: self = .renew(try Enrolment(from: &reader))
         case 11:
             let member = try name()
-            self = .expectKeys(try reader.list(), member: member)
+            self = .expectKey(try name(), shown: try name(), member: member)
         case 12: self = .noteKnower(member: try name(), authority: try name())
         case let kind: throw .invalid("change of certificates \(kind)")
         }

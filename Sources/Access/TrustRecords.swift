@@ -169,8 +169,8 @@ package enum TrustChange: Equatable, Sendable {
     case renew(Enrolment)
     case revoke([UInt8])
     case noteMember(SeenCertificate)
-    /// A member gets a certificate for a key, and goes on showing another until it has that.
-    case expectKeys([[UInt8]], member: [UInt8])
+    /// A member gets a certificate for a key. It shows another until it has that, and has to be known by it.
+    case expectKey([UInt8], shown: [UInt8], member: [UInt8])
     /// A member gets a CA's key.
     case noteKnower(member: [UInt8], authority: [UInt8])
     /// The member is gone.

@@ -6,7 +6,9 @@ package struct TrustState: Equatable, Sendable {
     package static let tokensMax = 10_000
     package static let usesMax: UInt64 = 1000
     package static let enrolmentsMax = 100_000
-    private static let keysMax = 2
+    private static let keysMax = 4
+    /// Of one user at a time.
+    private static let loginsMax = 8
     /// What is past its time by so much is of no interest any more.
     private static let restMilliseconds: Int64 = 30 * 86_400_000
 
@@ -48,9 +50,10 @@ package struct TrustState: Equatable, Sendable {
                 (member.until, member.authority) = (seen.until, seen.authority)
                 member.keys = [seen.key] + member.keys.filter { $0 != seen.key }.prefix(Self.keysMax - 1)
             }
-        case .expectKeys(let keys, let member):
-            guard members[member]?.keys != keys, keys.count <= Self.keysMax else { return }
-            adjust(member) { $0.keys = keys }
+        case .expectKey(let key, let shown, let member):
+            // One that comes late changes nothing: the member shows another already.
+            guard let known = members[member]?.keys, known.contains(shown), !known.contains(key) else { return }
+            adjust(member) { $0.keys = [shown, key] + known.filter { $0 != shown }.prefix(Self.keysMax - 2) }
         case .noteKnower(let member, let authority):
             guard members[member]?.knows.contains(authority) != true, authorities[authority] != nil else { return }
             adjust(member) { $0.knows.append(authority) }
@@ -84,13 +87,29 @@ package struct TrustState: Equatable, Sendable {
         }
     }
 
-    /// Certificates by which a user logged in end with the password, as tokens do.
-    mutating func endLogins(of user: [UInt8]) {
-        let role = ReservedRole.user(String(decoding: user, as: UTF8.self))
-        for enrolment in enrolments.all where enrolment.role == role {
+    /// Lists a certificate by which a user logs in: a few of each, so that nobody takes all the room.
+    mutating func logIn(_ enrolment: Enrolment, at now: Int64) throws(AccessRefusal) {
+        let own = enrolments.all.filter { $0.role == enrolment.role && $0.name != enrolment.name }
+        let newest = own.filter { $0.until > now }.sorted { $0.until > $1.until }.prefix(Self.loginsMax - 1)
+        for old in own where !newest.contains(old) { _ = enrolments.remove(old.name) }
+        try enrol(enrolment, now)
+        revision += 1
+    }
+
+    /// Certificates by which a user logged in, or anybody did, end with the password, as tokens do.
+    mutating func endLogins(of user: [UInt8]? = nil) {
+        let wanted = user.map { ReservedRole.user(String(decoding: $0, as: UTF8.self)) }
+        for enrolment in enrolments.all where !enrolment.role.canBeGiven && wanted ?? enrolment.role == enrolment.role {
             _ = enrolments.remove(enrolment.name)
             revision += 1
         }
+    }
+
+    /// Whose certificates counted in a fabric of before counts for nothing in one that begins anew.
+    package mutating func clear() {
+        let last = revision
+        self = TrustState()
+        revision = last + 1
     }
 
     /// Whoever has these keys does not come again.
@@ -164,7 +183,7 @@ extension TrustChange {
         case .revoke(let name): return "certificate \(text(name)) revoked"
         case .noteKnower(let member, let authority):
             return "member \(text(member)) gets the key of the fabric's CA \(short(authority))"
-        case .noteMember, .expectKeys, .forgetMember: return nil
+        case .noteMember, .expectKey, .forgetMember: return nil
         }
     }
 }

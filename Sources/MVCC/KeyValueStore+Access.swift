@@ -42,7 +42,7 @@ extension KeyValueStore {
                 guard !fabric.leases.contains(id) else { throw .denied }
                 if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
             // A member does it, for whoever has shown that they may.
-            case .access(.issueToken, _), .access(.trust, _), .access(.noteMembers, _): break
+            case .access(.issueToken, _), .access(.trust, _), .access(.noteMembers, _), .access(.logIn, _): break
             case .access: try access.expectRoot(authored.author)
             case .compact, .leaseGrant, .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric,
                 .raiseVersion:
@@ -61,7 +61,7 @@ extension KeyValueStore {
         guard let enrolment = access.trust.enrolments[certificate] else { return .noCertificate }
         switch command {
         case .put, .deleteRange, .txn, .leaseRevoke, .leaseRenew, .compact:
-            return !access.isEnabled && (enrolment.role == .client || enrolment.role == .root) ? nil : .denied
+            return enrolment.role == .root || enrolment.role == .client && !access.isEnabled ? nil : .denied
         case .access: return enrolment.role == .root ? nil : .denied
         // As for users, who may grant one whatever their rights.
         case .leaseGrant: return nil

@@ -1,3 +1,4 @@
+internal import Access
 package import Fabric
 package import SQLite
 
@@ -41,6 +42,9 @@ extension KeyValueStore {
     /// Has the fabric's records go on from here, though others may have had newer ones: see `FabricState.recover`.
     package func recover(_ trace: Trace) throws(SQLiteError) {
         applyNothing(index: meta.appliedIndex + 1, term: meta.appliedTerm)
+        let before = access
+        access.beginAnew()
+        for row in access.rows(since: before) { meta.mix(recordRows.note(row)) }
         _ = try apply(FabricCommand(.recover, trace), term: meta.appliedTerm)
     }
 

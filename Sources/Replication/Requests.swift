@@ -65,8 +65,12 @@ package enum CommandEnvelope {
         kind(payload).map { Command.publishKinds.contains($0) || $0 == Command.raiseVersionKind } ?? false
     }
 
-    /// If the command changes users, roles or rights.
-    static func isOfAccess(_ payload: [UInt8]) -> Bool { commandKind(payload) == Command.accessKind }
+    /// If the command changes users, roles or rights: not all of its kind do.
+    static func isOfAccess(_ payload: [UInt8]) -> Bool {
+        guard commandKind(payload) == Command.accessKind, var (_, reader) = open(payload) else { return false }
+        if case .access(.noteMembers, _)? = (try? AuthoredCommand(from: &reader))?.command { return false }
+        return true
+    }
 
     /// The version that a command raises the fabric to.
     static func raisedVersion(_ payload: [UInt8]) -> UInt64? {

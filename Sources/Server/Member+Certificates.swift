@@ -19,14 +19,17 @@ extension RunningMember {
     package func keepCertificates() async {
         guard let certificates = core.certificates else { return }
         var (complaint, nextAsking): (String?, ContinuousClock.Instant) = (nil, .now)
+        var hasBegun = false
         while !core.isStopping {
             let now = core.wallMilliseconds / 1000
             var found = certificates.complaint(now: now)
             do {
                 if appliedIndex >= MemberDisk.foundingIndex, signs {
                     try await takeCare(of: certificates, now: now)
-                } else if ContinuousClock.now >= nextAsking, try await askAsOneWhoDoesNotSign(certificates, now: now) {
-                    nextAsking = .now + Self.askingInterval
+                } else if ContinuousClock.now >= nextAsking {
+                    // Each answer may cost the fabric an entry: what did not help is not asked again at once.
+                    nextAsking = .now + (hasBegun ? Self.askingInterval : Self.interval)
+                    if try await askAsOneWhoDoesNotSign(certificates, now: now) { hasBegun = true }
                 }
             } catch let error as CertificateError {
                 found = "certificates cannot be kept: \(error)"
@@ -135,16 +138,17 @@ extension RunningMember {
         _ = try certificates.believe(believed)
         guard let newest = believed.first else { return false }
         let own = certificates.own
-        guard MemberCertificates.isOld(own, now: now) || !own.isSigned(by: newest) || !certificates.isForItsHosts else {
-            return true
-        }
+        // No certificate outlives its CA, and one that was made while a clock was ahead is of no use yet.
+        let isDue = MemberCertificates.isOld(own, now: now) && own.validity.to != newest.validity.to
+        guard isDue || !own.isSigned(by: newest) || own.validity.from > now else { return true }
         let key = try PrivateKey()
         wish.request = try CertificateRequest(of: key, commonName: certificates.title).pem()
-        guard let answer = await ask(wish), !answer.certificate.isEmpty else { return false }
+        guard let answer = await ask(wish), !answer.certificate.isEmpty else { return true }
         try certificates.takeUp(answer.certificate, for: key, now: now)
         core.logger.notice("this member's certificate was made anew")
-        // The others see it with the next question.
-        return false
+        // The others see it with this question.
+        _ = await ask(CertificateWish(name: certificates.title, hosts: []))
+        return true
     }
 
     // MARK: - And is answered
@@ -159,14 +163,17 @@ extension RunningMember {
             try await note(shown, of: holder.id)
             var answer = CertificateAnswer(
                 certificate: [], authorities: access.trust.authoritiesPEM, authority: [])
-            if wish.wantsAuthority, Self.signs(member) {
+            let isNewest = core.certificates?.authority?.certificate.keyDigest == access.trust.newest?.name
+            if wish.wantsAuthority, Self.signs(member), isNewest {
                 answer.authority = try await tellAuthority(to: holder.id)
             }
-            if !wish.request.isEmpty {
+            // By an older CA only for those who would be without.
+            if !wish.request.isEmpty, isNewest || MemberCertificates.isOld(shown, now: core.wallMilliseconds / 1000) {
                 let request = try CertificateRequest(pem: wish.request)
                 let signed = try sign(request, for: holder.id, title: wish.name, hosts: wish.hosts)
                 // It shows the one it has until it has the other.
-                try await change(.expectKeys([request.keyDigest, shown.keyDigest], member: holder.id.hexadecimal))
+                try await change(
+                    .expectKey(request.keyDigest, shown: shown.keyDigest, member: holder.id.hexadecimal))
                 answer.certificate = signed.certificate
             }
             return answer

@@ -78,6 +78,20 @@ extension RunningMember {
         return signed
     }
 
+    /// Signs for a user, whose password was looked at as of a revision of users and roles.
+    package func logIn(
+        _ user: String, as revision: UInt64, _ request: CertificateRequest, seconds: Int64, by: String
+    ) async throws(ServerError) -> SignedCertificate {
+        let id = Self.id(of: request.keyDigest)
+        let signed = try sign(request, forClient: id, title: user, seconds: seconds)
+        let enrolment = Enrolment(
+            name: id.hexadecimal, title: Array(user.utf8), role: .user(user), key: request.keyDigest,
+            lifeSeconds: seconds, until: signed.until, authority: signed.authority)
+        let now = core.wallMilliseconds
+        _ = try await propose(.access(.logIn(enrolment, revision: revision, at: now), Trace(at: now, by: by)))
+        return signed
+    }
+
     /// Signs again for a client that is listed, for as long as before.
     /// - Throws: `tooEarly` while more than two thirds of the time are left, unless there is a new CA.
     package func renew(
@@ -135,8 +149,10 @@ extension RunningMember {
     func tellAuthority(to member: NodeID) async throws(ServerError) -> [UInt8] {
         let authority = try authority()
         guard let pem = try? authority.pem() else { throw .refused(.access(.cannotSign)) }
-        try await change(
-            .noteKnower(member: member.hexadecimal, authority: authority.certificate.keyDigest), by: name)
+        let digest = authority.certificate.keyDigest
+        if access.trust.members[member.hexadecimal]?.knows.contains(digest) != true {
+            try await change(.noteKnower(member: member.hexadecimal, authority: digest), by: name)
+        }
         return pem
     }
 

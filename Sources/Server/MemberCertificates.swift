@@ -119,9 +119,6 @@ package final class MemberCertificates: Sendable {
         return believed.lazy.compactMap { try? Certificate(der: $0) }.first { own.isSigned(by: $0) }
     }
 
-    /// If the own certificate says where this member is reached now.
-    var isForItsHosts: Bool { own.names == CertificateNames(hosts: hosts, for: name) }
-
     /// Why TLS does not work at this time by this machine's clock, in words for operators; nil when it does.
     func complaint(now: Int64) -> String? {
         let (authority, own) = state.withLock { ($0.authority, $0.own) }
@@ -192,6 +189,9 @@ package final class MemberCertificates: Sendable {
     func takeUp(_ chain: [UInt8], for key: PrivateKey, now: Int64) throws(CertificateError) {
         guard let made = try Certificate.all(pem: chain).first, made.isFor(key), made.fabricName == name else {
             throw CertificateError("the certificate that was answered is another's")
+        }
+        guard made.validity.from <= now else {
+            throw CertificateError("the certificate that was answered begins later: a clock here or there is wrong")
         }
         try files.write(chain + (try key.pem()), to: files.member)
         state.withLock { $0.own = made }

@@ -45,7 +45,8 @@ struct ModelAccess {
         case .revokePermission(let key, let end, let role):
             guard permissions[role]?.contains(where: { $0.key == key && $0.end == end }) == true else { return false }
             permissions[role]?.removeAll { $0.key == key && $0.end == end }
-        case .deleteUser, .changePassword, .revokeRole, .deleteRole, .issueToken, .trust, .noteMembers: return false
+        case .deleteUser, .changePassword, .revokeRole, .deleteRole, .issueToken, .trust, .noteMembers, .logIn:
+            return false
         }
         revision += 1
         return true

@@ -151,23 +151,7 @@ extension World {
                 configuration.voters.isEmpty
                     || configuration.isQuorum(isWhole)
                         && configuration.members.contains { $0.role == .voter && isWhole($0.id) }
-                        && configuration.members.allSatisfy { member in
-                            !member.isWitness || !isWhole(member.id)
-                                || isContinued(member.id, by: configuration.members.filter { isWhole($0.id) })
-                        }
             }
-    }
-
-    /// If what a witness's log goes on from is at another member, too: whole it is again with an image, and then the only other copy of
-    /// that may be at the one that is to be harmed.
-    private func isContinued(_ witness: NodeID, by members: [Member]) -> Bool {
-        guard let log = machine(of: witness).flatMap({ machines[$0].process?.replica?.raft.log }) else { return false }
-        return members.contains { member in
-            guard member.role == .voter, let number = machine(of: member.id) else { return false }
-            let last =
-                machines[number].process?.replica?.raft.log.durableIndex ?? machines[number].durable?.lastIndex ?? 0
-            return last >= log.baseIndex
-        }
     }
 
     func harm(_ number: Int) {

@@ -50,9 +50,23 @@ extension World {
                 configuration.isVoter(id), !raft.isRecovering
             else { continue }
             if let harmed = machines[number].harmed, harmed.id == id, harmed.logEpoch == raft.logEpoch { continue }
+            guard !raft.isWitness || isElsewhere(raft.log.baseIndex, configuration) else { continue }
             say("m\(number) is whole again")
             machines[number].isDamaged = false
         }
+    }
+
+    /// If what a witness that was harmed goes on from is at more than one member that has state: it came with an image, in which it is not,
+    /// and the only other copy may be at the one that is harmed next.
+    private func isElsewhere(_ index: Index, _ configuration: Configuration) -> Bool {
+        let holders = configuration.members.filter { $0.role == .voter }
+        let reached = holders.filter { member in
+            guard let number = machine(of: member.id) else { return false }
+            let last =
+                machines[number].process?.replica?.raft.log.durableIndex ?? machines[number].durable?.lastIndex ?? 0
+            return last >= index
+        }
+        return reached.count >= min(2, holders.count)
     }
 
     /// Answers if there was something to do.

@@ -275,8 +275,8 @@ struct ClientCertificateFiles {
 
     /// Refuses to write over what somebody may be using.
     func expectRoom() throws {
-        guard !File.exists(client) else {
-            throw Problem(.failed, "\(client) is there already: choose another --out, or renew with `weft ca renew`")
+        if let taken = [client, trust].first(where: File.exists) {
+            throw Problem(.failed, "\(taken) is there already: choose another --out, or renew with `weft ca renew`")
         }
     }
 

@@ -49,6 +49,11 @@ struct ClientFlags: ParsableArguments {
 
     /// The login to use; nil where URLs are given, and on a member's own machine.
     private func chosenContext() throws -> Context? {
+        guard context == nil || endpoints == nil else {
+            throw Problem(.usage, "--context and --endpoints exclude each other")
+        }
+        // What is said beats what is in the environment, and a certificate that is named is the one to show.
+        if context == nil, endpoints != nil || tls.cert != nil { return nil }
         if let name = given(context, "WEFT_CONTEXT") {
             let context = try Context(name)
             guard context.isThere else {

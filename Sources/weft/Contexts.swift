@@ -37,8 +37,27 @@ struct Context {
         else {
             throw Problem(.usage, "\"\(name)\" is no name for a context: letters, digits, dots, dashes and underscores")
         }
+        try self.init(file: name)
+    }
+
+    private init(file name: String) throws {
         self.name = name
         files = ClientCertificateFiles(in: try Self.path("contexts/\(name)"))
+    }
+
+    /// Where a login comes to be before it takes the place of the one there is: no name that somebody could give.
+    var coming: Context { get throws { try Context(file: ".\(name)") } }
+
+    /// Puts what has come in the place of what was.
+    func takeOver(_ coming: Context) throws {
+        if File.exists(files.directory) {
+            try File.exchange(coming.files.directory, with: files.directory)
+            try coming.removeFiles()
+        } else {
+            guard rename(coming.files.directory, files.directory) == 0 else {
+                throw Problem(.failed, "cannot write \(files.directory)")
+            }
+        }
     }
 
     // MARK: - All of them
@@ -78,9 +97,13 @@ struct Context {
 
     func makeCurrent() throws { try File.replace(try Self.path("current"), with: Array("\(name)\n".utf8)) }
 
-    func remove() throws {
+    private func removeFiles() throws {
         for path in [files.client, files.key, files.trust, endpointsPath] { try File.remove(path) }
         rmdir(files.directory)
+    }
+
+    func remove() throws {
+        try removeFiles()
         if Self.current == nil, let path = try? Self.path("current") { try File.remove(path) }
     }
 

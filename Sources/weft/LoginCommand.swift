@@ -45,7 +45,7 @@ struct Login: AsyncParsableCommand {
             )
         }
         // What is there is somebody's login still, until the new one has come.
-        let fresh = try Context("\(context.name).new")
+        let fresh = try context.coming
         let answer: JSONValue
         if let text {
             answer = try await enrol(try Admission(text, at: endpoint), fresh)
@@ -53,7 +53,7 @@ struct Login: AsyncParsableCommand {
             answer = try await logIn(endpoint, fresh)
         }
         try fresh.write(try await members(fresh, endpoint))
-        try replace(context, by: fresh)
+        try context.takeOver(fresh)
         try context.makeCurrent()
         print(
             "logged in at \(url) until \(FabricResource.time(answer["until"])) UTC; commands use it unless they are told otherwise (--endpoints, --context)"
@@ -93,13 +93,6 @@ struct Login: AsyncParsableCommand {
         try context.write([endpoint])
         let others = try? await context.client().members().members.flatMap(\.clientURLs).compactMap(Endpoint.init)
         return [endpoint] + (others ?? []).filter { $0.isSecure && $0 != endpoint }
-    }
-
-    private func replace(_ context: Context, by fresh: Context) throws {
-        try context.remove()
-        guard rename(fresh.files.directory, context.files.directory) == 0 else {
-            throw Problem(.failed, "cannot write \(context.files.directory)")
-        }
     }
 }
 

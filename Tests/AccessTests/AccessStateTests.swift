@@ -102,7 +102,7 @@ struct AccessStateTests {
                 #expect(throws: DecodingFault.self) { try AccessChange(from: &cut) }
             }
         }
-        for kind: UInt8 in [0, 13, 16, 255] {
+        for kind: UInt8 in [0, 13, 17, 255] {
             var reader = ByteReader([kind, 0])
             #expect(throws: DecodingFault.self) { try AccessChange(from: &reader) }
         }

@@ -70,11 +70,12 @@ struct TrustStateTests {
         expect(seen(5), nil)
         expect(seen(5), nil)
         #expect(state.trust.revision == revision + 1, "what is known already changes nothing")
-        expect(.expectKeys([[8], [7]], member: [5]), nil)
-        expect(.expectKeys([[8], [7], [6]], member: [5]), nil)
-        #expect(state.trust.members[[5]]?.keys == [[8], [7]])
-        expect(seen(5, key: 9), nil)
-        #expect(state.trust.members[[5]]?.keys == [[9], [8]])
+        expect(.expectKey([8], shown: [7], member: [5]), nil)
+        expect(.expectKey([6], shown: [1], member: [5]), nil)
+        #expect(state.trust.members[[5]]?.keys == [[7], [8]], "one that shows what nobody knows gets nothing")
+        expect(seen(5, key: 8), nil)
+        expect(.expectKey([9], shown: [7], member: [5]), nil)
+        #expect(state.trust.members[[5]]?.keys == [[7], [9], [8]], "one that comes late locks nobody out")
         expect(.forgetMember([5]), nil)
         expect(.forgetMember([5]), nil)
         #expect(state.trust.members.all.isEmpty)
@@ -150,7 +151,7 @@ struct TrustStateTests {
             .useToken(bytes("t"), secret: [9], key: [3], at: 5), .removeToken(bytes("w")),
             .enrol(enrolment("a"), at: 1), .revoke(bytes("a")), .enrol(enrolment("b"), at: 1),
             .renew(enrolment("b", until: 5)),
-            seen(3), .expectKeys([[1], [2, 3]], member: [3]), .noteKnower(member: [4], authority: [1]),
+            seen(3), .expectKey([1], shown: [7], member: [3]), .noteKnower(member: [4], authority: [1]),
             .forgetMember([2]),
         ]
         var read = AccessState()
@@ -178,18 +179,29 @@ struct TrustStateTests {
 
     @Test("A login ends with the password, and with the user")
     mutating func logins() throws {
-        func logIn(_ id: String, as user: String) -> TrustChange {
-            .enrol(
+        func logIn(_ id: String, as user: String, until: Int64 = 100) -> AccessChange {
+            .logIn(
                 Enrolment(
-                    name: bytes(id), title: bytes(user), role: .user(user), key: [1], lifeSeconds: 60, until: 100,
-                    authority: [1]), at: 1)
+                    name: bytes(id), title: bytes(user), role: .user(user), key: [1], lifeSeconds: 60, until: until,
+                    authority: [1]), revision: state.revision, at: 1)
         }
+        #expect(throws: AccessRefusal.notEnabled) { try state.apply(logIn("a", as: "al")) }
+        try state.apply(.addUser(AccessState.root, passwordHash: nil))
+        try state.apply(.grantRole(AccessState.root, user: AccessState.root))
         for user in ["al", "bo"] { try state.apply(.addUser(bytes(user), passwordHash: [1])) }
-        for (id, user) in [("a", "al"), ("b", "bo"), ("c", "al")] { try state.apply(.trust(logIn(id, as: user))) }
+        try state.apply(.enable)
+        for (id, user) in [("a", "al"), ("b", "bo"), ("c", "al")] { try state.apply(logIn(id, as: user)) }
+        #expect(throws: AccessRefusal.noUser) { try state.apply(logIn("d", as: "nobody")) }
+        let late = logIn("d", as: "al")
         let before = state.trust.revision
         try state.apply(.changePassword(bytes("al"), passwordHash: [2]))
         #expect(state.trust.enrolments.all.map(\.name) == [bytes("b")] && state.trust.revision == before + 2)
+        #expect(throws: AccessRefusal.oldRevision) { try state.apply(late) }
+        for number in 0..<20 { try state.apply(logIn("l\(number)", as: "al", until: 100 + Int64(number))) }
+        #expect(state.trust.enrolments.all.count == 9, "a few of each user")
         try state.apply(.deleteUser(bytes("bo")))
+        #expect(state.trust.enrolments[bytes("b")] == nil)
+        try state.apply(.disable)
         #expect(state.trust.enrolments.all.isEmpty)
     }
 

@@ -332,12 +332,14 @@ def certificates_are_taken_back(report, weft):
         used = fabric.token("--role", "weft:client", "--uses", "3")
         again = os.path.join(fabric.directory, "again")
         fabric.run("enrol", first.client_url, "--token", used, "--name", "again", "--out", again)
-        os.unlink(again + "/client.pem")
+        for name in ("client.pem", "ca.pem"):
+            os.unlink(os.path.join(again, name))
         fabric.run("enrol", first.client_url, "--token", used, "--name", "again", "--out", again)
         fabric.run("ca", "revoke", listed["c"]["id"], "--endpoints", first.endpoint)
         listed = {c["name"]: c for c in first.local("GET", "/v1/ca/certificates")[1]["clients"]}
         fabric.run("ca", "revoke", listed["again"]["id"], "--endpoints", first.endpoint)
-        os.unlink(again + "/client.pem")
+        for name in ("client.pem", "ca.pem"):
+            os.unlink(os.path.join(again, name))
         back = fabric.run("enrol", first.client_url, "--token", used, "--name", "again", "--out", again, check=False)
         report.check("a key that was taken back does not come again by its token", back.returncode == 0 or "unknown, spent" in back.stderr, back.stderr)
         first.local("PUT", "/v1/kv/k", "secret")

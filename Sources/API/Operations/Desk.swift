@@ -159,7 +159,7 @@ struct Desk: Sendable {
         let certified = certified(access)
         switch certified {
         // What they write is looked at again like what the user root does.
-        case .certified(.root, _), .machine: return .user(Author(name: AccessState.root, revision: access.revision))
+        case .machine: return .user(Author(name: AccessState.root, revision: access.revision))
         case .certified, .member, .user, .stranger: return certified
         }
     }
@@ -169,6 +169,12 @@ struct Desk: Sendable {
         let user = Array(name.utf8)
         return access.isEnabled && access.users[user] != nil
             ? .user(Author(name: user, revision: access.revision)) : nil
+    }
+
+    /// The client's certificate that the caller shows, as it is listed, if it is good.
+    var shownEnrolment: Enrolment? {
+        guard case .client(member.clusterID, let id)? = caller.fabricName else { return nil }
+        return member.access.trust.enrolments[id.hexadecimal].flatMap { member.isGood($0) ? $0 : nil }
     }
 
     /// If the certificate that the caller shows, if any, is good still.

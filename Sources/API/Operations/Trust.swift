@@ -160,9 +160,8 @@ enum Trust {
                 desk.caller.token != nil || desk.caller.isLocal
             else { throw APIError(AccessRefusal.denied) }
             return try await desk.ask { member throws(ServerError) in
-                try await member.enrol(
-                    request, title: String(name.prefix(64)), role: .user(name), seconds: Self.seconds,
-                    by: desk.name(orClaimed: ""))
+                try await member.logIn(
+                    name, as: author.revision, request, seconds: Self.seconds, by: desk.name(orClaimed: ""))
             }
         }
     }
@@ -172,14 +171,16 @@ enum Trust {
         static var right: Right<Self> {
             Right(hearing: .always, isStrict: true) { _, claim throws(AccessRefusal) in
                 try claim.expectCaller()
-                guard claim.enrolment != nil else { throw .denied }
             }
         }
 
         var request: CertificateRequest
 
         func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
-            guard let enrolment = desk.enrolment else { throw APIError(AccessRefusal.denied) }
+            // A user's comes of logging in.
+            guard let enrolment = desk.shownEnrolment, enrolment.role.canBeGiven else {
+                throw APIError(AccessRefusal.denied)
+            }
             return try await desk.ask { member throws(ServerError) in
                 try await member.renew(enrolment, request, by: desk.name(orClaimed: ""))
             }
@@ -388,20 +389,7 @@ extension JoinToken {
     }
 }
 
-extension Claim {
-    /// The certificate that the caller shows, as it is listed.
-    var enrolment: Enrolment? {
-        guard case .certified(_, let id) = standing else { return nil }
-        return access.trust.enrolments[id]
-    }
-}
-
 extension Desk {
-    fileprivate var enrolment: Enrolment? {
-        guard case .certified(_, let id) = standing else { return nil }
-        return member.access.trust.enrolments[id]
-    }
-
     /// What a token lets somebody become. Refusals are written down.
     fileprivate func accept<Asked: Operation>(
         _ text: JoinTokenText, for request: CertificateRequest, _: Asked.Type
