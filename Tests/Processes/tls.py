@@ -189,7 +189,9 @@ def settings_that_contradict_themselves_are_named(report, weft):
         cert = ["--cert-file", authority.path("server.pem"), "--key-file", authority.path("server.key")]
         https = ["--listen-client-urls", f"https://127.0.0.1:{member.client_port}"]
         for what, flags, word in [
-                ("an https address without a certificate", https, "--cert-file"),
+                ("a certificate without its key", [*https, *cert[:2]], "--key-file"),
+                ("a CA of clients for certificates that the fabric makes", [*https, "--trusted-ca-file", authority.path("ca.pem")], "--cert-file"),
+                ("names for certificates that nobody makes", ["--tls-san", "x"], "--tls-san"),
                 ("client-cert-auth without a CA", [*cert, *https, "--client-cert-auth", "true"], "--trusted-ca-file"),
                 ("a list of revoked certificates without a CA", [*cert, *https, "--client-crl-file", "x"], "--trusted-ca-file"),
                 ("cipher suites of TLS 1.3", [*cert, *https, "--tls-min-version", "TLS1.3", "--cipher-suites", "x"], "TLS 1.3"),
@@ -197,7 +199,10 @@ def settings_that_contradict_themselves_are_named(report, weft):
                 ("a CA of clients where all is clear", ["--trusted-ca-file", authority.path("ca.pem")], "no https:// address"),
                 ("an unknown version", [*cert, *https, "--tls-min-version", "SSL3"], "SSL3"),
                 ("a key that does not fit", [cert[0], cert[1], "--key-file", authority.path("ca.key"), *https], "ca.key"),
-                ("a peer address without a certificate", ["--listen-peer-urls", "https://127.0.0.1:1"], "--peer-cert-file"),
+                ("a member's certificate without its key", ["--listen-peer-urls", "https://127.0.0.1:1", *[f"--peer-{c[2:]}" if c.startswith("--") else c for c in cert[:2]]],
+                 "--peer-key-file"),
+                ("a CA of members for certificates that the fabric makes",
+                 ["--listen-peer-urls", "https://127.0.0.1:1", "--peer-trusted-ca-file", authority.path("ca.pem")], "--peer-cert-file"),
                 ("a CA of members where all is clear", ["--peer-trusted-ca-file", authority.path("ca.pem")], "no https:// address"),
                 ("two names for members", ["--peer-trusted-ca-file", authority.path("ca.pem"), "--peer-cert-allowed-cn", "x",
                                            "--peer-cert-allowed-hostname", "y"], "exclude each other"),
