@@ -103,7 +103,11 @@ class OwnFabric(Fabric):
         if not self.members:
             return self
         first = self.members[0]
-        attempt(10, lambda: first.local("GET", "/v1/ca")[1].get("authorities"))
+        try:
+            attempt(10, lambda: first.local("GET", "/v1/ca")[1].get("authorities"))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def run(self, *words, check=True, environment=()):
