@@ -69,11 +69,7 @@ extension RunningMember {
     package func enrol(
         _ request: CertificateRequest, title: String, role: ReservedRole, seconds: Int64, by: String
     ) async throws(ServerError) -> SignedCertificate {
-        let id = Self.id(of: request.keyDigest)
-        let signed = try sign(request, forClient: id, title: title, seconds: seconds)
-        let enrolment = Enrolment(
-            name: id.hexadecimal, title: Array(title.utf8), role: role, key: request.keyDigest, lifeSeconds: seconds,
-            until: signed.until, authority: signed.authority)
+        let (signed, enrolment) = try sign(request, title: title, role: role, seconds: seconds)
         try await change(.enrol(enrolment, at: core.wallMilliseconds), by: by)
         return signed
     }
@@ -82,11 +78,7 @@ extension RunningMember {
     package func logIn(
         _ user: String, as revision: UInt64, _ request: CertificateRequest, seconds: Int64, by: String
     ) async throws(ServerError) -> SignedCertificate {
-        let id = Self.id(of: request.keyDigest)
-        let signed = try sign(request, forClient: id, title: user, seconds: seconds)
-        let enrolment = Enrolment(
-            name: id.hexadecimal, title: Array(user.utf8), role: .user(user), key: request.keyDigest,
-            lifeSeconds: seconds, until: signed.until, authority: signed.authority)
+        let (signed, enrolment) = try sign(request, title: user, role: .user(user), seconds: seconds)
         let now = core.wallMilliseconds
         _ = try await propose(.access(.logIn(enrolment, revision: revision, at: now), Trace(at: now, by: by)))
         return signed
@@ -108,6 +100,19 @@ extension RunningMember {
         (renewed.until, renewed.authority) = (signed.until, signed.authority)
         try await change(.renew(renewed), by: by)
         return signed
+    }
+
+    /// Signs for a client that is not listed yet.
+    /// - Returns: besides, how to list it.
+    private func sign(
+        _ request: CertificateRequest, title: String, role: ReservedRole, seconds: Int64
+    ) throws(ServerError) -> (SignedCertificate, Enrolment) {
+        let id = Self.id(of: request.keyDigest)
+        let signed = try sign(request, forClient: id, title: title, seconds: seconds)
+        let enrolment = Enrolment(
+            name: id.hexadecimal, title: Array(title.utf8), role: role, key: request.keyDigest, lifeSeconds: seconds,
+            until: signed.until, authority: signed.authority)
+        return (signed, enrolment)
     }
 
     private func sign(
@@ -145,7 +150,7 @@ extension RunningMember {
         return (signed, signs ? try await tellAuthority(to: member) : [])
     }
 
-    /// The CA with its key, PEM, for a member that signs from now on. It is written down before that who has it.
+    /// The CA with its key, PEM, for a member that signs from now on. The fabric notes first that this member has it.
     func tellAuthority(to member: NodeID) async throws(ServerError) -> [UInt8] {
         let authority = try authority()
         guard let pem = try? authority.pem() else { throw .refused(.access(.cannotSign)) }

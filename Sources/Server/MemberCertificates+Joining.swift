@@ -57,10 +57,17 @@ extension MemberCertificates {
         let files = TLSFiles(in: directory)
         try files.make()
         if let known = try files.read(files.authority) { return try CertificateAuthority(pem: known).certificate }
+        return try foundAuthority(of: fabric, to: files, now: now).certificate
+    }
+
+    /// Makes a CA, and writes it where the member finds it: first whom to believe, then the key.
+    static func foundAuthority(
+        of fabric: UInt64, to files: TLSFiles, now: Int64
+    ) throws(CertificateError) -> CertificateAuthority {
         let made = try CertificateAuthority(of: fabric, now: now)
         try files.write(made.certificate.pem, to: files.trust)
         try files.write(try made.pem(), to: files.authority)
-        return made.certificate
+        return made
     }
 
     /// Nothing of a join that came to nothing stays.

@@ -53,10 +53,7 @@ package final class MemberCertificates: Sendable {
                 try CertificateAuthority(pem: pem)
             }
             if authority == nil, founds {
-                let made = try CertificateAuthority(of: fabric, now: now)
-                try files.write(made.certificate.pem, to: files.trust)
-                try files.write(try made.pem(), to: files.authority)
-                authority = made
+                authority = try Self.foundAuthority(of: fabric, to: files, now: now)
             }
             let known = try files.read(files.member).map { pem throws(CertificateError) in try Certificate.all(pem: pem)
             }
@@ -112,12 +109,6 @@ package final class MemberCertificates: Sendable {
 
     /// The member's own.
     package var own: Certificate { state.withLock { $0.own } }
-
-    /// The CA that signed it, if it is believed here.
-    var issuer: Certificate? {
-        let (own, believed) = state.withLock { ($0.own, $0.believed) }
-        return believed.lazy.compactMap { try? Certificate(der: $0) }.first { own.isSigned(by: $0) }
-    }
 
     /// Why TLS does not work at this time by this machine's clock, in words for operators; nil when it does.
     func complaint(now: Int64) -> String? {

@@ -56,6 +56,25 @@ struct Admission {
         return (found, response.localHost)
     }
 
+    /// Gets a client's certificate, and writes it to its files.
+    /// - Parameter name: what people call it; nil: the name of this machine.
+    /// - Returns: the member's answer.
+    func enrol(_ name: String?, _ files: ClientCertificateFiles) async throws -> JSONValue {
+        let (authority, _) = try await findAuthority()
+        let title = name ?? ownHostName() ?? "client"
+        let (key, request) = try files.makeRequest(title)
+        let client = try Self.client(endpoint, trusting: authority)
+        let answer = try await Problem.explaining {
+            try await client.call("/v1/ca/enrol") { json in
+                json.field("token", token.description)
+                json.field("request", request)
+                json.field("name", title)
+            }
+        }
+        try files.write(answer, key)
+        return answer
+    }
+
     /// A client that believes only members of the fabric, whose CAs are in a file.
     /// - Parameter own: a certificate to show, with its key.
     static func client(_ endpoint: Endpoint, trust: String, own: String? = nil) throws -> FabricClient {

@@ -248,18 +248,7 @@ struct Enrol: AsyncParsableCommand {
         let admission = try Admission(text, at: endpoint)
         let files = ClientCertificateFiles(in: out)
         try files.expectRoom()
-        let (authority, _) = try await admission.findAuthority()
-        let title = name ?? ownHostName() ?? "client"
-        let (key, request) = try files.makeRequest(title)
-        let client = try Admission.client(endpoint, trusting: authority)
-        let answer = try await Problem.explaining {
-            try await client.call("/v1/ca/enrol") { json in
-                json.field("token", admission.token.description)
-                json.field("request", request)
-                json.field("name", title)
-            }
-        }
-        try files.write(answer, key)
+        let answer = try await admission.enrol(name, files)
         try files.report(answer, output)
     }
 }

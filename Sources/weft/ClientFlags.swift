@@ -55,11 +55,7 @@ struct ClientFlags: ParsableArguments {
         // What is said beats what is in the environment, and a certificate that is named is the one to show.
         if context == nil, endpoints != nil || tls.cert != nil { return nil }
         if let name = given(context, "WEFT_CONTEXT") {
-            let context = try Context(name)
-            guard context.isThere else {
-                throw Problem(.notFound, "there is no login called \(name): see `weft context list`")
-            }
-            return context
+            return try Context.existing(name)
         }
         return given(endpoints, "WEFT_ENDPOINTS") == nil && !Self.ownMember.isLocal ? Context.current : nil
     }

@@ -81,6 +81,16 @@ struct Context {
 
     var isThere: Bool { File.exists(files.client) && File.exists(endpointsPath) }
 
+    /// One that is there.
+    /// - Throws: `notFound`.
+    static func existing(_ name: String) throws -> Context {
+        let context = try Context(name)
+        guard context.isThere else {
+            throw Problem(.notFound, "there is no login called \(name): see `weft context list`")
+        }
+        return context
+    }
+
     // MARK: - One of them
 
     var endpoints: [Endpoint] {

@@ -48,7 +48,7 @@ struct Login: AsyncParsableCommand {
         let fresh = try context.coming
         let answer: JSONValue
         if let text {
-            answer = try await enrol(try Admission(text, at: endpoint), fresh)
+            answer = try await Admission(text, at: endpoint).enrol(name, fresh.files)
         } else {
             answer = try await logIn(endpoint, fresh)
         }
@@ -58,22 +58,6 @@ struct Login: AsyncParsableCommand {
         print(
             "logged in at \(url) until \(FabricResource.time(answer["until"])) UTC; commands use it unless they are told otherwise (--endpoints, --context)"
         )
-    }
-
-    private func enrol(_ admission: Admission, _ context: Context) async throws -> JSONValue {
-        let (authority, _) = try await admission.findAuthority()
-        let title = name ?? ownHostName() ?? "client"
-        let (key, request) = try context.files.makeRequest(title)
-        let client = try Admission.client(admission.endpoint, trusting: authority)
-        let answer = try await Problem.explaining {
-            try await client.call("/v1/ca/enrol") { json in
-                json.field("token", admission.token.description)
-                json.field("request", request)
-                json.field("name", title)
-            }
-        }
-        try context.files.write(answer, key)
-        return answer
     }
 
     private func logIn(_ endpoint: Endpoint, _ context: Context) async throws -> JSONValue {
@@ -126,11 +110,7 @@ struct ContextCommand: ParsableCommand {
         var name: String
 
         func run() throws {
-            let context = try Context(name)
-            guard context.isThere else {
-                throw Problem(.notFound, "there is no login called \(name): see `weft context list`")
-            }
-            try context.makeCurrent()
+            try Context.existing(name).makeCurrent()
         }
     }
 
@@ -142,11 +122,7 @@ struct ContextCommand: ParsableCommand {
         var name: String
 
         func run() throws {
-            let context = try Context(name)
-            guard context.isThere else {
-                throw Problem(.notFound, "there is no login called \(name): see `weft context list`")
-            }
-            try context.remove()
+            try Context.existing(name).remove()
         }
     }
 }
