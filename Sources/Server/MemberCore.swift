@@ -227,8 +227,14 @@ final class MemberCore: Sendable {
         return status.leader != nil || now - min(leaderSeen.load(ordering: .relaxed), now) < patience
     }
 
-    /// See `ReadGate`. The state is looked at only where there is a lease: that takes a lock.
-    var isCurrent: Bool { readGate.hasLease && readGate.isCurrent(applied: view.appliedIndex) { now } }
+    /// See `ReadGate`. The state is looked at only where there is a lease: that takes a lock. A member that stops is asked in its
+    /// consensus lane, which says so once it has ended.
+    var isCurrent: Bool {
+        guard readGate.hasLease else { return false }
+        let applied = published.withLock { $0.isStopping ? nil : $0.view?.appliedIndex }
+        guard let applied else { return false }
+        return readGate.isCurrent(applied: applied) { now }
+    }
 
     var status: RaftStatus { published.withLock { $0.status } }
 
