@@ -3,7 +3,7 @@ internal import Certificates
 internal import Fabric
 internal import Logging
 internal import MVCC
-internal import Raft
+package import Raft
 internal import Replication
 internal import Storage
 internal import Synchronization
@@ -46,10 +46,7 @@ extension RunningMember {
     }
 
     /// If this member has a say in who gets certificates.
-    private var signs: Bool { core.status.configuration[id].map(Self.signs) ?? false }
-
-    /// Voters that hold data do, and those that will be.
-    private static func signs(_ member: Member) -> Bool { member.role == .voter || member.role == .joining }
+    private var signs: Bool { core.status.configuration[id]?.signs ?? false }
 
     private func takeCare(of certificates: MemberCertificates, now: Int64) async throws {
         try await announceAuthority(certificates)
@@ -110,9 +107,13 @@ extension RunningMember {
 
     // MARK: - One member asks another
 
-    private func ask(_ wish: CertificateWish) async -> CertificateAnswer? {
-        for member in core.status.configuration.members where member.id != id && Self.signs(member) {
-            if let answer = await core.transport.askForCertificate(wish, of: member.id) { return answer }
+    /// Asks those that sign, one after the other, until one tells what is of use.
+    private func ask<Found>(
+        _ wish: CertificateWish, for find: (CertificateAnswer) -> Found?
+    ) async -> Found? {
+        for member in core.status.configuration.members where member.id != id && member.signs {
+            let answer = await core.transport.askForCertificate(wish, of: member.id)
+            if let found = answer.flatMap(find) { return found }
         }
         return nil
     }
@@ -120,20 +121,19 @@ extension RunningMember {
     /// Has another member tell the key of the newest CA.
     private func askForAuthority(_ certificates: MemberCertificates, now: Int64) async throws {
         let wish = CertificateWish(name: certificates.title, hosts: [], wantsAuthority: true)
-        for member in core.status.configuration.members where member.id != id && Self.signs(member) {
-            guard let answer = await core.transport.askForCertificate(wish, of: member.id),
-                let next = try? CertificateAuthority(pem: answer.authority),
-                next.certificate.keyDigest == access.trust.newest?.name
-            else { continue }
-            try certificates.takeUp(next, now: now)
-            return core.logger.notice("this member signs with the fabric's newest CA from now on")
+        let newest = access.trust.newest?.name
+        let next = await ask(wish) { answer in
+            (try? CertificateAuthority(pem: answer.authority)).flatMap { $0.certificate.keyDigest == newest ? $0 : nil }
         }
+        guard let next else { return }
+        try certificates.takeUp(next, now: now)
+        core.logger.notice("this member signs with the fabric's newest CA from now on")
     }
 
     /// Hears which CAs there are, which shows the others this member's certificate, and has another sign when that is due. Answers if one did.
     private func askAsOneWhoDoesNotSign(_ certificates: MemberCertificates, now: Int64) async throws -> Bool {
         var wish = CertificateWish(name: certificates.title, hosts: certificates.hosts)
-        guard let answer = await ask(wish) else { return false }
+        guard let answer = await ask(wish, for: { $0 }) else { return false }
         let believed = try Certificate.all(pem: answer.authorities)
         _ = try certificates.believe(believed)
         guard let newest = believed.first else { return false }
@@ -143,11 +143,11 @@ extension RunningMember {
         guard isDue || !own.isSigned(by: newest) || own.validity.from > now else { return true }
         let key = try PrivateKey()
         wish.request = try CertificateRequest(of: key, commonName: certificates.title).pem()
-        guard let answer = await ask(wish), !answer.certificate.isEmpty else { return true }
+        guard let answer = await ask(wish, for: { $0 }), !answer.certificate.isEmpty else { return true }
         try certificates.takeUp(answer.certificate, for: key, now: now)
         core.logger.notice("this member's certificate was made anew")
         // The others see it with this question.
-        _ = await ask(CertificateWish(name: certificates.title, hosts: []))
+        _ = await ask(CertificateWish(name: certificates.title, hosts: [])) { $0 }
         return true
     }
 
@@ -164,7 +164,7 @@ extension RunningMember {
             var answer = CertificateAnswer(
                 certificate: [], authorities: access.trust.authoritiesPEM, authority: [])
             let isNewest = core.certificates?.authority?.certificate.keyDigest == access.trust.newest?.name
-            if wish.wantsAuthority, Self.signs(member), isNewest {
+            if wish.wantsAuthority, member.signs, isNewest {
                 answer.authority = try await tellAuthority(to: holder.id)
             }
             // By an older CA only for those who would be without.
@@ -215,6 +215,11 @@ extension TrustState {
 extension NodeID {
     /// As names of records have it.
     package var hexadecimal: [UInt8] { Array(String(self, radix: 16).utf8) }
+}
+
+extension Member {
+    /// If it has a say in who gets certificates: voters that hold data do, and those that will be.
+    package var signs: Bool { role == .voter || role == .joining }
 }
 
 extension Configuration {

@@ -50,7 +50,9 @@ extension RunningMember {
         return token
     }
 
+    /// Counts a use of a token. Where this member could sign nothing for it, none is counted.
     package func use(_ text: JoinTokenText, for key: [UInt8], by: String) async throws(ServerError) {
+        _ = try authority()
         try await change(
             .useToken(Array(text.id.utf8), secret: text.digest, key: key, at: core.wallMilliseconds), by: by)
     }
@@ -173,8 +175,6 @@ extension RunningMember {
     }
 
     /// Refuses where this member signs nothing.
-    package func expectAuthority() throws(ServerError) { _ = try authority() }
-
     private func authority() throws(ServerError) -> CertificateAuthority {
         guard let authority = core.certificates?.authority, access.trust.isThere else {
             throw .refused(.access(access.trust.isThere ? .noAuthorityHere : .noAuthorityAtAll))

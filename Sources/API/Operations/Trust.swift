@@ -130,11 +130,9 @@ enum Trust {
             guard case .client(let role) = token.role else {
                 throw APIError(.invalidArgument, "the token is for a member: run `weft join` with it")
             }
+            try await desk.use(self.token, for: request)
             return try await desk.ask { member throws(ServerError) in
-                // Before anything is used up.
-                try member.expectAuthority()
-                try await member.use(self.token, for: request.keyDigest, by: desk.name(of: self.token))
-                return try await member.enrol(
+                try await member.enrol(
                     request, title: title, role: role, seconds: MemberCertificates.lifeSeconds,
                     by: desk.name(of: self.token))
             }
@@ -306,16 +304,12 @@ enum Trust {
             let domain = found.domain.isEmpty ? self.domain : String(decoding: found.domain, as: UTF8.self)
             try checkIsNew(id, at: desk)
             let replaces = NodeID(String(decoding: found.replaces, as: UTF8.self), radix: 16)
-            // Before anything is used up.
-            try await desk.ask { member throws(ServerError) in
-                try member.expectAuthority()
-                try await member.use(token, for: request.keyDigest, by: desk.name(of: token))
-            }
+            try await desk.use(token, for: request)
+            let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
             if desk.member.membership[id] == nil {
-                let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
                 _ = try await Cluster.Change(.add(newcomer)).run(at: desk)
             }
-            return try await admit(id, signs: role == .joining, at: desk)
+            return try await admit(id, signs: newcomer.signs, at: desk)
         }
 
         private func admit(_ id: NodeID, signs: Bool, at desk: Desk) async throws(APIError) -> Joined {
@@ -333,11 +327,8 @@ enum Trust {
             guard let id = NodeID(text, radix: 16), let entry = desk.member.membership[id] else {
                 throw APIError(.notFound, "member \(text), which the token names, is none any more")
             }
-            try await desk.ask { member throws(ServerError) in
-                try member.expectAuthority()
-                try await member.use(token, for: request.keyDigest, by: desk.name(of: token))
-            }
-            return try await admit(id, signs: entry.member.role == .voter || entry.member.role == .joining, at: desk)
+            try await desk.use(token, for: request)
+            return try await admit(id, signs: entry.member.signs, at: desk)
         }
 
         private func checkIsNew(_ id: NodeID, at desk: Desk) throws(APIError) {
@@ -407,6 +398,12 @@ extension Desk {
         }
     }
 
-    /// Whom the fabric's events call one who came by a token.
+    fileprivate func use(_ token: JoinTokenText, for request: CertificateRequest) async throws(APIError) {
+        try await ask { member throws(ServerError) in
+            try await member.use(token, for: request.keyDigest, by: name(of: token))
+        }
+    }
+
+    /// What the fabric's events call somebody who came by a token.
     fileprivate func name(of token: JoinTokenText) -> String { "join token \(token.id)@\(caller.address)" }
 }
