@@ -220,7 +220,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .tooManyAttempts: "weft: too many logins failed; wait a minute, then try again"
         case .cannotIssue: "weft: this member only verifies tokens: --auth-token names no priv-key"
         case .noCertificate:
-            "weft: this fabric wants to know who asks: show a certificate of its CA (`weft ca issue`, `weft enrol`), or come by the socket of a member's machine"
+            "weft: this fabric answers known callers only: show a certificate of its CA (`weft ca issue`, `weft enrol`), or come by the socket of a member's machine"
         case .badJoinToken:
             "weft: the join token is unknown, spent, revoked or past its time; make one with `weft token create`"
         case .noJoinToken: "weft: there is no such join token"

@@ -50,7 +50,7 @@ package enum JoinRole: Equatable, Sendable {
     }
 }
 
-/// Lets somebody in who has nothing yet. The fabric knows only what its secret hashes to.
+/// Lets somebody in without a certificate. The fabric knows only what its secret hashes to.
 package struct JoinToken: Equatable, Named, Sendable {
     /// Its id, as text.
     package let name: [UInt8]

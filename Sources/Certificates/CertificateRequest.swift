@@ -1,6 +1,6 @@
 internal import COpenSSL
 
-/// What somebody sends who wants a certificate for a key that never leaves their machine (PKCS #10).
+/// Asks for a certificate for a key that never leaves its machine (PKCS #10).
 package final class CertificateRequest: @unchecked Sendable {
     let pointer: OpaquePointer
 

@@ -138,7 +138,7 @@ package struct FabricState: Sendable {
         return changes
     }
 
-    /// What is to become of leases because of it.
+    /// What becomes of leases because of it.
     package mutating func takeLeaseEffects() -> [LeaseEffect] {
         defer { leaseEffects = [] }
         return leaseEffects
@@ -364,7 +364,7 @@ package struct FabricChange: Sendable {
     package let isRemoval: Bool
     package let kind: RecordKind
     package let key: [UInt8]
-    /// What is to be stored; nil of a removal.
+    /// What a table stores; nil of a removal.
     package let body: [UInt8]?
 
     init(_ item: Item, revision: Int64, isRemoval: Bool = false) {
@@ -390,7 +390,7 @@ package struct FabricCounters: Sendable {
     let meta: FabricMeta
 }
 
-/// What is to become of a lease because of what happened to its node.
+/// What becomes of a lease because of what happened to its node.
 package enum LeaseEffect: Equatable, Sendable {
     case grant(Int64, ttl: Int64)
     case renew(Int64)

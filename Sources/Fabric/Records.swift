@@ -142,7 +142,7 @@ package struct Volume: Equatable, Sendable {
     func place(of node: String) -> Int? { replicas.firstIndex { $0.node == node } }
 }
 
-/// Something that happened, for who wants to know later.
+/// Something that happened, for people who look back later.
 package struct AuditEvent: Equatable, Sendable {
     /// Counts events.
     package let number: Int64

@@ -22,7 +22,7 @@ package struct GRPCMessages: Sendable {
 
     package var count: Int { bytes.count }
 
-    /// Begins a message of `count` bytes, which are to be appended next: not compressed, then the length, most significant
+    /// Begins a message of `count` bytes, which the caller appends next: not compressed, then the length, most significant
     /// byte first.
     package mutating func begin(count: Int) {
         let length = UInt32(clamping: count)

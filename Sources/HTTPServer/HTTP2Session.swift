@@ -75,7 +75,7 @@ final class HTTP2Session {
         return nghttp2_session_mem_recv(session, start, bytes.count) >= 0
     }
 
-    /// Moves what is to be sent into `buffer` until it holds about `bytesMax` bytes. False when the connection cannot
+    /// Moves what waits to be sent into `buffer` until it holds about `bytesMax` bytes. False when the connection cannot
     /// go on.
     func drain(into buffer: inout ByteBuffer, bytesMax: Int) -> Bool {
         while buffer.readableBytes < bytesMax {

@@ -8,7 +8,7 @@ package import SQLite
 /// `apply` is a function of the state and the command. Owned by one thread, the apply lane; readers get `View`s. What
 /// `apply` throws is a failure of the disk, after which the state is not to be used; a refused command is a result.
 package final class KeyValueStore {
-    /// A memtable that shall be written to the file, with the state it completes.
+    /// A memtable that goes to the file next, with the state it completes.
     package struct Frozen: Sendable {
         package let table: Memtable
         package let leases: LeaseChanges
@@ -96,7 +96,7 @@ package final class KeyValueStore {
         meta.appliedTerm = term
     }
 
-    /// Takes up a membership: `configuration` as it shall be stored, and who is in it.
+    /// Takes up a membership: `configuration` as the file stores it, and who is in it.
     package func applyConfiguration(
         _ configuration: [UInt8], memberIDs: [UInt64], removed: [UInt64], index: UInt64, term: UInt64
     ) {
@@ -191,7 +191,7 @@ package final class KeyValueStore {
         /// The store's revision before.
         let revision: Int64
         var count = 0
-        /// If what the command reads on its way shall be answered.
+        /// If the answer has what the command reads on its way.
         var wantsAnswer = true
         /// What is left for answers.
         var budget = AnswerBudget()
@@ -241,7 +241,7 @@ package final class KeyValueStore {
     ) throws(SQLiteError) -> (deleted: Int64, previous: [KeyValue]) {
         var range = RangeRequest(range: request.range)
         range.keysOnly = !(request.wantsPrevious && writes.wantsAnswer)
-        // All keys are needed to delete them; only values that shall be answered can be too much.
+        // All keys are needed to delete them; only values for the answer can be too much.
         var free = AnswerBudget.unlimited
         let found =
             range.keysOnly

@@ -28,7 +28,7 @@ package struct View: Sendable {
         Authorizer(author, in: access, leases, &known)
     }
 
-    /// What somebody may do who has a certificate with a role, and is no user.
+    /// What a certificate's role allows to somebody who is no user.
     package func authorizer(for role: ReservedRole) -> Authorizer {
         // Once users count, keys are theirs.
         Authorizer(allKeys: role == .root || role == .client && !access.isEnabled, leases)

@@ -40,7 +40,7 @@ struct Leadership: Sendable {
     var writersTicks = 0
     /// Where most of what was written lately came from, if that is another domain.
     var writersDomain: String?
-    /// When followers are to be told what is committed though there is nothing else to send; nil when they know.
+    /// When followers have to hear what is committed though there is nothing else to send; nil when they know.
     var newsDue: UInt64?
     /// Reads that wait for the next round.
     var unnumberedReads: [(from: NodeID, id: UInt64)] = []

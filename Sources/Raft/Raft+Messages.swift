@@ -24,7 +24,7 @@ extension Raft {
         dispatch(message)
     }
 
-    /// A message of a later term. Answers if it is to be handled.
+    /// A message of a later term. Answers if the caller handles it.
     private mutating func adopt(_ message: Message) -> Bool {
         switch message.body {
         case .preVote, .vote:

@@ -145,7 +145,7 @@ extension Raft {
         }
     }
 
-    /// A leader that hears no majority is none (D 6.2): its clients shall go elsewhere.
+    /// A leader that hears no majority is none (D 6.2): its clients go elsewhere.
     private mutating func checkQuorum() {
         guard let current = leadership else { return }
         let isHeard = configuration.isQuorum { $0 == id || current.progress(of: $0).map(isActive) == true }

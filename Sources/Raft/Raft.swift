@@ -200,7 +200,7 @@ package struct Raft: Sendable {
         if configuration.isWitness(id) { isWitness = true }
     }
 
-    /// What is to be done now. Call it after each batch of events.
+    /// What the shell does now. Call it after each batch of events.
     package mutating func takeReady() -> Ready {
         if role == .leader { flushLeader() }
         expectSound()

@@ -2,7 +2,7 @@ internal import Fabric
 internal import MVCC
 internal import Raft
 
-/// Finds, for a leader, the volumes about which something is to be decided: a slice of all at a time, as long as anything
+/// Finds, for a leader, the volumes that need a decision: a slice of all at a time, as long as anything
 /// changes, and now and then because time has passed. What becomes of them is decided where it is applied.
 struct FabricPlanner {
     /// So many are looked at per tick, and so many decided about at once.
@@ -16,7 +16,7 @@ struct FabricPlanner {
     /// The revision at which the newest pass began.
     private var revision: Int64 = 0
     private var nextPass: UInt64 = 0
-    /// What was proposed last is to be applied first.
+    /// What was proposed last has to be applied first.
     private var awaited: (revision: Int64, until: UInt64)?
 
     /// The domains that members belong to, with the kind that their members make them.

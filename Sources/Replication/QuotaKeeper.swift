@@ -16,7 +16,7 @@ package struct QuotaKeeper {
         self.quotaBytes = quotaBytes
     }
 
-    /// What is to be proposed now.
+    /// What to propose now.
     mutating func tick(now: UInt64, bytes: Int64, alarms: [Alarm]) -> Command? {
         let own = alarms.first { $0.memberID == memberID && $0.kind == .noSpace }
         // What was proposed has come about: the next need not wait.

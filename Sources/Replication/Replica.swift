@@ -74,7 +74,7 @@ package struct Replica<Shell: ReplicationShell> {
 
     // MARK: - Input
 
-    /// Takes in what was posted; false when the lane shall end.
+    /// Takes in what was posted; false when the lane ends.
     package mutating func handle(_ work: [ConsensusWork]) -> Bool {
         raft.now = shell.now
         for (place, item) in work.enumerated() {
@@ -298,7 +298,7 @@ package struct Replica<Shell: ReplicationShell> {
 
     // MARK: - Output
 
-    /// Passes on what is to be done now.
+    /// Passes on what Raft wants done now.
     package mutating func dispatch() {
         raft.isApplyPaused = shell.isBehind || raft.isApplyPaused && makes(.staysBehind)
         repeat {

@@ -56,7 +56,7 @@ package enum ApplyWork: Sendable {
     case reads([PendingRead], at: Index)
     /// The frozen memtable is in `kv.db`, of which so many bytes are in use; nil if that could not be read.
     case written(inUse: Int64?)
-    /// Everything applied shall be written to `kv.db` soon.
+    /// Asks for everything applied to be written to `kv.db` soon.
     case freeze
     /// So many bytes of `kv.db` are in use.
     case measured(Int64)
@@ -106,7 +106,7 @@ package protocol ReplicationShell: WatchShell, SnapshotShell {
     /// Never answers the same twice, across starts of the member, too.
     func makeRequestID() -> UInt64
 
-    /// - Parameter wakes: whether it is to be looked at at once; else with what comes next, or at the next tick.
+    /// - Parameter wakes: whether the lane looks at it at once; else with what comes next, or at the next tick.
     func post(_ work: ConsensusWork, wakes: Bool)
     @discardableResult func post(_ work: LogWork) -> Bool
     @discardableResult func post(_ work: ApplyWork) -> Bool

@@ -117,7 +117,7 @@ package final class WatchStream: Sendable {
     // MARK: - The client's side
 
     /// Everything there is to say, waiting for something; empty when the task was cancelled.
-    /// - Returns: also if the hub is to be told that there is room again.
+    /// - Returns: also if the hub has to hear that there is room again.
     package func next() async throws(WatchEnd) -> (outputs: [WatchOutput], wasBehind: Bool) {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

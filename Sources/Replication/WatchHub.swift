@@ -81,7 +81,7 @@ package struct WatchHub {
 
     private static let portionBytes = 1 << 20
     package static let ringBytesMax = 32 << 20
-    /// Changes that the watches are to be told of together.
+    /// Changes that the watches hear of together.
     private var gathered: [KeyValue] = []
     private var gatheredBytes = 0
     private(set) var ring: WatchRing

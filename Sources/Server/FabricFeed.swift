@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// The newest changes of the fabric's records, for who watches them. Thread-safe.
 package final class FabricFeed: Sendable {
-    /// Older changes are forgotten: who asks for them lists anew.
+    /// Older changes are forgotten: a reader that asks for them lists anew.
     private static let changesMax = 20_000
     private static let bytesMax = 32 << 20
 

@@ -147,7 +147,7 @@ extension RunningMember {
         if serializable { try expectCaughtUp() }
     }
 
-    /// Calls `proceed`, on any thread, once what was acknowledged before is to be seen here.
+    /// Calls `proceed`, on any thread, once this member sees what was acknowledged before.
     static func whenCurrent(
         _ core: MemberCore, _ deadline: UInt64, _ proceed: @escaping @Sendable (ServerError?) -> Void
     ) {

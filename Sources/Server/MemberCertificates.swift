@@ -77,7 +77,7 @@ package final class MemberCertificates: Sendable {
         if let complaint = complaint(now: now) { logger.error("\(complaint)") }
     }
 
-    /// If a certificate is to be made anew.
+    /// If it is time to make a certificate anew.
     private static func isDue(
         _ own: Certificate, _ name: FabricName, _ hosts: [String], by authority: CertificateAuthority, now: Int64
     ) -> Bool {

@@ -68,7 +68,7 @@ final class MemberCore: Sendable {
         var isStopping = false
     }
     private let published = Mutex(Published())
-    /// Called once, with the reason, when this member shall end by itself.
+    /// Called once, with the reason, when this member has to end by itself.
     let onEnd: @Sendable (MemberEnd) -> Void
 
     init(

@@ -95,7 +95,7 @@ extension RunningMember {
             })
     }
 
-    /// Whose the directory is or, when it is fresh, shall be.
+    /// Whose the directory is or, when it is fresh, becomes.
     /// - Parameter mark: of what the founders begin with, when that is not nothing.
     package static func identity(
         _ settings: ServerSettings, _ directory: DataDirectory, _ ticket: JoinTicket?, mark: UInt64? = nil

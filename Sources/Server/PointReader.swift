@@ -61,7 +61,7 @@ package final class PointReader: Sendable {
         return .success(answer)
     }
 
-    /// Calls `proceed`, on any thread, once what was acknowledged before is to be seen here.
+    /// Calls `proceed`, on any thread, once this member sees what was acknowledged before.
     package func awaitCurrent(_ proceed: @escaping @Sendable (ServerError?) -> Void) {
         RunningMember.whenCurrent(
             core, monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds, proceed)

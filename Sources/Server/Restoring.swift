@@ -5,7 +5,7 @@ package import Storage
 
 /// Members that begin with what a backup holds.
 extension RunningMember {
-    /// Fills the fresh directory of a founder; `serve` then starts it as one. Founders that shall find each other must be
+    /// Fills the fresh directory of a founder; `serve` then starts it as one. Founders that find each other must be
     /// filled from the same backup, with the same bump.
     package static func restore(
         _ path: String, _ contents: Backup.Contents, into directory: DataDirectory, _ settings: ServerSettings,

@@ -109,7 +109,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     /// What the log holds durably.
     var logContents: LogStore.Contents? { store?.loaded() }
 
-    /// The disk works on a batch, or one waits for it, or the log shall begin anew after a snapshot.
+    /// The disk works on a batch, or one waits for it, or the log begins anew after a snapshot.
     var hasLogUnderWay: Bool { !logBatch.isEmpty || !logMail.isEmpty || isReplacing }
     private var isReplacing = false
 

@@ -21,7 +21,7 @@ extension World {
             (leader.replica?.raft.configuration.voters.count ?? 0) > 2
         else { return }
         overtaking = Overtaking(stage: .first(machine: leader.machine))
-        say("m\(leader.machine) is to be overtaken")
+        say("m\(leader.machine) will be overtaken")
         cutOffOnly(leader.machine)
         add(.ask(leader, writes: true), after: 0)
         add(.lift(.overtaking), after: 40 * Self.second)
@@ -48,7 +48,7 @@ extension World {
         guard isTroubled else { return }
         switch (overtaking?.stage, message.body) {
         case (.first(let machine)?, .voteReply(granted: true)):
-            // It may win; whom it leads then shall not hear of it.
+            // It may win; whom it leads then must not hear of it.
             guard let candidate = self.machine(of: message.to), candidate != machine else { return }
             silence(candidate)
         case (.third(let machine)?, .appendReply(.matched(let index), _)):

@@ -7,7 +7,7 @@ internal import Storage
 /// Who runs the fabric: takes lost members out, brings machines in, and changes the membership for no reason.
 struct Steward {
     var nextID: NodeID = 0
-    /// Members whose disk is gone, and the machine that shall come back as a new one.
+    /// Members whose disk is gone, and the machine that comes back as a new one.
     var lost: [(id: NodeID, machine: Int)] = []
     /// Where a change of members was asked for last, and when.
     var asked: (machine: Int, at: UInt64)?
@@ -32,7 +32,7 @@ extension World {
         if plan.faults.contains(.transfer), faultDice.chance(0.1),
             let target = configuration.voters.randomElement(using: &faultDice)
         {
-            say("the lead shall go to member \(target)")
+            say("the lead goes to member \(target)")
             leader.post(.raft(.transfer(to: target)))
             temptHandover(leader)
         }

@@ -24,7 +24,7 @@ extension World {
     func goOnUpgrading(_ leader: SimulatedProcess) {
         guard plan.faults.contains(.upgrade) else { return }
         if leader.settings.versions == FabricVersion.supported, faultDice.chance(0.1) {
-            say("the upgrade shall end")
+            say("the upgrade has to end")
             propose(.raiseVersion(FabricVersion.supported.upperBound), at: leader)
         }
         let number = faultDice.below(machines.count)

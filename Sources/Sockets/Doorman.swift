@@ -59,7 +59,7 @@ package final class Doorman: Sendable {
         channel.closeFuture.whenComplete { _ in self.arrived.wrappingSubtract(1, ordering: .relaxed) }
     }
 
-    /// If so many wait to be turned away that no more are to be accepted for now.
+    /// If so many wait to be turned away that no more are accepted for now.
     var isCrowded: Bool {
         arrived.load(ordering: .relaxed) >= limits.guestsMax + limits.loopbackReserve + Self.crowd
     }
@@ -67,7 +67,7 @@ package final class Doorman: Sendable {
     private static let crowd = 64
     package var channels: [any Channel] { state.withLock { $0.guests.values.map(\.channel) } }
 
-    /// Lets a connection in, perhaps in place of an idle one; nil when there is no room, and it is to be closed.
+    /// Lets a connection in, perhaps in place of an idle one; nil when there is no room: close it then.
     package func admit(_ channel: any Channel) -> Guest? {
         let address = Self.plain(channel.remoteAddress?.ipAddress ?? "local")
         let guest = Guest(channel, address)

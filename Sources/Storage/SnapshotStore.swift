@@ -26,7 +26,7 @@ package struct SnapshotStore: Sendable {
         self.directory = directory
     }
 
-    /// Where the image of `index` that is to be sent lies.
+    /// Where the image of `index` lies for sending.
     package func outgoingPath(_ index: Index, isBare: Bool) -> String {
         "\(directory)/send-\(index)\(isBare ? "-bare" : "").db"
     }

@@ -153,7 +153,7 @@ package final class PeerDirectory: Sendable {
     /// Whom to call.
     var called: Set<NodeID> { state.withLock { $0.called } }
 
-    /// Takes up where members are, by the configuration that stands at `index`. Answers if others are to be called now than before.
+    /// Takes up where members are, by the configuration that stands at `index`. Answers if this calls for other links than before.
     func setAddresses(_ addresses: [NodeID: [PeerAddress]], at index: Index, committed: Index) -> Bool {
         state.withLock { state in
             let before = state.called

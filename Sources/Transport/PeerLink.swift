@@ -109,7 +109,7 @@ final class PeerLink: @unchecked Sendable {
         guard case .idle = state else { return }
         let known = directory.addresses(of: peer)
         guard !known.isEmpty else { return retry("its address is not known") }
-        // One that takes connections and says nothing shall not be the first for ever.
+        // One that takes connections and says nothing must not be the first for ever.
         let addresses = Array(known[(unanswered % known.count)...] + known[..<(unanswered % known.count)])
         state = .connecting
         let slow = loop.scheduleTask(in: Self.lookupPatience) {

@@ -125,7 +125,7 @@ package final class Transport: Sendable {
         if directory.setAddresses(peers, at: index, committed: committed) { keepLinks() }
     }
 
-    /// Has links to those who are to be called, and to nobody else.
+    /// Keeps links to those that this member calls, and to nobody else.
     func keepLinks() {
         links.withLock { links in
             let called = links.isStopped ? [] : directory.called

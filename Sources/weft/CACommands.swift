@@ -133,7 +133,7 @@ struct CACommand: AsyncParsableCommand {
             abstract: "Have the CA sign a client's certificate again, before its time is over.",
             discussion: """
                 Does nothing while more than a third of its life is left, so that it can be run every day; --force asks all the same, and gets
-                another once the fabric has a new CA. The certificate itself says who asks, and is good for as long as before. The key
+                another once the fabric has a new CA. The certificate itself shows whose it is, and the new one is good for as long as before. The key
                 stays what it is.
 
                 Example:
@@ -184,7 +184,7 @@ extension CACommand {
             discussion: """
                 The member that is asked makes a new CA, for which the old one vouches: nobody is locked out. The members get its key
                 from each other and make their certificates anew by themselves, within a minute. Clients do so with
-                `weft ca renew --force`, and need the new ca.pem that this writes. `weft ca show` tells who has. Then --finish ends it:
+                `weft ca renew --force`, and need the new ca.pem that this writes. `weft ca show` names those that did. Then --finish ends it:
                 the old CA counts no more.
 
                 Examples:

@@ -15,7 +15,7 @@ struct Child {
         let words = Self.words(arguments)
         let variables = Self.words(Self.environment(with: environment))
         defer { for word in words + variables { free(word) } }
-        // What this process ignores, or its threads do not want, its commands shall hear of.
+        // What this process ignores, or its threads do not want, its commands hear of.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

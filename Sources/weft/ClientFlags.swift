@@ -106,7 +106,7 @@ extension Problem {
     /// What may help, where the fabric's words are etcd's.
     private static func advice(_ refusal: FabricClient.Refusal) -> String {
         switch refusal.message {
-        case "etcdserver: user name is empty": " (users and roles count here: say who asks with --user)"
+        case "etcdserver: user name is empty": " (users and roles count here: name a user with --user)"
         case "etcdserver: permission denied": " (this user has no right to it; see `weft user get` and `weft role get`)"
         default: ""
         }

@@ -317,7 +317,7 @@ struct Joining {
             try directory.writeSettings(settings.addresses)
             try await run(settings, directory, ticket: ticket)
         } catch {
-            // It never began: nothing of it shall stay in the fabric either.
+            // It never began: nothing of it stays in the fabric either.
             if try directory.identity() == nil {
                 await takeBack(ticket)
                 try clear(directory)

@@ -26,7 +26,7 @@ final class JoinProgress: Sendable {
         }
     }
 
-    /// Follows the member until it is what it shall be; gives up when the leader does not come.
+    /// Follows the member until it is what it joined as; gives up when the leader does not come.
     func follow(_ member: RunningMember, isNew: Bool, seconds: Int) async -> Outcome {
         var lastSign = monotonicNanoseconds()
         var lastSeen = -1

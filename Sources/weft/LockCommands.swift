@@ -61,7 +61,7 @@ struct Elect: AsyncParsableCommand {
 
     @Argument(help: "What is led.")
     var name: String
-    @Argument(help: "What the others shall know of this leader.")
+    @Argument(help: "What the others learn of this leader.")
     var proposal: String?
     @Flag(name: .shortAndLong, help: "Print each leader's key and proposal instead.")
     var listen = false

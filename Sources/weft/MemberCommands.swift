@@ -182,7 +182,7 @@ struct Leave: AsyncParsableCommand {
     func run() async throws {
         let name = try await flags.ask { client in
             guard client.endpoints.count == 1 else {
-                throw Problem(.usage, "give the one endpoint of the member that shall leave, with --endpoints")
+                throw Problem(.usage, "give the one endpoint of the member that leaves, with --endpoints")
             }
             let fabric = try await client.members()
             guard let own = fabric.members.first(where: { $0.id == fabric.memberID }) else {
@@ -213,7 +213,7 @@ struct MoveLeader: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Hand the lead to another member.", discussion: "Example:\n  weft move-leader m2")
 
-    @Argument(help: "Name or id (hexadecimal) of the member that shall lead.")
+    @Argument(help: "Name or id (hexadecimal) of the member that takes the lead.")
     var member: String
 
     @OptionGroup var flags: ClientFlags

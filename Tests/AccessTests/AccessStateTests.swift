@@ -43,7 +43,7 @@ struct AccessStateTests {
         expect(.addRole(reader), .roleExists, revision: 5)
         expect(.grantRole(reader, user: alice), nil, revision: 6)
         expect(.changePassword(alice, passwordHash: [2]), nil, revision: 7)
-        #expect(state.users[alice]?.passwordHash == nil, "who has no password gets none")
+        #expect(state.users[alice]?.passwordHash == nil, "without a password there is no hash")
         expect(.changePassword(reader, passwordHash: [2]), .noUser, revision: 7)
         let permission = Permission(kind: 0, key: bytes("a"), end: bytes("c"))
         expect(.grantPermission(Permission(kind: 0, key: [], end: []), role: reader), .invalid, revision: 7)

@@ -51,7 +51,7 @@ class Damage:
         self.fill()
 
     def fill(self):
-        """Writes anew what the damage shall hit, part of it lately, and kills the member."""
+        """Writes anew what the damage hits, part of it lately, and kills the member."""
         self.round += 1
         self.member.wait_healthy()
         writer = self.others[0].connection()

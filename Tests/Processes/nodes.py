@@ -77,7 +77,7 @@ class Nodes:
                     self.trouble.append(str(error))
 
     def resync(self):
-        """Copies what is to be copied, which here takes no more than time."""
+        """Copies, which here takes no more than time."""
         api = API(*self.members)
         while not self.stopped.wait(self.resync_seconds):
             try:

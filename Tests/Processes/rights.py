@@ -32,7 +32,7 @@ MAY = {
 # Root of the member's machine, by its socket.
 for everybody in MAY.values():
     everybody.add("local")
-# A certificate of the fabric's own CA says who asks; here there is none. own_ca.py has one.
+# A certificate of the fabric's own CA names its owner; here there is none. own_ca.py has one.
 MAY["certified"] = set()
 MAY["machine"] = {"local"}
 LOCAL = object()

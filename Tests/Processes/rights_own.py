@@ -23,10 +23,10 @@ KEYS, EVERYBODY, LISTED = {"client", "root", "local"}, set(CALLERS), {*ROLES, "l
 MAY = {
     "anybody": EVERYBODY, "truthful": EVERYBODY, "caller": LISTED, "read": KEYS, "write": KEYS, "readwrite": KEYS, "all keys": KEYS,
     "observe": LISTED, "act": {"node", "operator", "root", "local"}, "operate": {"operator", "root", "local"}, "root": {"root", "local"},
-    # Nothing is to be renewed yet, which is no refusal.
+    # It is too early to renew, which is no refusal.
     "certified": set(ROLES), "machine": {"local"},
 }
-NOBODY = "wants to know who asks"
+NOBODY = "answers known callers only"
 REFUSALS = {"stranger": NOBODY, "revoked": NOBODY}
 
 

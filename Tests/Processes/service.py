@@ -495,7 +495,7 @@ def services_are_secure_as_shipped(report, weft):
                                timeout=30).stdout.strip()
         assert first.ask_locally("/v1/kv/k", None, "-X", "PUT", "--data-binary", "v")[0] == "201"
         code, said = first.curl("/v1/kv/k", "-k")
-        assert code == "401" and "wants to know who asks" in said, said
+        assert code == "401" and "answers known callers only" in said, said
         read, write = os.pipe()
         os.write(write, token.encode() + b"\n")
         os.close(write)

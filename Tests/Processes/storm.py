@@ -337,7 +337,7 @@ class Contender(threading.Thread):
                 connection.close()
 
     def contend(self, connection, lease):
-        """One round; false when the lease is to be left behind."""
+        """One round; false when it leaves the lease behind."""
         name = self.dice.choice(self.storm.locks)
         begin = time.monotonic()
         call = connection.start("Lock", name=name, lease=lease.id)
