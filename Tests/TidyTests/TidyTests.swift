@@ -32,7 +32,7 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "Bytes": ["CPlatform", "Synchronization"], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
         "Storage": ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite", "Glibc"],
-        "Access": ["Bytes"],
+        "Access": ["Bytes"], "Schedules": [],
         "Fabric": ["Bytes"],
         "MVCC": ["Access", "Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
         "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
