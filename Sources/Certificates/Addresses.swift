@@ -10,6 +10,14 @@ extension CertificateNames {
         return inet_pton(AF_INET6, text, &bytes) == 1 ? bytes : nil
     }
 
+    /// A host as all spellings of it have it in common: addresses by their bytes, names without case and final dots.
+    package static func plain(_ host: String) -> String {
+        if let bytes = bytes(ofAddress: host), let text = text(ofAddress: bytes) { return text }
+        var name = host.lowercased()[...]
+        while name.hasSuffix(".") { name = name.dropLast() }
+        return String(name)
+    }
+
     package static func text(ofAddress bytes: [UInt8]) -> String? {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         guard bytes.count == 4 || bytes.count == 16 else { return nil }

@@ -73,9 +73,6 @@ package final class Certificate: @unchecked Sendable {
         return X509_verify(pointer, X509_get0_pubkey(other.pointer)) == 1
     }
 
-    /// If both say that the same CA signed them.
-    package func hasIssuer(of other: Certificate) -> Bool { X509_issuer_name_cmp(pointer, other.pointer) == 0 }
-
     /// If it is for the public key of `key`.
     package func isFor(_ key: PrivateKey) -> Bool {
         defer { ERR_clear_error() }
@@ -142,6 +139,8 @@ package struct CertificateNames: Equatable, Sendable {
     package var hosts: [String] = []
     package var addresses: [String] = []
     package var uris: [String] = []
+    /// Of hosts and addresses together, where others ask for them.
+    package static let hostsMax = 64
 
     package init() {}
 
@@ -151,8 +150,8 @@ package struct CertificateNames: Equatable, Sendable {
         for host in hosts {
             if let bytes = Self.bytes(ofAddress: host), let text = Self.text(ofAddress: bytes) {
                 if !addresses.contains(text) { addresses.append(text) }
-            } else if Self.isHost(host), !self.hosts.contains(host) {
-                self.hosts.append(host)
+            } else if case let plain = Self.plain(host), Self.isHost(plain), !self.hosts.contains(plain) {
+                self.hosts.append(plain)
             }
         }
     }

@@ -12,9 +12,10 @@ package struct CertificateError: Error, Equatable, CustomStringConvertible, Send
 }
 
 /// Nobody is there to type one: without this OpenSSL asks at the terminal, whatever is read.
-let refusePassphrase: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
-    _, _, _, _ in -1
-}
+package let refusePassphrase:
+    @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
+        _, _, _, _ in -1
+    }
 
 /// Bytes to OpenSSL and back.
 enum Memory {

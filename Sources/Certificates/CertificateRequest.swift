@@ -20,11 +20,12 @@ package final class CertificateRequest: @unchecked Sendable {
             let found = Memory.read(pem, { PEM_read_bio_X509_REQ($0, nil, refusePassphrase, nil) })
         else { throw CertificateError("it is no request for a certificate (PKCS #10, PEM)") }
         pointer = found
-        guard let key = X509_REQ_get0_pubkey(found), X509_REQ_verify(found, key) == 1 else {
-            throw CertificateError("the request was not signed with its own key")
+        // First: a stranger may send a key that takes long to reckon with.
+        guard let key = X509_REQ_get0_pubkey(found), Self.isStrong(key), !Certificate.digest(of: key).isEmpty else {
+            throw CertificateError("its key is neither on a curve of 256 bits or more nor RSA of 2048 to 4096")
         }
-        guard Self.isStrong(key), !Certificate.digest(of: key).isEmpty else {
-            throw CertificateError("its key is neither on a curve of at least 256 bits nor RSA of at least 2048")
+        guard X509_REQ_verify(found, key) == 1 else {
+            throw CertificateError("the request was not signed with its own key")
         }
     }
 
@@ -44,10 +45,18 @@ package final class CertificateRequest: @unchecked Sendable {
         switch EVP_PKEY_get_base_id(key) {
         case EVP_PKEY_EC: EVP_PKEY_get_bits(key) >= 256
         case EVP_PKEY_ED25519: true
-        case EVP_PKEY_RSA: (2048...8192).contains(EVP_PKEY_get_bits(key))
+        case EVP_PKEY_RSA: (2048...4096).contains(EVP_PKEY_get_bits(key)) && hasShortExponent(key)
         default: false
         }
     }
+}
+
+/// An RSA key's public exponent is one that programs make: up to 32 bits.
+private func hasShortExponent(_ key: OpaquePointer) -> Bool {
+    var exponent: OpaquePointer?
+    guard EVP_PKEY_get_bn_param(key, "e", &exponent) == 1 else { return false }
+    defer { BN_free(exponent) }
+    return BN_num_bits(exponent) <= 32
 }
 
 enum Subject {

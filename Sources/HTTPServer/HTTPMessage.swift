@@ -168,6 +168,8 @@ package struct HTTPClientIdentity: Equatable, Sendable {
     package var commonName: String?
     /// Of a certificate that the fabric's own CA made.
     package var fabricName: FabricName?
+    /// Until when that certificate is good, which may be over before the connection is: seconds since 1970.
+    package var certificateUntil: Int64 = .max
     /// It came by the socket in the file system, whose permissions say who may.
     package var isLocal = false
     /// It came by TLS, or by that socket: nobody on the way can read what is said.

@@ -12,13 +12,15 @@ package struct PeerCertificate: Equatable, Sendable {
     package let fabricName: FabricName?
     /// DER; empty where another CA is trusted.
     package let der: [UInt8]
+    /// Until when it is good: seconds since 1970.
+    package let until: Int64
 
     /// Nil when the other side showed none.
     init?(of session: OpaquePointer, by trust: TLSSettings.Trust) {
         guard let pointer = SSL_get1_peer_certificate(session) else { return nil }
         let certificate = Certificate(pointer)
         let found = certificate.names
-        (names, addresses) = (found.hosts, found.addresses)
+        (names, addresses, until) = (found.hosts, found.addresses, certificate.validity.to)
         switch trust {
         case .hosts: (commonName, fabricName, der) = (certificate.commonName, nil, [])
         case .fabric: (commonName, fabricName, der) = (nil, FabricName(uris: found.uris), certificate.der)

@@ -1,4 +1,5 @@
 internal import COpenSSL
+internal import Certificates
 
 /// Certificates that their issuers took back, from a file of PEM or DER.
 final class RevocationList: @unchecked Sendable {

@@ -63,6 +63,11 @@ package final class TLSContext: @unchecked Sendable {
     /// Names are those that a certificate gives as such, whole or with a wildcard for the first label: as Go's clients have it.
     static let hostFlags = UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
 
+    /// Until when the certificate that is shown is good, in seconds since 1970; nil when none is.
+    package var certificateEnd: Int64? {
+        SSL_CTX_get0_certificate(pointer).map { weft_tls_seconds(X509_get0_notAfter($0)) }
+    }
+
     private func useCertificate() throws(TLSError) {
         guard let certificate = settings.certificateFile else {
             if let pem = settings.certificatePEM { return try useCertificate(pem) }
@@ -71,8 +76,11 @@ package final class TLSContext: @unchecked Sendable {
         }
         guard let key = settings.keyFile else { throw TLSError("\(certificate) has no key: --key-file is missing") }
         SSL_CTX_set_default_passwd_cb(pointer, refusePassphrase)
+        for path in [certificate, key] where access(path, R_OK) != 0 {
+            throw TLSError("\(path): \(String(cString: strerror(errno)))")
+        }
         guard SSL_CTX_use_certificate_chain_file(pointer, certificate) == 1 else {
-            throw .last("\(certificate) is no certificate that can be read")
+            throw .last("\(certificate) is not a certificate that can be read")
         }
         guard SSL_CTX_use_PrivateKey_file(pointer, key, SSL_FILETYPE_PEM) == 1 else {
             throw .last("\(key) is no key without a pass phrase that can be read and fits \(certificate)")
@@ -147,11 +155,6 @@ package final class TLSContext: @unchecked Sendable {
             throw TLSError("its certificate is not for \(name)")
         }
     }
-}
-
-/// Nobody is there to type one.
-let refusePassphrase: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
-    _, _, _, _ in -1
 }
 
 extension TLSSettings.Version {

@@ -2,7 +2,7 @@ package import NIOCore
 
 /// Hands are shaken: told to the handlers within.
 package struct TLSEstablished: Sendable {
-    /// The other side's; nil when it was not asked for one.
+    /// The other side's; nil when it was not asked for one, or showed none.
     package let certificate: PeerCertificate?
 }
 
@@ -32,6 +32,10 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
     /// What was written before hands were shaken.
     private var waiting: [(data: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
     private var isFlushDue = false
+    /// Of the protocol's own answers since hands were shaken, what the other side has not taken yet.
+    private var unsentBytes = 0
+    /// Some hundred answers; whoever asks for more reads none of them.
+    private static let unsentBytesMax = 16 << 10
 
     /// For a connection to a server.
     /// - Parameters:
@@ -181,7 +185,15 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
     /// What the protocol itself has to say.
     private func send(_ context: ChannelHandlerContext) {
         guard let output = session.output(context.channel.allocator) else { return }
-        context.writeAndFlush(Self.wrapOutboundOut(output), promise: nil)
+        guard stage == .open else { return context.writeAndFlush(Self.wrapOutboundOut(output), promise: nil) }
+        let count = output.readableBytes
+        unsentBytes += count
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        sent.futureResult.whenComplete { _ in self.unsentBytes -= count }
+        context.writeAndFlush(Self.wrapOutboundOut(output), promise: sent)
+        if unsentBytes > Self.unsentBytesMax {
+            fail(context, TLSError("it asks for keys without end and reads no answer"))
+        }
     }
 
     package func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {

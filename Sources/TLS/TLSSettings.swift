@@ -28,7 +28,7 @@ package struct TLSSettings: Equatable, Sendable {
     package var trustedPEM: [UInt8]?
     /// PEM or DER.
     package var crlFile: String?
-    /// If given, a name that the other side's certificate must be for.
+    /// If given, a name that a client's certificate must be for; servers look at it.
     package var allowedHostname: String?
     /// If given, what the other side's certificate must call its subject, besides.
     package var allowedCommonName: String?
@@ -40,4 +40,11 @@ package struct TLSSettings: Equatable, Sendable {
     package var trustsAnybody = false
 
     package init() {}
+
+    /// With another port's versions and cipher suites, and nothing else of its rules.
+    package init(versionsOf other: TLSSettings) { takeVersions(of: other) }
+
+    package mutating func takeVersions(of other: TLSSettings) {
+        (lowestVersion, highestVersion, cipherSuites) = (other.lowestVersion, other.highestVersion, other.cipherSuites)
+    }
 }

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Certificates
 internal import NIOCore
 internal import NIOPosix
 package import Raft
@@ -45,12 +46,11 @@ package struct CertificateAnswer: Equatable, Sendable {
 }
 
 extension CertificateWish {
-    private static let hostsMax = 64
 
     func encode(into writer: inout ByteWriter) {
         writer.lengthPrefixed(request)
         writer.string(name)
-        let hosts = hosts.prefix(Self.hostsMax)
+        let hosts = hosts.prefix(CertificateNames.hostsMax)
         writer.varint(UInt64(hosts.count))
         for host in hosts { writer.string(host) }
         writer.bool(wantsAuthority)
@@ -61,7 +61,7 @@ extension CertificateWish {
         let name = try reader.string()
         var hosts: [String] = []
         let count = try reader.count()
-        guard count <= Self.hostsMax else { throw .invalid("\(count) hosts") }
+        guard count <= CertificateNames.hostsMax else { throw .invalid("\(count) hosts") }
         for _ in 0..<count { hosts.append(try reader.string()) }
         self.init(request: request, name: name, hosts: hosts, wantsAuthority: try reader.bool())
     }

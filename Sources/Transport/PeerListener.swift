@@ -37,6 +37,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         self.reader = reader
     }
 
+    /// A member that asks for a certificate waits no longer for its answer.
+    private static let certificateTimeout = TimeAmount.seconds(20)
+
     func channelActive(context: ChannelHandlerContext) {
         let channel = context.channel
         deadline = context.eventLoop.scheduleTask(in: .seconds(5)) { channel.close(promise: nil) }
@@ -70,7 +73,10 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        transport.port.complain("what it sends cannot be taken", of: context.channel, because: error)
+        // What is wrong with TLS was written down where it was found.
+        if !(error is TLSError) {
+            transport.port.complain("what it sends cannot be taken", of: context.channel, because: error)
+        }
         context.close(promise: nil)
     }
 
@@ -98,6 +104,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case .certificates:
             reader.bytesMax = PeerFrame.certificateBytesMax
             state = .certificates(from: hello.from)
+            deadline = channel.eventLoop.scheduleTask(in: Self.certificateTimeout) { channel.close(promise: nil) }
         }
         channel.writeAndFlush(FrameReader.bytes(of: .welcome(version: directory.version)), promise: nil)
     }
@@ -120,10 +127,13 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })
         case (.certificates(let from), .certificateWish(let wish)):
+            // One answer to each connection.
+            state = .greeting
             let holder = CertificateHolder(id: from, certificate: certificate?.der ?? [])
             Task(priority: .background) { [events] in
                 guard let answer = await events.signs(holder, wish) else { return channel.close(promise: nil) }
-                channel.writeAndFlush(FrameReader.bytes(of: .certificates(answer)), promise: nil)
+                channel.writeAndFlush(FrameReader.bytes(of: .certificates(answer)))
+                    .whenComplete { _ in channel.close(promise: nil) }
             }
         case (.snapshot(let from, nil), .snapshotHeader(let header)):
             state = .snapshot(from: from, header)

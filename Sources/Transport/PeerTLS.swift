@@ -8,7 +8,7 @@ package import TLS
 /// How members speak TLS with each other, at addresses that say https.
 package struct PeerTLS: Sendable {
     /// As those who are called.
-    let server: TLSSource
+    package let server: TLSSource
     /// As those who call.
     let client: TLSSource
     /// How a certificate says whose it is.

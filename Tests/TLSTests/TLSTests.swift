@@ -188,7 +188,7 @@ private final class Pair {
             do throws(TLSError) { _ = try TLSContext(settings, .server) } catch { return error.description }
             return ""
         }
-        #expect(failure { $0.certificateFile = "/nowhere/cert.pem" }.hasPrefix("/nowhere/cert.pem "))
+        #expect(failure { $0.certificateFile = "/nowhere/cert.pem" }.hasPrefix("/nowhere/cert.pem: "))
         #expect(failure { $0.keyFile = files.path("other.key") }.contains("other.key"))
         #expect(failure { $0.keyFile = nil }.contains("--key-file"))
         #expect(failure { $0.trustedCAFile = files.path("server.key") }.contains("server.key"))
