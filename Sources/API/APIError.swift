@@ -164,8 +164,9 @@ struct APIError: Error, Equatable, Sendable {
         case .tooManyAttempts, .tooManyTokens, .tooManyEnrolments:
             self.init(.resourceExhausted, refusal.message)
         case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
-            .roleNotGranted, .permissionNotGranted, .authorityExists, .lastAuthority,
-            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .rotationUnderWay, .noRotation, .authorityInUse,
+            .roleNotGranted, .permissionNotGranted, .authorityExists, .otherAuthority, .lastAuthority,
+            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .revokedKey, .rotationUnderWay, .noRotation,
+            .authorityInUse,
             .tooEarly:
             self.init(.failedPrecondition, refusal.message)
         }

@@ -44,8 +44,10 @@ package struct APIService: HTTPService {
         case "/health": return try await Health(desk: desk).health(request)
         case "/metrics":
             return .text(try await desk.carryOut(MetricsText()), "text/plain; version=0.0.4; charset=utf-8")
-        case OpenAPI.path: return OpenAPI.respond()
-        case "/": return index(desk.title)
+        case OpenAPI.path:
+            _ = try await desk.carryOut(Introduction())
+            return OpenAPI.respond()
+        case "/": return index(try await desk.carryOut(Introduction()))
         default:
             if let answer = try await Health(desk: desk).probe(request) { return answer }
             return .error(.notFound, code: 5, "there is nothing at \(path); see /")

@@ -61,12 +61,12 @@ extension AccessChange {
             let user = try name()
             let digest = try name()
             self = .issueToken(
-                IssuedToken(digest: digest, user: user, revision: try reader.varint(), issued: try reader.signed()))
+                IssuedToken(digest: digest, user: user, revision: try reader.varint(), issued: try reader.time()))
         case 14: self = .trust(try TrustChange(from: &reader))
         case 15: self = .noteMembers(what: try name())
         case 16:
             let enrolment = try Enrolment(from: &reader)
-            self = .logIn(enrolment, revision: try reader.varint(), at: try reader.signed())
+            self = .logIn(enrolment, revision: try reader.varint(), at: try reader.time())
         case let kind: throw .invalid("change of rights \(kind)")
         }
     }

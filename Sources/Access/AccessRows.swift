@@ -11,6 +11,7 @@ package struct AccessRow: Equatable, Sendable {
         case joinToken = 68
         case enrolment = 69
         case memberCertificate = 70
+        case revokedKey = 71
     }
 
     package let kind: Kind
@@ -54,6 +55,7 @@ extension AccessState {
         case .joinToken: trust.tokens.put(try JoinToken(decoding: body))
         case .enrolment: trust.enrolments.put(try Enrolment(decoding: body))
         case .memberCertificate: trust.members.put(try MemberCertificate(decoding: body))
+        case .revokedKey: trust.revokedKeys.put(try RevokedKey(decoding: body))
         }
     }
 }
@@ -67,5 +69,6 @@ extension TrustState {
         }
         return rows(.authority, authorities, before.authorities) + rows(.joinToken, tokens, before.tokens)
             + rows(.enrolment, enrolments, before.enrolments) + rows(.memberCertificate, members, before.members)
+            + rows(.revokedKey, revokedKeys, before.revokedKeys)
     }
 }

@@ -8,9 +8,10 @@ extension TrustChange {
             for name in names { writer.lengthPrefixed(name) }
         }
         switch self {
-        case .addAuthority(let authority):
+        case .addAuthority(let authority, let newest):
             writer.byte(1)
             authority.encode(into: &writer)
+            writer.lengthPrefixed(newest)
         case .removeAuthority(let name, let leaving):
             write(2, name)
             writer.list(leaving)
@@ -19,21 +20,25 @@ extension TrustChange {
             token.encode(into: &writer)
             writer.signed(now)
         case .removeToken(let name): write(4, name)
-        case .useToken(let name, let secret, let key, let now):
-            write(5, name, secret, key)
-            writer.signed(now)
+        case .useToken(let use, let enrolment):
+            write(5, use.token, use.secret, use.key)
+            writer.signed(use.at)
+            writer.bool(enrolment != nil)
+            enrolment?.encode(into: &writer)
         case .enrol(let enrolment, let now):
             writer.byte(6)
             enrolment.encode(into: &writer)
             writer.signed(now)
-        case .revoke(let name): write(7, name)
+        case .revoke(let name, let now):
+            write(7, name)
+            writer.signed(now)
         case .noteMember(let seen):
             write(8, seen.member, seen.authority, seen.key)
             writer.signed(seen.until)
         case .forgetMember(let name): write(9, name)
-        case .renew(let enrolment):
-            writer.byte(10)
-            enrolment.encode(into: &writer)
+        case .renew(let name, let until, let authority):
+            write(10, name, authority)
+            writer.signed(until)
         case .expectKey(let key, let shown, let member): write(11, member, key, shown)
         case .noteKnower(let member, let authority): write(12, member, authority)
         }
@@ -42,25 +47,31 @@ extension TrustChange {
     init(from reader: inout ByteReader) throws(DecodingFault) {
         func name() throws(DecodingFault) -> [UInt8] { try reader.lengthPrefixed() }
         switch try reader.byte() {
-        case 1: self = .addAuthority(try Authority(from: &reader))
+        case 1:
+            let authority = try Authority(from: &reader)
+            self = .addAuthority(authority, after: try name())
         case 2:
             let authority = try name()
             self = .removeAuthority(authority, leaving: try reader.list())
         case 3:
             let token = try JoinToken(from: &reader)
-            self = .addToken(token, at: try reader.signed())
+            self = .addToken(token, at: try reader.time())
         case 4: self = .removeToken(try name())
-        case 5: self = .useToken(try name(), secret: try name(), key: try name(), at: try reader.signed())
+        case 5:
+            let use = TokenUse(token: try name(), secret: try name(), key: try name(), at: try reader.time())
+            self = .useToken(use, for: try reader.bool() ? try Enrolment(from: &reader) : nil)
         case 6:
             let enrolment = try Enrolment(from: &reader)
-            self = .enrol(enrolment, at: try reader.signed())
-        case 7: self = .revoke(try name())
+            self = .enrol(enrolment, at: try reader.time())
+        case 7: self = .revoke(try name(), at: try reader.time())
         case 8:
             let (member, authority, key) = (try name(), try name(), try name())
             self = .noteMember(
-                SeenCertificate(member: member, until: try reader.signed(), authority: authority, key: key))
+                SeenCertificate(member: member, until: try reader.time(), authority: authority, key: key))
         case 9: self = .forgetMember(try name())
-        case 10: self = .renew(try Enrolment(from: &reader))
+        case 10:
+            let (listed, authority) = (try name(), try name())
+            self = .renew(listed, until: try reader.time(), authority: authority)
         case 11:
             let member = try name()
             self = .expectKey(try name(), shown: try name(), member: member)
@@ -113,7 +124,7 @@ extension JoinToken: TrustRecord {
         let text = String(decoding: try reader.lengthPrefixed(), as: UTF8.self)
         guard let role = JoinRole(text) else { throw .invalid("role \(text) of a join token") }
         let (domain, replaces) = (try reader.lengthPrefixed(), try reader.lengthPrefixed())
-        let until = try reader.signed()
+        let until = try reader.time()
         self.init(
             name: name, digest: digest, role: role, domain: domain, replaces: replaces, until: until,
             usesMax: try reader.varint())
@@ -135,10 +146,21 @@ extension Enrolment: TrustRecord {
         let text = String(decoding: try reader.lengthPrefixed(), as: UTF8.self)
         guard let role = ReservedRole(certified: text) else { throw .invalid("role \(text) of a certificate") }
         let (key, authority) = (try reader.lengthPrefixed(), try reader.lengthPrefixed())
-        let lifeSeconds = try reader.signed()
+        let lifeSeconds = try reader.time()
         self.init(
-            name: name, title: title, role: role, key: key, lifeSeconds: lifeSeconds, until: try reader.signed(),
+            name: name, title: title, role: role, key: key, lifeSeconds: lifeSeconds, until: try reader.time(),
             authority: authority)
+    }
+}
+
+extension RevokedKey: TrustRecord {
+    func encode(into writer: inout ByteWriter) {
+        writer.lengthPrefixed(name)
+        writer.signed(until)
+    }
+
+    init(from reader: inout ByteReader) throws(DecodingFault) {
+        self.init(name: try reader.lengthPrefixed(), until: try reader.time())
     }
 }
 
@@ -153,7 +175,7 @@ extension MemberCertificate: TrustRecord {
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
         self.init(name: try reader.lengthPrefixed())
-        until = try reader.signed()
+        until = try reader.time()
         authority = try reader.lengthPrefixed()
         keys = try reader.list()
         knows = try reader.list()
@@ -168,6 +190,13 @@ extension ByteWriter {
 }
 
 extension ByteReader {
+    /// Milliseconds or seconds since 1970, or a length of time, with which everybody can reckon: three hundred thousand years each way.
+    mutating func time() throws(DecodingFault) -> Int64 {
+        let time = try signed()
+        guard (-1 << 53...1 << 53).contains(time) else { throw .invalid("time \(time)") }
+        return time
+    }
+
     fileprivate mutating func list() throws(DecodingFault) -> [[UInt8]] {
         var items: [[UInt8]] = []
         for _ in 0..<(try count(itemBytesMin: 1)) { items.append(try lengthPrefixed()) }

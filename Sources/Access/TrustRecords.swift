@@ -39,6 +39,15 @@ package enum JoinRole: Equatable, Sendable {
         }
     }
 
+    /// If those may let somebody in as this who run the fabric, besides root. Members are not among them: Raft trusts each, also a
+    /// witness, to write what a majority agreed on.
+    package var isForOperators: Bool {
+        switch self {
+        case .client(.node), .client(.observer): true
+        case .voter, .learner, .witness, .member, .client: false
+        }
+    }
+
     package var text: String {
         switch self {
         case .voter: "voter"
@@ -82,6 +91,32 @@ package struct JoinToken: Equatable, Named, Sendable {
     }
 
     package var usesLeft: UInt64 { usesMax - min(usesMax, uses) }
+}
+
+/// Somebody shows a join token.
+package struct TokenUse: Equatable, Sendable {
+    package let token: [UInt8]
+    /// SHA-256 of the secret.
+    package let secret: [UInt8]
+    /// SHA-256 of the bearer's public key.
+    package let key: [UInt8]
+    /// Milliseconds since 1970.
+    package let at: Int64
+
+    package init(token: [UInt8], secret: [UInt8], key: [UInt8], at: Int64) {
+        self.token = token
+        self.secret = secret
+        self.key = key
+        self.at = at
+    }
+}
+
+/// A public key whose certificate was revoked: no certificate of it counts, and none is signed, until the last one is past its time.
+package struct RevokedKey: Equatable, Named, Sendable {
+    /// SHA-256 of the key.
+    package let name: [UInt8]
+    /// Milliseconds since 1970.
+    package let until: Int64
 }
 
 /// A node of the storage cluster or a tool that has a certificate. One that is not listed is nobody's.
@@ -157,17 +192,18 @@ package struct SeenCertificate: Equatable, Sendable {
 
 /// What changes about certificates. Times are milliseconds since 1970 by the clock of the member that proposes.
 package enum TrustChange: Equatable, Sendable {
-    case addAuthority(Authority)
+    /// Believed besides the newest one there is, which has to be this; empty where there has to be none.
+    case addAuthority(Authority, after: [UInt8])
     /// Nobody believes it any more. Refused while members need it, but for those `leaving`, who are none any more.
     case removeAuthority([UInt8], leaving: [[UInt8]])
     case addToken(JoinToken, at: Int64)
     case removeToken([UInt8])
-    /// Somebody with a public key, of this digest, shows a token's secret, of that digest.
-    case useToken([UInt8], secret: [UInt8], key: [UInt8], at: Int64)
+    /// Lists a client who comes by it at once: a revocation finds either both or neither.
+    case useToken(TokenUse, for: Enrolment?)
     case enrol(Enrolment, at: Int64)
-    /// The same for one that is listed.
-    case renew(Enrolment)
-    case revoke([UInt8])
+    /// A listed certificate was signed anew, by this CA: what it may do stays as it is.
+    case renew([UInt8], until: Int64, authority: [UInt8])
+    case revoke([UInt8], at: Int64)
     case noteMember(SeenCertificate)
     /// A member gets a certificate for a key. It shows another until it has that, and has to be known by it.
     case expectKey([UInt8], shown: [UInt8], member: [UInt8])

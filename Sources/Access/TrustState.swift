@@ -17,6 +17,7 @@ package struct TrustState: Equatable, Sendable {
     package internal(set) var tokens = NameTable<JoinToken>()
     package internal(set) var enrolments = NameTable<Enrolment>()
     package internal(set) var members = NameTable<MemberCertificate>()
+    package internal(set) var revokedKeys = NameTable<RevokedKey>()
     /// Rises with each change: what was allowed before one is looked at again.
     package internal(set) var revision: UInt64 = 0
 
@@ -31,19 +32,21 @@ package struct TrustState: Equatable, Sendable {
     /// Carries out a change, or refuses it and stays what it is.
     mutating func apply(_ change: TrustChange) throws(AccessRefusal) {
         switch change {
-        case .addAuthority(let authority): try add(authority)
+        case .addAuthority(let authority, let newest): try add(authority, after: newest)
         case .removeAuthority(let name, let leaving): try remove(name, leaving)
         case .addToken(let token, let now): try add(token, now)
         case .removeToken(let name): guard tokens.remove(name) else { throw .noJoinToken }
-        case .useToken(let name, let secret, let key, let now): guard try use(name, secret, key, now) else { return }
+        case .useToken(let use, let enrolment):
+            let token = try token(after: use)
+            guard enrolment != nil || token != tokens[use.token] else { return }
+            if let enrolment { try enrol(enrolment, use.at) }
+            tokens.put(token)
         case .enrol(let enrolment, let now): try enrol(enrolment, now)
-        case .renew(let enrolment):
-            guard enrolments[enrolment.name] != nil else { throw .noEnrolment }
+        case .renew(let name, let until, let authority):
+            guard var enrolment = enrolments[name] else { throw .noEnrolment }
+            (enrolment.until, enrolment.authority) = (until, authority)
             enrolments.put(enrolment)
-        case .revoke(let name):
-            guard let enrolment = enrolments[name] else { throw .noEnrolment }
-            _ = enrolments.remove(name)
-            forget([enrolment.key])
+        case .revoke(let name, let now): try revoke(name, now)
         case .noteMember(let seen):
             guard !seen.isNoted(in: self) else { return }
             adjust(seen.member) { member in
@@ -120,8 +123,10 @@ package struct TrustState: Equatable, Sendable {
         }
     }
 
-    private mutating func add(_ authority: Authority) throws(AccessRefusal) {
+    private mutating func add(_ authority: Authority, after known: [UInt8]) throws(AccessRefusal) {
         guard authorities[authority.name] == nil else { throw .authorityExists }
+        // Two that are made at once would vouch for each other in vain.
+        guard known == newest?.name ?? [] else { throw isThere ? .otherAuthority : .noAuthorityAtAll }
         guard authorities.all.count < Self.authoritiesMax else { throw .rotationUnderWay }
         var authority = authority
         authority.number = (newest?.number ?? 0) + 1
@@ -138,20 +143,39 @@ package struct TrustState: Equatable, Sendable {
         tokens.put(token)
     }
 
-    /// Answers if that is new.
-    private mutating func use(
-        _ name: [UInt8], _ secret: [UInt8], _ key: [UInt8], _ now: Int64
-    ) throws(AccessRefusal) -> Bool {
-        guard var token = tokens[name], token.digest == secret, token.until > now else { throw .badJoinToken }
-        if token.returning.contains(key) { return false }
-        guard token.usesLeft > 0 else { throw .badJoinToken }
+    /// The token once it is used so: the same key uses it once, however often it comes.
+    private func token(after use: TokenUse) throws(AccessRefusal) -> JoinToken {
+        var token = try token(use.token, secret: use.secret, for: use.key, at: use.at)
+        guard !token.returning.contains(use.key) else { return token }
         token.uses += 1
-        token.returning.append(key)
-        tokens.put(token)
-        return true
+        token.returning.append(use.key)
+        return token
+    }
+
+    /// The token that a secret is of, if it still lets a key in.
+    package func token(
+        _ name: [UInt8], secret: [UInt8], for key: [UInt8], at now: Int64
+    ) throws(AccessRefusal) -> JoinToken {
+        guard let token = tokens[name], token.digest == secret, token.until > now,
+            token.usesLeft > 0 || token.returning.contains(key)
+        else { throw .badJoinToken }
+        guard revokedKeys[key] == nil else { throw .revokedKey }
+        return token
+    }
+
+    private mutating func revoke(_ name: [UInt8], _ now: Int64) throws(AccessRefusal) {
+        guard let enrolment = enrolments[name] else { throw .noEnrolment }
+        _ = enrolments.remove(name)
+        for old in revokedKeys.all where old.until < now - Self.restMilliseconds { _ = revokedKeys.remove(old.name) }
+        // A revocation is never refused: the key whose certificates end first makes room.
+        if revokedKeys.all.count >= Self.enrolmentsMax, let first = revokedKeys.all.min(by: { $0.until < $1.until }) {
+            _ = revokedKeys.remove(first.name)
+        }
+        revokedKeys.put(RevokedKey(name: enrolment.key, until: enrolment.until))
     }
 
     private mutating func enrol(_ enrolment: Enrolment, _ now: Int64) throws(AccessRefusal) {
+        guard revokedKeys[enrolment.key] == nil else { throw .revokedKey }
         if enrolments.all.count >= Self.enrolmentsMax {
             for old in enrolments.all where old.until < now - Self.restMilliseconds { _ = enrolments.remove(old.name) }
         }
@@ -163,6 +187,15 @@ package struct TrustState: Equatable, Sendable {
 }
 
 extension TrustChange {
+    /// If those may ask for it who run the fabric, besides root: they bring nodes and observers in.
+    package var isForOperators: Bool {
+        switch self {
+        case .addToken(let token, _): token.role.isForOperators
+        case .removeToken: true
+        default: false
+        }
+    }
+
     /// What was changed, in words without secrets; nil for what changes nobody's rights.
     var summary: String? {
         func text(_ name: [UInt8]) -> String { String(decoding: name, as: UTF8.self) }
@@ -170,17 +203,18 @@ extension TrustChange {
             digest.prefix(8).map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
         }
         switch self {
-        case .addAuthority(let authority): return "the fabric's CA \(short(authority.name)) is believed"
+        case .addAuthority(let authority, _): return "the fabric's CA \(short(authority.name)) is believed"
         case .removeAuthority(let name, _): return "the fabric's CA \(short(name)) is believed no more"
         case .addToken(let token, _):
             return "join token \(text(token.name)) made for \(token.usesMax) \(token.role.text)"
         case .removeToken(let name): return "join token \(text(name)) revoked"
-        case .useToken(let name, _, let key, _): return "join token \(text(name)) used for key \(short(key))"
+        case .useToken(let use, let enrolment):
+            let given = enrolment.map { "; \(TrustChange.enrol($0, at: use.at).summary ?? "")" } ?? ""
+            return "join token \(text(use.token)) used for key \(short(use.key))\(given)"
         case .enrol(let enrolment, _):
             return "certificate of \(text(enrolment.title)) (\(text(enrolment.name))) issued for \(enrolment.role.text)"
-        case .renew(let enrolment):
-            return "certificate of \(text(enrolment.title)) (\(text(enrolment.name))) renewed"
-        case .revoke(let name): return "certificate \(text(name)) revoked"
+        case .renew(let name, _, _): return "certificate \(text(name)) renewed"
+        case .revoke(let name, _): return "certificate \(text(name)) revoked"
         case .noteKnower(let member, let authority):
             return "member \(text(member)) gets the key of the fabric's CA \(short(authority))"
         case .noteMember, .expectKey, .forgetMember: return nil

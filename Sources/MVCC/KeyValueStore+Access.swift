@@ -38,11 +38,14 @@ extension KeyValueStore {
             case .txn(let request): try authorizer.expect(request)
             case .leaseRevoke(let id): try authorizer.expectWritingKeys(of: id)
             case .leaseRenew(let id):
-                // Nodes live by their own heartbeats.
+                // Without an author it is a heartbeat, for a node that has shown that it may.
+                guard authored.author != nil else { break }
                 guard !fabric.leases.contains(id) else { throw .denied }
-                if authored.author != nil { try authorizer.expectWritingKeys(of: id) }
+                try authorizer.expectWritingKeys(of: id)
             // A member does it, for whoever has shown that they may.
-            case .access(.issueToken, _), .access(.trust, _), .access(.noteMembers, _), .access(.logIn, _): break
+            case .access(.issueToken, _), .access(.noteMembers, _), .access(.logIn, _): break
+            case .access(.trust(let change), _):
+                if authored.author != nil { try access.expectRight(to: change, authored.author) }
             case .access: try access.expectRoot(authored.author)
             case .compact, .leaseGrant, .leaseExpire, .leaseAge, .publish, .raiseAlarm, .lowerAlarm, .fabric,
                 .raiseVersion:
@@ -62,6 +65,9 @@ extension KeyValueStore {
         switch command {
         case .put, .deleteRange, .txn, .leaseRevoke, .leaseRenew, .compact:
             return enrolment.role == .root || enrolment.role == .client && !access.isEnabled ? nil : .denied
+        case .access(.trust(.renew(certificate, _, _)), _): return nil
+        case .access(.trust(let change), _) where enrolment.role == .operator:
+            return change.isForOperators ? nil : .denied
         case .access: return enrolment.role == .root ? nil : .denied
         // As for users, who may grant one whatever their rights.
         case .leaseGrant: return nil
@@ -71,6 +77,11 @@ extension KeyValueStore {
 }
 
 extension AccessState {
+    func expectRight(to change: TrustChange, _ author: Author?) throws(AccessRefusal) {
+        let isOperator = author.flatMap { users[$0.name] }?.roles.contains { ReservedRole($0) == .operator } ?? false
+        if !isOperator || !change.isForOperators { try expectRoot(author) }
+    }
+
     /// Whatever the revision: it is looked up in the newest state.
     package func expectRoot(_ author: Author?) throws(AccessRefusal) {
         guard let author, author.revision > 0 else { throw .emptyUserName }

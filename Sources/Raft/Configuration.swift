@@ -263,6 +263,27 @@ package struct Configuration: Equatable, Sendable {
     }
 }
 
+extension ConfigurationChange {
+    /// Longest name of a domain, and longest peer URL: everybody keeps them, and each image of the state begins with them.
+    package static let domainBytesMax = 128
+    package static let urlBytesMax = 1024
+    package static let urlsMax = 16
+
+    /// If nothing in it is too long to be kept.
+    package var isWithinLimits: Bool {
+        func areShort(_ urls: [String]) -> Bool {
+            urls.count <= Self.urlsMax && urls.allSatisfy { $0.utf8.count <= Self.urlBytesMax }
+        }
+        return switch self {
+        case .add(let member): member.domain.utf8.count <= Self.domainBytesMax && areShort(member.peerURLs)
+        case .update(_, let urls): areShort(urls)
+        case .locate(_, let domain), .setActive(let domain, _): domain.utf8.count <= Self.domainBytesMax
+        case .promote, .remove, .prioritize, .spread, .readByLease: true
+        case .several(let changes): changes.allSatisfy(\.isWithinLimits)
+        }
+    }
+}
+
 extension Member {
     package func encode(into writer: inout ByteWriter) {
         writer.fixed(id)

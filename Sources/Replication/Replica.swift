@@ -282,6 +282,9 @@ package struct Replica<Shell: ReplicationShell> {
                 })
             else { return true }
             complain("member \(hex(sender)) proposes what it may not, request \(hex(proposal.id))")
+        case .change(let request, let change, _):
+            if change.isWithinLimits { return true }
+            complain("member \(hex(sender)) proposes a change with names that are too long, request \(hex(request))")
         default: return true
         }
         return false

@@ -24,6 +24,8 @@ package final class AuditLog: Sendable {
 
     private struct State {
         var counts: [Denial: Int] = [:]
+        /// Of how many kinds those from each address are.
+        var kinds: [String: Int] = [:]
         /// Denials of more kinds than are told apart.
         var others = 0
     }
@@ -31,6 +33,8 @@ package final class AuditLog: Sendable {
     /// Denials of one kind within this time are one line.
     private static let pauseNanoseconds: UInt64 = 10_000_000_000
     private static let kindsMax = 200
+    /// Of one address: whoever invents names leaves room for others.
+    private static let kindsPerAddressMax = 20
     private static let fileBytesMax = 64 << 20
     private static let textBytesMax = 256
     private let path: String
@@ -60,8 +64,11 @@ package final class AuditLog: Sendable {
             reason: Self.cut(denial.reason))
         let isFirst = state.withLock { state in
             let isFirst = state.counts.isEmpty && state.others == 0
-            if state.counts[denial] != nil || state.counts.count < Self.kindsMax {
+            let isKnown = state.counts[denial] != nil
+            let kinds = state.kinds[denial.address, default: 0]
+            if isKnown || kinds < Self.kindsPerAddressMax && state.counts.count < Self.kindsMax {
                 state.counts[denial, default: 0] += 1
+                if !isKnown { state.kinds[denial.address] = kinds + 1 }
             } else {
                 state.others += 1
             }
@@ -76,7 +83,7 @@ package final class AuditLog: Sendable {
 
     private func write() {
         let (counts, others) = state.withLock { state in
-            defer { (state.counts, state.others) = ([:], 0) }
+            defer { (state.counts, state.kinds, state.others) = ([:], [:], 0) }
             return (state.counts, state.others)
         }
         var text: [UInt8] = []

@@ -3,7 +3,8 @@ internal import Synchronization
     internal import Glibc
 #endif
 
-/// Counts logins that failed, by who tried and as whom, so that passwords cannot be guessed quickly. A right password is never counted.
+/// Counts logins that failed, by who tried and as whom, so that passwords cannot be guessed quickly. One counts from its beginning, so that many
+/// at once are no way around; a right password is taken back.
 package final class LoginAttempts: Sendable {
     private struct Count {
         /// Failures that still count; they are forgiven as time passes.
@@ -26,26 +27,29 @@ package final class LoginAttempts: Sendable {
 
     package init() {}
 
-    /// If another try is let in.
+    /// If another try is let in; it counts as failed until `forgive` is called.
     package func admit(_ user: [UInt8], from address: String, now: UInt64) -> Bool {
         counts.withLock { counts in
-            Self.keys(user, address).allSatisfy { key in
+            let keys = Self.keys(user, address)
+            let isAdmitted = keys.allSatisfy { key in
                 Self.failures(counts[key], key, now) < (key.user == nil ? Self.perAddress : Self.perUser).most
             }
-        }
-    }
-
-    package func noteFailure(of user: [UInt8], from address: String, now: UInt64) {
-        counts.withLock { counts in
+            guard isAdmitted else { return false }
             if counts.count >= Self.countMax {
                 counts = counts.filter { Self.failures($0.value, $0.key, now) > 0 }
                 // As many sources at once are an attack: nobody is counted alone any more.
                 if counts.count >= Self.countMax { counts = counts.filter { $0.key.user == nil } }
                 if counts.count >= Self.countMax { counts = [:] }
             }
-            for key in Self.keys(user, address) {
-                counts[key] = Count(failures: Self.failures(counts[key], key, now) + 1, at: now)
-            }
+            for key in keys { counts[key] = Count(failures: Self.failures(counts[key], key, now) + 1, at: now) }
+            return true
+        }
+    }
+
+    /// A try that was let in did not fail.
+    package func forgive(_ user: [UInt8], from address: String) {
+        counts.withLock { counts in
+            for key in Self.keys(user, address) { counts[key]?.failures -= 1 }
         }
     }
 

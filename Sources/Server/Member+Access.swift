@@ -36,6 +36,9 @@ extension RunningMember {
         enrolment.until > core.wallMilliseconds && access.trust.authorities[enrolment.authority] != nil
     }
 
+    /// If a certificate that is good until then, in seconds since 1970, is still.
+    package func isInTime(_ until: Int64) -> Bool { until > core.wallMilliseconds / 1000 }
+
     /// Refuses while this member has no state to know users from: it has just joined. A witness never has one, and lets nobody in once it
     /// heard that there are users.
     package func expectState() throws(ServerError) {
@@ -142,12 +145,13 @@ extension RunningMember {
         // For one whom there is not it takes as long.
         let hash = user?.passwordHash ?? PasswordHash.ofNobody(cost: core.authenticator.bcryptCost)
         guard let matches = await core.authenticator.hasher.run({ PasswordHash.matches(password, hash) }) else {
+            attempts.forgive(name, from: address)
             throw .tooManyRequests
         }
         guard matches, user != nil else {
-            attempts.noteFailure(of: name, from: address, now: monotonicNanoseconds())
             throw .refused(.access(.wrongPassword))
         }
+        attempts.forgive(name, from: address)
     }
 
     /// Nil when users or roles have changed since.

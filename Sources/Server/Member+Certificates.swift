@@ -77,7 +77,7 @@ extension RunningMember {
         let own = Authority(authority.certificate)
         let known = access.trust.authorities
         if known[own.name] == nil {
-            try await change(.addAuthority(own))
+            try await change(.addAuthority(own, after: access.trust.newest?.name ?? []))
             core.logger.notice("the fabric has a CA of its own; see `weft ca show`")
             let before = access.trust.members.all.map(\.name)
             for former in known.all { try await change(.removeAuthority(former.name, leaving: before)) }
@@ -103,7 +103,9 @@ extension RunningMember {
         }
     }
 
-    private func change(_ change: TrustChange) async throws(ServerError) { try await self.change(change, by: name) }
+    private func change(_ change: TrustChange) async throws(ServerError) {
+        try await self.change(change, by: Asker(name: name))
+    }
 
     // MARK: - One member asks another
 
@@ -140,7 +142,9 @@ extension RunningMember {
         let own = certificates.own
         // No certificate outlives its CA, and one that was made while a clock was ahead is of no use yet.
         let isDue = MemberCertificates.isOld(own, now: now) && own.validity.to != newest.validity.to
-        guard isDue || !own.isSigned(by: newest) || own.validity.from > now else { return true }
+        guard isDue || certificates.lacksNames || !own.isSigned(by: newest) || own.validity.from > now else {
+            return true
+        }
         let key = try PrivateKey()
         wish.request = try CertificateRequest(of: key, commonName: certificates.title).pem()
         guard let answer = await ask(wish, for: { $0 }), !answer.certificate.isEmpty else { return true }

@@ -77,9 +77,15 @@ extension RunningMember {
         let found = [
             ("members", names(\.member.peerURLs)), ("clients", names(\.attributes.clientURLs)),
         ]
+        let own = core.serverSettings.clearTextAddresses
         return found.filter { !$0.1.isEmpty }.map { who, names in
             "\(who) reach \(names.joined(separator: ", ")) in clear text: whoever is on the way reads and changes everything; docs/security.md says how to go to https://"
         }
+            + (own.isEmpty
+                ? []
+                : [
+                    "\(name) listens in clear text at \(own.joined(separator: ", ")): whoever is on the way reads and changes what goes there"
+                ])
     }
 
     private static func isClearText(_ url: String) -> Bool {

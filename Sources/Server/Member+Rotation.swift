@@ -8,17 +8,24 @@ package import Replication
 /// alone takes what the new one signs, and both are believed until all members, and all clients, have gone over.
 extension RunningMember {
     /// Makes a CA for a fabric that has none: this member's files hold its key from then on. Members go over to TLS one by one.
-    package func foundAuthority(by: String) async throws(ServerError) {
-        guard !access.trust.isThere else { throw .refused(.access(.authorityExists)) }
+    package func foundAuthority(by asker: Asker) async throws(ServerError) {
+        guard !access.trust.isThere else { throw .refused(.access(.otherAuthority)) }
         guard !core.isWitness,
             let authority = try? MemberCertificates.foundAuthority(
                 of: clusterID, in: core.directory, now: core.wallMilliseconds / 1000)
         else { throw .refused(.access(.cannotSign)) }
-        try await change(.addAuthority(Authority(authority)), by: by)
+        do throws(ServerError) {
+            try await change(.addAuthority(Authority(authority), after: []), by: asker)
+        } catch {
+            // Another member was faster: nobody would believe what this one signs.
+            let isBelieved = access.trust.authorities[authority.keyDigest] != nil
+            if case .refused = error, !isBelieved { try? MemberCertificates.clear(in: core.directory) }
+            throw error
+        }
     }
 
     /// Makes the next CA, and has the fabric believe it beside the one there is. Members then get its key from each other.
-    package func rotateAuthority(by: String) async throws(ServerError) {
+    package func rotateAuthority(by asker: Asker) async throws(ServerError) {
         guard let certificates = core.certificates, certificates.authority != nil else {
             throw .refused(.access(access.trust.isThere ? .noAuthorityHere : .noAuthorityAtAll))
         }
@@ -26,7 +33,8 @@ extension RunningMember {
         guard let next = try? certificates.makeNext(now: core.wallMilliseconds / 1000) else {
             throw .refused(.access(.cannotSign))
         }
-        try await change(.addAuthority(Authority(next.certificate)), by: by)
+        let newest = access.trust.newest?.name ?? []
+        try await change(.addAuthority(Authority(next.certificate), after: newest), by: asker)
     }
 
     /// Who has not gone over to the newest CA, in words; empty when nobody is left.
@@ -48,17 +56,17 @@ extension RunningMember {
     }
 
     /// Has the fabric believe the newest CA only.
-    package func finishRotation(by: String) async throws(ServerError) {
-        try await dropAuthority(by: by) { $0.number < $1.number }
+    package func finishRotation(by asker: Asker) async throws(ServerError) {
+        try await dropAuthority(by: asker) { $0.number < $1.number }
     }
 
     /// Gives the newest CA up, whose key no member has.
-    package func abandonRotation(by: String) async throws(ServerError) {
-        try await dropAuthority(by: by) { $0.number > $1.number }
+    package func abandonRotation(by asker: Asker) async throws(ServerError) {
+        try await dropAuthority(by: asker) { $0.number > $1.number }
     }
 
     private func dropAuthority(
-        by: String, _ goesFirst: (Authority, Authority) -> Bool
+        by asker: Asker, _ goesFirst: (Authority, Authority) -> Bool
     ) async throws(ServerError) {
         let authorities = access.trust.authorities.all
         guard authorities.count > 1, let going = authorities.min(by: goesFirst) else {
@@ -66,17 +74,20 @@ extension RunningMember {
         }
         let members = Set(membership.entries.map(\.member.id.hexadecimal))
         let leaving = access.trust.members.all.map(\.name).filter { !members.contains($0) }
-        try await change(.removeAuthority(going.name, leaving: leaving), by: by)
+        try await change(.removeAuthority(going.name, leaving: leaving), by: asker)
     }
 
     // MARK: - Ends
 
-    /// Seconds since 1970: until when this member's certificate, and the newest of the fabric's CAs, are good; nil without a CA of its own.
-    package var certificateEnds: (member: Int64, authority: Int64)? {
-        guard let own = core.certificates?.own, let newest = access.trust.newest,
-            let authority = try? Certificate(der: newest.certificate)
-        else { return nil }
-        return (own.validity.to, authority.validity.to)
+    /// Until when the newest of the fabric's CAs is good, in seconds since 1970; nil where this member does not use it.
+    package var authorityEnd: Int64? {
+        guard core.certificates != nil, let newest = access.trust.newest else { return nil }
+        return (try? Certificate(der: newest.certificate))?.validity.to
+    }
+
+    /// The same of this member's own certificate, whoever made it: of the one that ends first.
+    package var certificateEnd: Int64? {
+        [core.certificates?.own.validity.to, core.serverSettings.broughtCertificateEnd()].compactMap(\.self).min()
     }
 
     private static let authorityWarningSeconds: Int64 = 366 * 86_400
@@ -85,9 +96,12 @@ extension RunningMember {
     /// What is wrong with the fabric's certificates, or will be soon, in words for operators.
     package var certificateWarnings: [String] {
         let trust = access.trust
-        guard let newest = trust.newest else { return [] }
         let now = core.wallMilliseconds
         var warnings: [String] = []
+        if let end = core.serverSettings.broughtCertificateEnd(), end - now / 1000 < Self.memberWarningSeconds {
+            warnings.append("the certificate that was brought for \(name) is good until \(utcText(seconds: end))")
+        }
+        guard let newest = trust.newest else { return warnings }
         if trust.authorities.all.count > 1 {
             warnings.append(
                 "two CAs are believed: once all have gone over to the new one, end that with `weft ca rotate --finish`")
@@ -112,6 +126,21 @@ extension RunningMember {
             else { continue }
             warnings.append("the certificate of \(entry.title) is good until \(utcText(seconds: note.until / 1000))")
         }
+        let late = trust.enrolments.all.filter { $0.role.canBeGiven && isGood($0) && isLate($0, now: now) }
+        if !late.isEmpty {
+            let names = late.prefix(Self.namesMax).map { String(decoding: $0.title, as: UTF8.self) }
+            let more = late.count > names.count ? " and \(late.count - names.count) more" : ""
+            warnings.append(
+                "clients' certificates end soon and were not renewed: \(names.joined(separator: ", "))\(more); see `weft ca renew --help`"
+            )
+        }
         return warnings
+    }
+
+    private static let namesMax = 10
+
+    /// A client renews its certificate when a third of its life is left; half of that later somebody should look.
+    private func isLate(_ enrolment: Enrolment, now: Int64) -> Bool {
+        (enrolment.until - now) / 1000 < enrolment.lifeSeconds / 6
     }
 }

@@ -18,6 +18,8 @@ package final class MemberCertificates: Sendable {
         var own: Certificate
         /// As `ca.pem` has them.
         var believed: [[UInt8]]
+        /// In this process.
+        var hasAskedForNames = false
     }
 
     private let files: TLSFiles
@@ -107,6 +109,16 @@ package final class MemberCertificates: Sendable {
     /// The CA, where this member signs for others.
     package var authority: CertificateAuthority? { state.withLock { $0.authority } }
 
+    /// If names by which the member is reached are missing in its certificate, and nobody was asked for them yet: those at which others
+    /// are reached it does not get.
+    var lacksNames: Bool {
+        state.withLock { state in
+            let (names, wanted) = (state.own.names, CertificateNames(hosts: hosts, for: name))
+            return !state.hasAskedForNames
+                && !(wanted.hosts + wanted.addresses).allSatisfy((names.hosts + names.addresses).contains)
+        }
+    }
+
     /// The member's own.
     package var own: Certificate { state.withLock { $0.own } }
 
@@ -185,6 +197,6 @@ package final class MemberCertificates: Sendable {
             throw CertificateError("the certificate that was answered begins later: a clock here or there is wrong")
         }
         try files.write(chain + (try key.pem()), to: files.member)
-        state.withLock { $0.own = made }
+        state.withLock { ($0.own, $0.hasAskedForNames) = (made, true) }
     }
 }

@@ -24,6 +24,10 @@ package struct ServerSettings: Sendable {
     /// If that was said, and not assumed.
     package var isPeerAddressSaid = false
     package var advertisedClientURLs = ["http://localhost:2379"]
+    /// Where this member listens in clear text beyond loopback.
+    package var clearTextAddresses: [String] = []
+    /// Until when the first of the certificates that operators brought is good, in seconds since 1970; nil without any.
+    package var broughtCertificateEnd: @Sendable () -> Int64? = { nil }
     /// `--initial-cluster`, by name.
     package var founders: [Founder] = []
     package var clusterToken = "etcd-cluster"

@@ -33,6 +33,16 @@ struct TrustStateTests {
             authority: [1])
     }
 
+    private func use(
+        _ key: UInt8, of name: String = "t", secret: UInt8 = 9, at now: Int64 = 50, for enrolment: Enrolment? = nil
+    ) -> TrustChange {
+        .useToken(TokenUse(token: bytes(name), secret: [secret], key: [key], at: now), for: enrolment)
+    }
+
+    private func renew(_ name: String, until: Int64) -> TrustChange {
+        .renew(bytes(name), until: until, authority: [1])
+    }
+
     private func seen(_ member: UInt8, by authority: UInt8 = 1, key: UInt8 = 7) -> TrustChange {
         .noteMember(SeenCertificate(member: [member], until: 5, authority: [authority], key: [key]))
     }
@@ -41,15 +51,17 @@ struct TrustStateTests {
     mutating func authorities() {
         #expect(!state.judges)
         expect(.removeAuthority([1], leaving: []), .noAuthority)
-        expect(.addAuthority(authority), nil)
+        expect(.addAuthority(authority, after: [8]), .noAuthorityAtAll)
+        expect(.addAuthority(authority, after: []), nil)
         #expect(state.judges && !state.isEnabled)
-        expect(.addAuthority(authority), .authorityExists)
+        expect(.addAuthority(authority, after: [1]), .authorityExists)
+        expect(.addAuthority(Authority(name: [0], certificate: []), after: []), .otherAuthority)
         expect(.removeAuthority([1], leaving: []), .lastAuthority)
-        expect(.addAuthority(Authority(name: [0], certificate: [], number: 77)), nil)
+        expect(.addAuthority(Authority(name: [0], certificate: [], number: 77), after: [1]), nil)
         #expect(state.trust.newest == Authority(name: [0], certificate: [], number: 2))
-        expect(.addAuthority(Authority(name: [9], certificate: [])), .rotationUnderWay)
+        expect(.addAuthority(Authority(name: [9], certificate: []), after: [0]), .rotationUnderWay)
         expect(.removeAuthority([1], leaving: []), nil)
-        expect(.addAuthority(authority), nil)
+        expect(.addAuthority(authority, after: [0]), nil)
         #expect(state.trust.newest?.name == [1])
         // [1] is the newest now: given up it can be only if nobody has its key, and [0] only if nobody shows what it signed.
         expect(seen(5, by: 0), nil)
@@ -60,7 +72,7 @@ struct TrustStateTests {
         expect(.removeAuthority([1], leaving: [[5]]), .authorityInUse)
         expect(.removeAuthority([1], leaving: [[6]]), nil)
         #expect(state.trust.members[[6]]?.knows == [])
-        expect(.addAuthority(authority), nil)
+        expect(.addAuthority(authority, after: [0]), nil)
         expect(.removeAuthority([0], leaving: [[5], [77]]), nil)
     }
 
@@ -88,11 +100,8 @@ struct TrustStateTests {
         expect(.addToken(token(uses: TrustState.usesMax + 1), at: 5), .badJoinToken)
         expect(.addToken(token(uses: 2), at: 5), nil)
         expect(.addToken(token(), at: 5), .badJoinToken)
-        func use(_ key: UInt8, secret: UInt8 = 9, at now: Int64 = 50) -> TrustChange {
-            .useToken(bytes("t"), secret: [secret], key: [key], at: now)
-        }
         expect(use(1, secret: 8), .badJoinToken)
-        expect(.useToken(bytes("u"), secret: [9], key: [1], at: 50), .badJoinToken)
+        expect(use(1, of: "u"), .badJoinToken)
         expect(use(1), nil)
         expect(use(1), nil)
         expect(use(2), nil)
@@ -112,19 +121,51 @@ struct TrustStateTests {
         #expect(state.trust.tokens.all.map(\.name) == [bytes("c")])
     }
 
-    @Test("Whoever was taken back does not come again by the token that let them in")
+    @Test("Whoever was taken back does not come again with the same key, by whatever lets others in")
     mutating func returning() {
-        expect(.addToken(token(uses: 3), at: 5), nil)
-        func use(_ key: UInt8) -> TrustChange { .useToken(bytes("t"), secret: [9], key: [key], at: 50) }
-        for key: UInt8 in 1...3 { expect(use(key), nil) }
-        expect(.enrol(enrolment("a", key: 1), at: 1), nil)
-        expect(.revoke(bytes("a")), nil)
-        expect(use(1), .badJoinToken)
+        expect(.addToken(token(uses: 4), at: 5), nil)
+        for key: UInt8 in 2...3 { expect(use(key), nil) }
+        expect(use(1, for: enrolment("a", until: 200, key: 1)), nil)
+        #expect(state.trust.enrolments[bytes("a")] != nil, "a token lists its bearer at once")
+        expect(.revoke(bytes("a"), at: 60), nil)
+        expect(use(1), .revokedKey)
+        expect(use(1, for: enrolment("a", key: 1)), .revokedKey)
+        expect(.enrol(enrolment("b", key: 1), at: 1), .revokedKey)
         expect(seen(5, key: 2), nil)
         expect(.forgetMember([5]), nil)
+        expect(use(4), nil)
         expect(use(2), .badJoinToken)
         expect(use(3), nil)
         #expect(state.trust.tokens[bytes("t")]?.usesLeft == 0)
+        // Long after the last certificate of the key it is of no interest any more.
+        let late = 31 * 86_400_000 as Int64
+        expect(.enrol(enrolment("c", until: late, key: 5), at: late), nil)
+        expect(.revoke(bytes("c"), at: late), nil)
+        expect(.enrol(enrolment("b", key: 1), at: late), nil)
+    }
+
+    @Test("A change with times that nobody can reckon with is not read", arguments: [Int64.min, .max, -1 << 54])
+    func extremes(_ time: Int64) {
+        let changes: [TrustChange] = [
+            .addToken(token(until: time), at: 1), .addToken(token(), at: time), use(1, at: time),
+            .enrol(enrolment("a", until: time), at: 1), .enrol(enrolment("a"), at: time), renew("a", until: time),
+            .revoke(bytes("a"), at: time), use(1, for: enrolment("a", until: time)),
+        ]
+        for change in changes.map(AccessChange.trust) {
+            var writer = ByteWriter(reserving: 16)
+            change.encode(into: &writer)
+            var reader = ByteReader(writer.bytes)
+            #expect(throws: DecodingFault.self) { try AccessChange(from: &reader) }
+        }
+    }
+
+    @Test("A renewal changes until when and by which CA, and nothing else")
+    mutating func renewals() {
+        expect(.enrol(enrolment("a", key: 3), at: 1), nil)
+        expect(renew("a", until: 900), nil)
+        var renewed = enrolment("a", until: 900, key: 3)
+        renewed.authority = [1]
+        #expect(state.trust.enrolments[bytes("a")] == renewed)
     }
 
     @Test("A certificate counts while it is listed")
@@ -133,11 +174,11 @@ struct TrustStateTests {
         expect(.enrol(enrolment("a", until: 200), at: 1), nil)
         #expect(state.trust.enrolments[bytes("a")]?.until == 200)
         expect(.enrol(enrolment("b"), at: 200), nil)
-        expect(.revoke(bytes("c")), .noEnrolment)
-        expect(.renew(enrolment("c")), .noEnrolment)
-        expect(.renew(enrolment("b", until: 300)), nil)
-        expect(.revoke(bytes("b")), nil)
-        expect(.renew(enrolment("b", until: 400)), .noEnrolment)
+        expect(.revoke(bytes("c"), at: 1), .noEnrolment)
+        expect(renew("c", until: 300), .noEnrolment)
+        expect(renew("b", until: 300), nil)
+        expect(.revoke(bytes("b"), at: 1), nil)
+        expect(renew("b", until: 400), .noEnrolment)
         #expect(
             state.trust.enrolments.all.map(\.name) == [bytes("a")], "a renewal that was under way brings nobody back")
     }
@@ -145,12 +186,12 @@ struct TrustStateTests {
     @Test("What is written down is read back, and nothing else is; rows alone bring the state back")
     mutating func codec() throws {
         let changes: [TrustChange] = [
-            .addAuthority(authority), .addAuthority(Authority(name: [7], certificate: [])),
+            .addAuthority(authority, after: []), .addAuthority(Authority(name: [7], certificate: []), after: [1]),
             .removeAuthority([1], leaving: []),
             .addToken(token(role: .client(.root), uses: 3), at: 4), .addToken(token("w", role: .witness), at: -1),
-            .useToken(bytes("t"), secret: [9], key: [3], at: 5), .removeToken(bytes("w")),
-            .enrol(enrolment("a"), at: 1), .revoke(bytes("a")), .enrol(enrolment("b"), at: 1),
-            .renew(enrolment("b", until: 5)),
+            use(3, at: 5), use(4, at: 5, for: enrolment("c", key: 4)), .removeToken(bytes("w")),
+            .enrol(enrolment("a"), at: 1), .revoke(bytes("a"), at: 7), .enrol(enrolment("b", key: 2), at: 1),
+            renew("b", until: 5),
             seen(3), .expectKey([1], shown: [7], member: [3]), .noteKnower(member: [4], authority: [1]),
             .forgetMember([2]),
         ]

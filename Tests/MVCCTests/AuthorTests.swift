@@ -30,6 +30,10 @@ struct AuthorTests {
         for change in changes { #expect(try rig.apply(.access(change, trace)) == .success(.done)) }
     }
 
+    private func token(for role: JoinRole) -> JoinToken {
+        JoinToken(name: bytes(role.text), digest: [9], role: role, domain: [], until: 100, usesMax: 1)
+    }
+
     private func author(_ name: String, behind: UInt64 = 0) -> Author {
         Author(name: bytes(name), revision: rig.store.access.revision - behind)
     }
@@ -53,19 +57,32 @@ struct AuthorTests {
         }
         for (name, role) in [("c", ReservedRole.client), ("o", .operator), ("r", .root)] {
             let enrolment = Enrolment(
-                name: bytes(name), title: bytes(name), role: role, key: [1], lifeSeconds: 60, until: 100, authority: [1]
+                name: bytes(name), title: bytes(name), role: role, key: bytes(name), lifeSeconds: 60, until: 100,
+                authority: [1]
             )
             try trust(.enrol(enrolment, at: 1))
         }
         func by(_ name: String) -> Author { Author(certificate: bytes(name)) }
         #expect(try refusal(.put(put("a")), by: by("c")) == .denied, "users count")
+        // Whoever brings nodes in brings nobody else in, and renews its own certificate alone.
+        let node = TrustChange.addToken(token(for: .client(.node("e1"))), at: 1)
+        for (change, whoMay) in [
+            (node, ["o", "r"]), (.addToken(token(for: .witness), at: 1), ["r"]), (.removeToken([8]), ["o", "r"]),
+            (.revoke([8], at: 1), ["r"]), (.renew(bytes("c"), until: 200, authority: [1]), ["c", "r"]),
+        ] {
+            for name in ["c", "o", "r"] {
+                let found = try refusal(.access(.trust(change), trace), by: by(name))
+                #expect(found != (whoMay.contains(name) ? .denied : nil), "\(change) by \(name)")
+                #expect(found == .denied || whoMay.contains(name), "\(change) by \(name)")
+            }
+        }
         #expect(try rig.apply(.access(.disable, trace), by: author("root")) == .success(.done))
         #expect(try refusal(.put(put("a")), by: by("c")) == nil)
         #expect(try refusal(.put(put("a")), by: by("r")) == nil)
         #expect(try refusal(.put(put("a")), by: by("o")) == .denied)
         #expect(try refusal(.access(.addRole(bytes("x")), trace), by: by("c")) == .denied)
         #expect(try refusal(.access(.addRole(bytes("x")), trace), by: by("r")) == nil)
-        try trust(.revoke(bytes("c")))
+        try trust(.revoke(bytes("c"), at: 1))
         #expect(try refusal(.put(put("a")), by: by("c")) == .noCertificate)
         // A user of the same name is somebody else.
         #expect(try refusal(.put(put("a")), by: by("alice")) == .noCertificate)
@@ -90,6 +107,19 @@ struct AuthorTests {
         #expect(try refusal(.put(put("a")), by: author("root", behind: 1)) == .oldRevision)
         let count = rig.store.meta.keyCount
         #expect(count == 2)
+    }
+
+    @Test("A node's heartbeat counts while users do, and nobody else renews its lease")
+    func heartbeats() throws {
+        let spec = NodeSpec(name: "e1", domain: "east")
+        #expect(try refusal(.fabric(FabricCommand(.putNode(spec), trace)), by: nil) == nil)
+        let lease = try #require(rig.store.fabric.node("e1")?.lease)
+        guard case .success(.lease) = try rig.apply(.leaseRenew(lease), by: nil) else {
+            Issue.record("the heartbeat was refused")
+            return
+        }
+        #expect(try refusal(.leaseRenew(lease), by: author("alice")) == .denied)
+        #expect(try refusal(.leaseRenew(lease), by: author("root")) == .denied)
     }
 
     @Test("Both branches of a txn count, whichever is taken, however deep")

@@ -212,7 +212,7 @@ class Member:
         while not self.healthy():
             if self.process and self.process.poll() is not None:
                 raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log()[-3000:]}")
-            assert time.time() < end, f"{self.name} does not get well:\n{self.log()[-3000:]}"
+            assert time.time() < end, f"{self.name} does not get well:\n{self.fabric.logs()}"
             time.sleep(0.05)
 
     def wait_started(self, text, seconds=60):
@@ -278,7 +278,11 @@ class Fabric:
                 if status.get("leader") == status["header"]["member_id"]:
                     return member
             time.sleep(0.05)
-        raise AssertionError("there is no leader")
+        raise AssertionError(f"there is no leader:\n{self.logs()}")
+
+    def logs(self):
+        """The end of each member's log, and how it ended if it did."""
+        return "\n".join(f"--- {m.name}, {m.process and m.process.poll()}\n{m.log()[-2000:]}" for m in self.members if os.path.exists(m.log_path))
 
     def follower(self):
         leader = self.leader()

@@ -124,11 +124,11 @@ struct CertificatesAPI: Sendable {
             return Self.answer(try await desk.carryOut(enrol))
         case "join":
             let body = try FabricBody(
-                body, known: ["token", "request", "name", "peerURLs", "hosts", "domain"])
+                body, known: ["token", "request", "name", "peerURLs", "hosts", "domain", "member"])
             let join = Trust.Join(
                 token: try body.joinToken(), request: try body.certificateRequest(), name: try body.text("name") ?? "",
                 peerURLs: try body.strings("peerURLs"), hosts: try body.strings("hosts"),
-                domain: try body.text("domain") ?? "")
+                domain: try body.text("domain") ?? "", member: try body.text("member"))
             return Self.answer(try await desk.carryOut(join))
         default: throw APIError(.notFound, "there is nothing at /v1/ca/\(verb); see /openapi.json")
         }

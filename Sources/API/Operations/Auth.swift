@@ -211,7 +211,7 @@ protocol AccessOperation: Operation where Answer == Answered<Void> {
 }
 
 extension AccessOperation {
-    static var right: Right<Self> { .root }
+    static var right: Right<Self> { .strictlyRoot }
 
     func run(at desk: Desk) async throws(APIError) -> Answered<Void> {
         let applied = try await desk.ask { member throws(ServerError) in

@@ -35,6 +35,9 @@ struct Caller: Sendable {
     /// Of a certificate of the fabric's own CA.
     var fabricName: FabricName? { client.fabricName }
 
+    /// Until when that is good: seconds since 1970.
+    var certificateUntil: Int64 { client.certificateUntil }
+
     /// If nobody on the way can read what is said.
     var isPrivate: Bool { client.isPrivate }
 

@@ -92,8 +92,16 @@ enum Cluster {
         }
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Membership.Entry]> {
+            try await run(at: desk, for: desk.name(orClaimed: ""))
+        }
+
+        /// - Parameter by: what the fabric's events call the asker.
+        func run(at desk: Desk, for by: String) async throws(APIError) -> Answered<[Membership.Entry]> {
+            guard change.isWithinLimits else {
+                throw APIError(.invalidArgument, "weft: the name of a domain, or a peer URL, is too long")
+            }
             // It is written down who does what, and then done: no change is made of which nobody can tell.
-            let (what, by) = (change.words(desk.member.membership), desk.name(orClaimed: ""))
+            let what = change.words(desk.member.membership)
             try await desk.ask { member throws(ServerError) in try await member.note(ofMembers: what, by: by) }
             do throws(APIError) {
                 _ = try await desk.ask { member throws(ServerError) in try await member.change(change) }

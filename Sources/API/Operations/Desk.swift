@@ -73,6 +73,10 @@ struct Desk: Sendable {
         member.isGuarded || right.isStrict && member.access.trust.isThere
     }
 
+    private func isIdle<Asked>(_ right: Right<Asked>) -> Bool {
+        right.needsAuthority && !member.access.trust.isThere
+    }
+
     /// A member that has not heard of users yet would let everybody in. One without a state refuses, and what nobody looks at again waits
     /// until this member knows all that was acknowledged before.
     private func expectCurrent<Asked>(for right: Right<Asked>) async throws(APIError) {
@@ -117,8 +121,10 @@ struct Desk: Sendable {
         return caller.address.isEmpty ? name : "\(name)@\(caller.address)"
     }
 
+    var asker: Asker { Asker(name: name(orClaimed: ""), author: author) }
+
     func authorizeNow<Asked: Operation>(_ operation: Asked) throws(AccessRefusal) -> Standing {
-        guard let rule = Asked.right.rule else { return .stranger }
+        guard let rule = Asked.right.rule, !isIdle(Asked.right) else { return .stranger }
         let claim = member.claim(of: try identify())
         guard isGuarded(Asked.right) else { return .stranger }
         if operation.isRead { try claim.expectNow() }
@@ -173,25 +179,31 @@ struct Desk: Sendable {
 
     /// The client's certificate that the caller shows, as it is listed, if it is good.
     var shownEnrolment: Enrolment? {
-        guard case .client(member.clusterID, let id)? = caller.fabricName else { return nil }
+        guard case .client(member.clusterID, let id)? = caller.fabricName, member.isInTime(caller.certificateUntil)
+        else { return nil }
         return member.access.trust.enrolments[id.hexadecimal].flatMap { member.isGood($0) ? $0 : nil }
     }
 
-    /// If the certificate that the caller shows, if any, is good still.
-    var isCertificateGood: Bool { caller.fabricName == nil || certified(member.access) != .stranger }
+    /// As whom the caller's certificate lets it in now, where it is the certificate that does.
+    var certified: Standing {
+        let access = member.access
+        return access.isEnabled && caller.token != nil ? .stranger : certified(access)
+    }
 
-    /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more is nobody's.
+    /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more, or past its time while its
+    /// connection stays open, is nobody's.
     private func certified(_ access: AccessState) -> Standing {
-        switch caller.fabricName {
-        case .client(member.clusterID, let id)?:
-            access.trust.enrolments[id.hexadecimal].flatMap { enrolment in
+        guard let name = caller.fabricName, member.isInTime(caller.certificateUntil) else { return .stranger }
+        switch name {
+        case .client(member.clusterID, let id):
+            return access.trust.enrolments[id.hexadecimal].flatMap { enrolment in
                 member.isGood(enrolment) ? Self.standing(of: enrolment, access) : nil
             } ?? .stranger
-        case .member(member.clusterID, let id)?: member.membership[id] == nil ? .stranger : .member(id)
+        case .member(member.clusterID, let id): return member.membership[id] == nil ? .stranger : .member(id)
         // Whoever is root there could sign for themselves.
-        case .machine(member.clusterID, let id)?:
-            member.membership[id].map { .machine(Array("root@\($0.title)".utf8)) } ?? .stranger
-        case .client?, .member?, .machine?, nil: .stranger
+        case .machine(member.clusterID, let id):
+            return member.membership[id].map { .machine(Array("root@\($0.title)".utf8)) } ?? .stranger
+        case .client, .member, .machine: return .stranger
         }
     }
 

@@ -3,6 +3,14 @@ internal import Raft
 internal import Replication
 internal import Server
 
+/// What is no secret and no business of strangers: how to ask.
+struct Introduction: Operation {
+    static var right: Right<Self> { .known }
+
+    /// Who answers here.
+    func run(at desk: Desk) async throws(APIError) -> String { desk.title }
+}
+
 /// What load balancers and Kubernetes' probes ask.
 enum HealthOperations {
     /// If there is a leader.

@@ -155,7 +155,9 @@ struct BackupPieces: Sendable {
 
     /// The next piece, and how many bytes are left after it; nil at the end. Cut short, a backup lacks its digest and is none.
     func next() async throws(APIError) -> (piece: [UInt8], left: Int)? {
-        try await desk.ask { _ throws(ServerError) in try await backup.next() }
+        // Who may no more gets no more.
+        _ = try await desk.authorize(Maintenance.BackUp())
+        return try await desk.ask { _ throws(ServerError) in try await backup.next() }
     }
 }
 

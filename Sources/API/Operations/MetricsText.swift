@@ -8,7 +8,7 @@ internal import Server
 
 /// The member's figures as Prometheus text, under etcd's names where the meaning is etcd's.
 struct MetricsText: Operation {
-    static var right: Right<Self> { .anybody }
+    static var right: Right<Self> { .known }
 
     func run(at desk: Desk) async throws(APIError) -> String { Self.text(of: desk.member) }
 
@@ -108,14 +108,16 @@ struct MetricsText: Operation {
     }
 
     private static func certificates(_ text: inout Text, _ member: RunningMember) {
-        guard let ends = member.certificateEnds else { return }
-        text.gauge(
-            "weft_member_certificate_expiry_timestamp_seconds",
-            "When this member's certificate ends, in seconds since 1970.",
-            Double(ends.member))
-        text.gauge(
-            "weft_ca_expiry_timestamp_seconds", "When the fabric's newest CA ends, in seconds since 1970.",
-            Double(ends.authority))
+        if let end = member.certificateEnd {
+            text.gauge(
+                "weft_member_certificate_expiry_timestamp_seconds",
+                "When this member's certificate ends, in seconds since 1970.", Double(end))
+        }
+        if let end = member.authorityEnd {
+            text.gauge(
+                "weft_ca_expiry_timestamp_seconds", "When the fabric's newest CA ends, in seconds since 1970.",
+                Double(end))
+        }
     }
 
     private static func process(_ text: inout Text) {

@@ -22,6 +22,8 @@ struct Right<Asked>: Sendable {
     let hearing: Hearing
     /// It is looked at where this member lets anybody in, too: what comes of it counts at the others.
     let isStrict: Bool
+    /// It is looked at only where the fabric has a CA of its own.
+    private(set) var needsAuthority = false
 
     init(hearing: Hearing = .never, isStrict: Bool = false, _ rule: @escaping Rule) {
         self.rule = rule
@@ -38,13 +40,19 @@ struct Right<Asked>: Sendable {
     static var anybody: Right { Right() }
     /// It is made of operations that are carried out at the same desk, each with its own right.
     static var ofItsParts: Right { Right() }
+    /// Anybody, but in a fabric with a CA of its own callers that it knows.
+    static var known: Right {
+        var right = caller
+        right.needsAuthority = true
+        return right
+    }
     static var caller: Right { Right { _, claim throws(AccessRefusal) in try claim.expectCaller() } }
     static var root: Right { Right(hearing: .always) { _, claim throws(AccessRefusal) in try claim.expectRoot() } }
     /// Of those who run the fabric: they change members, domains and nodes, and see no keys.
     static var operate: Right {
         Right(hearing: .always) { _, claim throws(AccessRefusal) in try claim.expect(.operate) }
     }
-    /// The same about the fabric's own CA.
+    /// The same about the fabric's own CA, and about users and roles.
     static var strictlyRoot: Right {
         Right(hearing: .always, isStrict: true) { _, claim throws(AccessRefusal) in try claim.expectRoot() }
     }
@@ -72,6 +80,12 @@ enum Standing: Equatable, Sendable {
     case machine([UInt8])
     /// By a member's certificate.
     case member(NodeID)
+
+    /// If both let the same caller in as the same, whatever changed about users meanwhile.
+    func isLike(_ other: Standing) -> Bool {
+        guard case (.user(let one), .user(let another)) = (self, other) else { return self == other }
+        return one.name == another.name
+    }
 
     /// Whom writes are looked at again for where they are applied; nil for those whose rights nobody takes.
     var author: Author? {

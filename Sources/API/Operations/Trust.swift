@@ -38,14 +38,9 @@ enum Trust {
     // MARK: - Tokens
 
     struct MakeToken: Operation {
-        /// Those who run the fabric bring witnesses and nodes in; whoever gets to keys, or runs the fabric, is let in by root.
         static var right: Right<Self> {
             Right(hearing: .always, isStrict: true) { asked, claim throws(AccessRefusal) in
-                switch asked.role {
-                case .witness where asked.replaces == nil: try claim.expect(.operate)
-                case .client(.node), .client(.observer): try claim.expect(.operate)
-                default: try claim.expectRoot()
-                }
+                if asked.role.isForOperators { try claim.expect(.operate) } else { try claim.expectRoot() }
             }
         }
 
@@ -58,6 +53,7 @@ enum Trust {
 
         func run(at desk: Desk) async throws(APIError) -> (text: JoinTokenText, token: JoinToken) {
             let replaces = try replacedMember(at: desk)
+            guard domain.isEmpty || Domain.canBeNamed(domain) else { throw Trust.badDomain(domain) }
             guard (1...RunningMember.tokenSecondsMax).contains(seconds), (1...TrustState.usesMax).contains(usesMax)
             else {
                 throw APIError(
@@ -67,7 +63,7 @@ enum Trust {
             return try await desk.ask { member throws(ServerError) in
                 try await member.makeJoinToken(
                     for: role, domain: domain, replaces: replaces, seconds: seconds, usesMax: usesMax,
-                    by: desk.name(orClaimed: ""))
+                    by: desk.asker)
             }
         }
 
@@ -89,7 +85,7 @@ enum Trust {
 
         func run(at desk: Desk) async throws(APIError) {
             try await desk.ask { member throws(ServerError) in
-                try await member.change(.removeToken(Array(id.utf8)), by: desk.name(orClaimed: ""))
+                try await member.change(.removeToken(Array(id.utf8)), by: desk.asker)
             }
         }
     }
@@ -110,7 +106,7 @@ enum Trust {
             try checkLife(seconds)
             return try await desk.ask { member throws(ServerError) in
                 try await member.enrol(
-                    request, title: title, role: role, seconds: seconds, by: desk.name(orClaimed: ""))
+                    request, title: title, role: role, seconds: seconds, by: desk.asker)
             }
         }
     }
@@ -130,11 +126,8 @@ enum Trust {
             guard case .client(let role) = token.role else {
                 throw APIError(.invalidArgument, "the token is for a member: run `weft join` with it")
             }
-            try await desk.use(self.token, for: request)
             return try await desk.ask { member throws(ServerError) in
-                try await member.enrol(
-                    request, title: title, role: role, seconds: MemberCertificates.lifeSeconds,
-                    by: desk.name(of: self.token))
+                try await member.enrol(request, title: title, role: role, by: self.token, desk.asker(by: self.token))
             }
         }
     }
@@ -159,7 +152,7 @@ enum Trust {
             else { throw APIError(AccessRefusal.denied) }
             return try await desk.ask { member throws(ServerError) in
                 try await member.logIn(
-                    name, as: author.revision, request, seconds: Self.seconds, by: desk.name(orClaimed: ""))
+                    name, as: author.revision, request, seconds: Self.seconds, by: desk.asker)
             }
         }
     }
@@ -180,7 +173,7 @@ enum Trust {
                 throw APIError(AccessRefusal.denied)
             }
             return try await desk.ask { member throws(ServerError) in
-                try await member.renew(enrolment, request, by: desk.name(orClaimed: ""))
+                try await member.renew(enrolment, request, by: desk.asker)
             }
         }
     }
@@ -204,15 +197,26 @@ enum Trust {
 
         func run(at desk: Desk) async throws(APIError) {
             try await desk.ask { member throws(ServerError) in
-                try await member.change(.revoke(Array(id.utf8)), by: desk.name(orClaimed: ""))
+                try await member.revoke(Array(id.utf8), by: desk.asker)
             }
         }
     }
 
     private static func checkTitle(_ title: String) throws(APIError) {
         guard (1...64).contains(title.unicodeScalars.count),
-            !title.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
-        else { throw APIError(.invalidArgument, "a name has 1 to 64 characters") }
+            title.unicodeScalars.allSatisfy(isVisible), !title.allSatisfy(\.isWhitespace)
+        else { throw APIError(.invalidArgument, "a name has 1 to 64 characters, all of which can be seen") }
+    }
+
+    private static func isVisible(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
+        default: true
+        }
+    }
+
+    private static func badDomain(_ name: String) -> APIError {
+        APIError(.invalidArgument, "\"\(name.prefix(128))\" is not a name for a domain")
     }
 
     private static func checkLife(_ seconds: Int64) throws(APIError) {
@@ -230,7 +234,7 @@ enum Trust {
         func run(at desk: Desk) async throws(APIError) {
             try await desk.ask { member throws(ServerError) in
                 try await member.confirmCurrent()
-                try await member.foundAuthority(by: desk.name(orClaimed: ""))
+                try await member.foundAuthority(by: desk.asker)
             }
         }
     }
@@ -247,17 +251,22 @@ enum Trust {
         var step: Step
 
         func run(at desk: Desk) async throws(APIError) {
-            let by = desk.name(orClaimed: "")
+            let asker = desk.asker
             try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
             let left = desk.member.stragglers
+            if case .begin = step {
+            } else if desk.member.access.trust.authorities.all.count < 2 {
+                throw APIError(AccessRefusal.noRotation)
+            }
             switch step {
-            case .begin: try await desk.ask { member throws(ServerError) in try await member.rotateAuthority(by: by) }
+            case .begin:
+                try await desk.ask { member throws(ServerError) in try await member.rotateAuthority(by: asker) }
             case .finish(let forced):
                 try expectNobody(left.members, "these members have")
                 if !forced { try expectNobody(left.clients, "these clients have") }
-                try await desk.ask { member throws(ServerError) in try await member.finishRotation(by: by) }
+                try await desk.ask { member throws(ServerError) in try await member.finishRotation(by: asker) }
             case .abandon:
-                try await desk.ask { member throws(ServerError) in try await member.abandonRotation(by: by) }
+                try await desk.ask { member throws(ServerError) in try await member.abandonRotation(by: asker) }
             }
         }
 
@@ -292,30 +301,51 @@ enum Trust {
         /// Of its client URLs.
         var hosts: [String]
         var domain: String
+        /// The member that the machine is already, hexadecimal.
+        var member: String?
 
         func run(at desk: Desk) async throws(APIError) -> Joined {
             try checkTitle(name)
+            guard hosts.count <= CertificateNames.hostsMax, peerURLs.count <= ConfigurationChange.urlsMax else {
+                throw APIError(
+                    .invalidArgument,
+                    "a member has up to \(CertificateNames.hostsMax) hosts and \(ConfigurationChange.urlsMax) peer URLs"
+                )
+            }
             let found = try await desk.accept(token, for: request, Self.self)
-            if case .member(let text) = found.role { return try await readmit(text, at: desk) }
+            if case .member(let text) = found.role {
+                try expect(text)
+                return try await readmit(text, at: desk)
+            }
             guard let role = found.memberRole else {
                 throw APIError(.invalidArgument, "the token is for a client: run `weft enrol` with it")
             }
             let id = RunningMember.id(of: request.keyDigest)
+            try expect(String(id, radix: 16))
             let domain = found.domain.isEmpty ? self.domain : String(decoding: found.domain, as: UTF8.self)
             try checkIsNew(id, at: desk)
             let replaces = NodeID(String(decoding: found.replaces, as: UTF8.self), radix: 16)
             try await desk.use(token, for: request)
             let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
             if desk.member.membership[id] == nil {
-                _ = try await Cluster.Change(.add(newcomer)).run(at: desk)
+                _ = try await Cluster.Change(.add(newcomer)).run(at: desk, for: desk.asker(by: token).name)
             }
             return try await admit(id, signs: newcomer.signs, at: desk)
+        }
+
+        /// A machine that is a member already comes as that one, and uses up no token for another.
+        private func expect(_ id: String) throws(APIError) {
+            guard let member, member != id else { return }
+            throw APIError(
+                .failedPrecondition,
+                "weft: this machine is member \(member) already, and the token is for another: `weft token create --member \(member)` makes one for it"
+            )
         }
 
         private func admit(_ id: NodeID, signs: Bool, at desk: Desk) async throws(APIError) -> Joined {
             let (signed, authority) = try await desk.ask { member throws(ServerError) in
                 try await member.admit(
-                    request, as: id, title: name, hosts: hosts, signs: signs, by: desk.name(of: token))
+                    request, as: id, title: name, hosts: hosts, signs: signs, by: desk.asker(by: token))
             }
             return Joined(
                 signed: signed, authority: authority, members: desk.member.membership.entries,
@@ -325,7 +355,7 @@ enum Trust {
         /// Signs anew for the member that a token names, which has lost its certificate or never had one.
         private func readmit(_ text: String, at desk: Desk) async throws(APIError) -> Joined {
             guard let id = NodeID(text, radix: 16), let entry = desk.member.membership[id] else {
-                throw APIError(.notFound, "member \(text), which the token names, is none any more")
+                throw APIError(.notFound, "member \(text), which the token names, is not a member any more")
             }
             try await desk.use(token, for: request)
             return try await admit(id, signs: entry.member.signs, at: desk)
@@ -335,9 +365,7 @@ enum Trust {
             guard !peerURLs.isEmpty, peerURLs.allSatisfy(isPeerURL) else {
                 throw APIError(.invalidArgument, "peerURLs must be URLs of the form https://HOST:PORT")
             }
-            guard domain.isEmpty || Domain.canBeNamed(domain) else {
-                throw APIError(.invalidArgument, "\"\(domain)\" is no name for a domain")
-            }
+            guard domain.isEmpty || Domain.canBeNamed(domain) else { throw Trust.badDomain(domain) }
             guard !desk.member.wasRemoved(id) else {
                 throw APIError(
                     .failedPrecondition,
@@ -400,10 +428,10 @@ extension Desk {
 
     fileprivate func use(_ token: JoinTokenText, for request: CertificateRequest) async throws(APIError) {
         try await ask { member throws(ServerError) in
-            try await member.use(token, for: request.keyDigest, by: name(of: token))
+            try await member.use(token, for: request.keyDigest, by: asker(by: token))
         }
     }
 
-    /// What the fabric's events call somebody who came by a token.
-    fileprivate func name(of token: JoinTokenText) -> String { "join token \(token.id)@\(caller.address)" }
+    /// Somebody who came by a token, as the fabric's events call them.
+    fileprivate func asker(by token: JoinTokenText) -> Asker { Asker(name: "join token \(token.id)@\(caller.address)") }
 }

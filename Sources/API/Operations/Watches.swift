@@ -91,6 +91,8 @@ final class WatchSession: Sendable {
     private let stream: WatchStream
     /// It began when nobody's rights counted, as far as this member knew: it ends when they do.
     private let isOpenToAll: Bool
+    /// If users counted then, and what the caller's certificate let it in as.
+    private let began: (usersCount: Bool, standing: Standing)
     private var member: RunningMember { desk.member }
 
     /// etcd's `maxRequestBytes` with what surrounds it: larger answers are split where the client allows it.
@@ -100,6 +102,7 @@ final class WatchSession: Sendable {
         self.desk = desk
         self.stream = stream
         isOpenToAll = !desk.member.isGuarded
+        began = (desk.member.access.isEnabled, desk.certified)
     }
 
     deinit { desk.member.close(stream) }
@@ -145,15 +148,20 @@ final class WatchSession: Sendable {
     func outputs() async throws(APIError) -> [WatchOutput] {
         let outputs: [WatchOutput]
         do throws(WatchEnd) { outputs = try await member.outputs(of: stream) } catch { throw APIError(error) }
-        guard !isOpenToAll || !member.isGuarded else {
+        if let end {
             stream.close()
-            throw Self.changed
-        }
-        guard desk.isCertificateGood else {
-            stream.close()
-            throw APIError(AccessRefusal.noCertificate)
+            throw end
         }
         return outputs
+    }
+
+    /// Why it ends, if it does: what let the caller in has changed since it began.
+    private var end: APIError? {
+        guard member.isGuarded else { return nil }
+        let (access, standing) = (member.access, desk.certified)
+        if isOpenToAll || access.trust.isThere && access.isEnabled != began.usersCount { return Self.changed }
+        if standing.isLike(began.standing) { return nil }
+        return standing == .stranger ? APIError(AccessRefusal.noCertificate) : Self.changed
     }
 
     private static let changed = APIError(
