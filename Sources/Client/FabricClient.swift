@@ -157,6 +157,11 @@ package struct FabricMembers: Sendable {
     package var memberID: UInt64
     package var members: [Member]
 
+    /// Where clients reach members by TLS.
+    package var secureEndpoints: [Endpoint] {
+        members.flatMap(\.clientURLs).compactMap(Endpoint.init).filter(\.isSecure)
+    }
+
     package init(_ answer: JSONValue) {
         clusterID = answer["header"]?["cluster_id"]?.unsigned ?? 0
         memberID = answer["header"]?["member_id"]?.unsigned ?? 0

@@ -1,8 +1,9 @@
 internal import Yams
 
-/// The settings of a daemon as a YAML file says them: one mapping of names to plain values, or lists of them.
+/// The settings of a daemon as a YAML file says them: one mapping of names to plain values, lists of them, or sections of the same.
 package enum SettingsFile {
     package struct Setting: Equatable, Sendable {
+        /// Of one in a section: the section's name, a slash, and its own.
         package var key: String
         /// A list's values have commas between them.
         package var value: String
@@ -31,8 +32,15 @@ package enum SettingsFile {
         }
         var settings: [Setting] = []
         for (key, node) in mapping {
-            let line = key.mark?.line ?? 0
-            settings.append(Setting(key: key.string ?? "", value: try value(node, line), line: line))
+            let (name, line) = (key.string ?? "", key.mark?.line ?? 0)
+            guard let section = node.mapping else {
+                settings.append(Setting(key: name, value: try value(node, line), line: line))
+                continue
+            }
+            for (key, node) in section {
+                let line = key.mark?.line ?? line
+                settings.append(Setting(key: "\(name)/\(key.string ?? "")", value: try value(node, line), line: line))
+            }
         }
         return settings
     }

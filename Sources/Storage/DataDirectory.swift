@@ -1,5 +1,8 @@
 internal import Bytes
 package import Raft
+#if canImport(Glibc)
+    internal import Glibc
+#endif
 
 /// Whose data a directory holds.
 package struct Identity: Equatable, Sendable {
@@ -102,6 +105,14 @@ package final class DataDirectory: Sendable {
 
     /// If this is still the directory at its path: it may have been removed or replaced meanwhile.
     package var isInPlace: Bool { lock.isSame(asAt: path + "/lock") }
+
+    /// Leaves the directory as empty as it was found, if it was and nothing came of it. It is of no use afterwards.
+    package func empty() {
+        guard isFresh() else { return }
+        for folder in [snapshotPath, path + "/tls"] { rmdir(folder) }
+        let isEmpty = (try? File.names(in: path)).map { $0 == ["lock"] } ?? false
+        if isEmpty { unlink(path + "/lock") }
+    }
 
     /// If nothing of a member is in it yet.
     package func isFresh() -> Bool {

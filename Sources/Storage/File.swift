@@ -16,6 +16,8 @@ package struct File: ~Copyable, Sendable {
         case read, readWrite
         /// Read and write; made, with mode 0600, when it is not there.
         case create
+        /// The same, where nothing may be there yet, not even a link.
+        case createNew
     }
 
     private let descriptor: Int32
@@ -27,6 +29,7 @@ package struct File: ~Copyable, Sendable {
             case .read: O_RDONLY
             case .readWrite: O_RDWR
             case .create: O_RDWR | O_CREAT
+            case .createNew: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
             }
         descriptor = calls.open(path, flags, 0o600)
         self.path = path
@@ -239,9 +242,10 @@ package struct File: ~Copyable, Sendable {
     /// Writes a whole small file so that after a crash it is either the old or the new one.
     package static func replace(_ path: String, with bytes: [UInt8]) throws(StorageError) {
         let temporary = path + ".new"
+        // Left by a crash, or laid there by somebody else who may write to the directory.
+        try remove(temporary)
         do {
-            let file = try File(temporary, .create)
-            try file.truncate(to: 0)
+            let file = try File(temporary, .createNew)
             try file.write(bytes, at: 0)
             try file.sync()
         }

@@ -5,6 +5,7 @@ internal import JSON
 internal import NIOHTTP1
 internal import NIOPosix
 internal import Storage
+internal import Transport
 internal import TLS
 
 /// Comes into a fabric with a join token: it believes the CA that the token names and nobody else, and tells the token's secret only to
@@ -28,8 +29,9 @@ struct Admission {
     private static let answerBytesMax = 1 << 20
 
     /// Asks whoever answers for the CA that the token names. Nothing is believed but what has its digest.
+    /// - Parameter fabric: whose it has to be, for a machine that is a member already.
     /// - Returns: the CA, and this machine's own address as the connection has it.
-    func findAuthority() async throws -> (authority: Certificate, ownHost: String?) {
+    func findAuthority(of fabric: UInt64? = nil) async throws -> (authority: Certificate, ownHost: String?) {
         var client = HTTPClient(group: MultiThreadedEventLoopGroup.singleton)
         client.bodyBytesMax = Self.answerBytesMax
         var anybody = TLSSettings()
@@ -49,8 +51,16 @@ struct Admission {
             throw Problem(
                 .failed,
                 """
-                \(endpoint) has not the CA that the token names: it is of another fabric, the CA was replaced since, or somebody \
+                \(endpoint) does not show the CA that the token names: it is of another fabric, the CA was replaced since, or somebody \
                 is between here and the member. The token's secret was not told
+                """)
+        }
+        if let fabric, let other = answer["fabric"]?.text, other != hex(fabric) {
+            throw Problem(
+                .failed,
+                """
+                this machine is a member of fabric \(hex(fabric)), and \(endpoint) is one of fabric \(other): nothing was changed. Join another \
+                fabric from an empty --data-dir
                 """)
         }
         return (found, response.localHost)

@@ -6,6 +6,7 @@ internal import JSON
 internal import NIOHTTP1
 internal import Server
 internal import Storage
+internal import Transport
 #if canImport(Glibc)
     internal import Glibc
 #endif
@@ -46,6 +47,7 @@ struct CACommand: AsyncParsableCommand {
             for item in authorities { table.add([Self.short(item["id"]), FabricResource.time(item["until"])]) }
             table.print()
             print()
+            let known = authorities.compactMap { $0["id"]?.text } + [""]
             var certificates = Table(["ID", "NAME", "ROLE", "CA", "GOOD UNTIL (UTC)"])
             let items =
                 (list["members"]?.items ?? []).map { ($0, "member") }
@@ -53,7 +55,9 @@ struct CACommand: AsyncParsableCommand {
             for (item, role) in items {
                 certificates.add([
                     item["id"]?.text ?? "", item["name"]?.text ?? "", role, Self.short(item["authority"]),
-                    item["until"] == nil ? "not said" : FabricResource.time(item["until"]),
+                    !known.contains(item["authority"]?.text ?? "")
+                        ? "no more: its CA is gone"
+                        : item["until"] == nil ? "not said" : FabricResource.time(item["until"]),
                 ])
             }
             certificates.print()
@@ -111,19 +115,21 @@ struct CACommand: AsyncParsableCommand {
         @OptionGroup var flags: ClientFlags
 
         func run() async throws {
-            let seconds = try Durations.seconds(ttl, "--ttl")
+            let seconds = try Durations.seconds(ttl, "--ttl", atMost: RunningMember.clientSecondsMax)
             let files = ClientCertificateFiles(in: out)
             try files.expectRoom()
             let (key, request) = try files.makeRequest(name)
-            let answer = try await flags.ask { client in
-                try await client.call("/v1/ca/certificates") { json in
+            let (answer, members) = try await flags.ask { client in
+                let answer = try await client.call("/v1/ca/certificates") { json in
                     json.field("request", request)
                     json.field("name", name)
                     json.field("role", role)
                     json.field("ttlSeconds", seconds)
                 }
+                return (answer, try? await client.members())
             }
             try files.write(answer, key)
+            try files.write(members?.secureEndpoints ?? [])
             try files.report(answer, flags.output)
         }
     }
@@ -136,7 +142,10 @@ struct CACommand: AsyncParsableCommand {
                 another once the fabric has a new CA. The certificate itself shows whose it is, and the new one is good for as long as before. The key
                 stays what it is.
 
-                Example:
+                It asks the members that it was issued or enrolled by, unless --endpoints names others.
+
+                Examples:
+                  weft ca renew --dir /etc/backup/weft
                   weft ca renew --dir /etc/backup/weft --endpoints https://10.0.0.1:2379
                 """)
         @Option(help: "The directory with ca.pem, client.pem and client.key.")
@@ -154,6 +163,11 @@ struct CACommand: AsyncParsableCommand {
             }
             let (key, request) = try files.makeRequest(own.commonName ?? "client")
             var flags = flags
+            flags.endpoints = try flags.endpoints ?? given(nil, "WEFT_ENDPOINTS") ?? files.readEndpoints()
+            guard let urls = flags.endpoints, urls.split(separator: ",").allSatisfy({ $0.hasPrefix("https://") }) else {
+                throw Problem(
+                    .usage, "a certificate is renewed by showing it: --endpoints https://HOST:PORT names a member")
+            }
             (flags.tls.cacert, flags.tls.cert, flags.tls.key) = (files.trust, files.client, files.key)
             let answer = try await flags.ask { try await $0.call("/v1/ca/renew") { $0.field("request", request) } }
             try files.write(answer, key)
@@ -170,7 +184,16 @@ struct CACommand: AsyncParsableCommand {
         @OptionGroup var flags: ClientFlags
 
         func run() async throws {
-            let answer = try await flags.ask { try await $0.send(.DELETE, "/v1/ca/certificates/\(id)") }
+            let answer = try await flags.ask { client in
+                do {
+                    return try await client.send(.DELETE, "/v1/ca/certificates/\(id)")
+                } catch let refusal as FabricClient.Refusal where refusal.status == 404 {
+                    guard try await client.members().members.contains(where: { hex($0.id) == id }) else {
+                        throw refusal
+                    }
+                    throw Problem(.usage, "\(id) is a member: its certificate ends with `weft member remove \(id)`")
+                }
+            }
             if flags.output == .json { return printJSON(answer) }
             print("certificate \(id) revoked")
         }
@@ -249,6 +272,7 @@ struct Enrol: AsyncParsableCommand {
         let files = ClientCertificateFiles(in: out)
         try files.expectRoom()
         let answer = try await admission.enrol(name, files)
+        try files.write([endpoint])
         try files.report(answer, output)
     }
 }
@@ -259,6 +283,9 @@ struct ClientCertificateFiles {
     var trust: String { directory + "/ca.pem" }
     var client: String { directory + "/client.pem" }
     var key: String { directory + "/client.key" }
+    /// Where the fabric's members are, a line each.
+    private var endpoints: String { directory + "/endpoints" }
+    private static let endpointsBytesMax = 1 << 16
 
     init(in directory: String) { self.directory = directory }
 
@@ -274,6 +301,7 @@ struct ClientCertificateFiles {
         do {
             let key: PrivateKey
             if File.exists(self.key) {
+                try expectOwn(self.key)
                 key = try PrivateKey(pem: try File(self.key, .read).read(at: 0, count: 1 << 16))
             } else {
                 key = try PrivateKey()
@@ -284,6 +312,19 @@ struct ClientCertificateFiles {
             throw problem
         } catch {
             throw Problem(.failed, "\(key): \(error)")
+        }
+    }
+
+    /// A key that others can read, or that somebody else laid there, is no secret.
+    private func expectOwn(_ path: String) throws {
+        var found = stat()
+        guard lstat(path, &found) == 0, found.st_mode & S_IFMT == S_IFREG, found.st_uid == geteuid(),
+            found.st_mode & 0o077 == 0
+        else {
+            throw Problem(
+                .failed,
+                "\(path) belongs to another user, or others can read it: remove it for a new key, or make it yours alone (chmod 600)"
+            )
         }
     }
 
@@ -311,6 +352,23 @@ struct ClientCertificateFiles {
         } catch let error as CertificateError {
             throw Problem(.failed, "the certificate that was answered cannot be used: \(error)")
         }
+    }
+
+    func write(_ endpoints: [Endpoint]) throws {
+        try write(Array(endpoints.map { "\($0)\n" }.joined().utf8), to: self.endpoints)
+    }
+
+    /// As --endpoints takes them; nil where nobody wrote any.
+    func readEndpoints() throws -> String? {
+        guard File.exists(endpoints) else { return nil }
+        let text = try File(endpoints, .read).read(at: 0, count: Self.endpointsBytesMax)
+        let found = String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        return found.isEmpty ? nil : found.joined(separator: ",")
+    }
+
+    func remove() throws {
+        for path in [client, key, trust, endpoints] { try File.remove(path) }
+        rmdir(directory)
     }
 
     private func write(_ bytes: [UInt8], to path: String) throws {

@@ -94,7 +94,9 @@ extension Problem {
         do {
             return try await body()
         } catch let refusal as FabricClient.Refusal {
-            let kind: Kind = refusal.status == 404 ? .notFound : refusal.status == 503 ? .unavailable : .failed
+            let kind: Kind =
+                refusal.status == 404 || refusal.message.hasSuffix("name not found")
+                ? .notFound : refusal.status == 503 ? .unavailable : .failed
             // Who speaks is said anyway.
             let text = refusal.message.hasPrefix("weft: ") ? String(refusal.message.dropFirst(6)) : refusal.message
             throw Problem(kind, text + advice(refusal))
@@ -107,7 +109,8 @@ extension Problem {
     private static func advice(_ refusal: FabricClient.Refusal) -> String {
         switch refusal.message {
         case "etcdserver: user name is empty": " (users and roles count here: name a user with --user)"
-        case "etcdserver: permission denied": " (this user has no right to it; see `weft user get` and `weft role get`)"
+        case "etcdserver: permission denied":
+            " (this user or certificate has no right to it; see `weft user get` and `weft ca show`)"
         default: ""
         }
     }

@@ -1,5 +1,6 @@
 internal import Certificates
 internal import Client
+internal import JSON
 internal import NIOPosix
 internal import Server
 internal import Storage
@@ -13,9 +14,6 @@ internal import TLS
 struct Context {
     let name: String
     let files: ClientCertificateFiles
-    private var endpointsPath: String { files.directory + "/endpoints" }
-
-    private static let fileBytesMax = 1 << 16
 
     /// `$WEFT_CONFIG_DIR`, or `weft` in the directory for settings.
     private static var root: String? {
@@ -48,11 +46,22 @@ struct Context {
     /// Where a login comes to be before it takes the place of the one there is: no name that somebody could give.
     var coming: Context { get throws { try Context(file: ".\(name)") } }
 
+    /// Waits until no other login of this user is under way; until it is closed no other begins.
+    static func lock() throws -> Int32 {
+        let folder = try path("contexts")
+        do throws(StorageError) { _ = try File.makeDirectory(folder, mode: 0o700) } catch { throw Problem(error) }
+        let descriptor = open(folder + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0, flock(descriptor, LOCK_EX) == 0 else {
+            throw Problem(.failed, "cannot lock \(folder): \(String(cString: strerror(errno)))")
+        }
+        return descriptor
+    }
+
     /// Puts what has come in the place of what was.
     func takeOver(_ coming: Context) throws {
         if File.exists(files.directory) {
             try File.exchange(coming.files.directory, with: files.directory)
-            try coming.removeFiles()
+            try coming.files.remove()
         } else {
             guard rename(coming.files.directory, files.directory) == 0 else {
                 throw Problem(.failed, "cannot write \(files.directory)")
@@ -79,7 +88,7 @@ struct Context {
         }
     }
 
-    var isThere: Bool { File.exists(files.client) && File.exists(endpointsPath) }
+    var isThere: Bool { File.exists(files.client) && (try? files.readEndpoints()) != nil }
 
     /// One that is there.
     /// - Throws: `notFound`.
@@ -94,26 +103,22 @@ struct Context {
     // MARK: - One of them
 
     var endpoints: [Endpoint] {
-        get throws {
-            let text = String(
-                decoding: try File(endpointsPath, .read).read(at: 0, count: Self.fileBytesMax), as: UTF8.self)
-            return text.split(whereSeparator: \.isWhitespace).compactMap { Endpoint(String($0)) }
-        }
+        get throws { (try files.readEndpoints() ?? "").split(separator: ",").compactMap { Endpoint(String($0)) } }
     }
 
-    func write(_ endpoints: [Endpoint]) throws {
-        try File.replace(endpointsPath, with: Array(endpoints.map { "\($0)\n" }.joined().utf8))
+    func json(isCurrent: Bool) throws -> JSONValue {
+        let end = (try? files.certificate())?.validity.to
+        return .object([
+            .init("name", .string(name)), .init("current", .bool(isCurrent)),
+            .init("until", end.map { .string(utcText(seconds: $0)) } ?? .null),
+            .init("endpoints", .array(try endpoints.map { .string($0.description) })),
+        ])
     }
 
     func makeCurrent() throws { try File.replace(try Self.path("current"), with: Array("\(name)\n".utf8)) }
 
-    private func removeFiles() throws {
-        for path in [files.client, files.key, files.trust, endpointsPath] { try File.remove(path) }
-        rmdir(files.directory)
-    }
-
     func remove() throws {
-        try removeFiles()
+        try files.remove()
         if Self.current == nil, let path = try? Self.path("current") { try File.remove(path) }
     }
 

@@ -60,8 +60,8 @@ struct Daemon: Sendable {
             settings.connectionsPerAddressMax ?? max(Self.connectionsMin, limits.connectionsMax / 4)
         limits.callers = settings.callers
         limits.budget = settings.server.budget
-        if !settings.clearTextAddresses.isEmpty {
-            let addresses = settings.clearTextAddresses.map(\.description).joined(separator: ", ")
+        if !settings.server.clearTextAddresses.isEmpty {
+            let addresses = settings.server.clearTextAddresses.joined(separator: ", ")
             logger.warning(
                 "\(addresses): whoever is on the way reads and changes what goes there in clear text; see docs/security.md for https://"
             )
@@ -75,6 +75,11 @@ struct Daemon: Sendable {
             security = try PortSecurity(settings, logger)
         } catch {
             throw Problem(.usage, error.description)
+        }
+        let brought = [security.clients, security.peers?.server].compactMap(\.self)
+        self.settings.server.broughtCertificateEnd = { brought.compactMap(\.current.certificateEnd).min() }
+        if settings.clientTLS.certificateFile != nil, !settings.listenClient.contains(where: \.isSecure) {
+            logger.warning("--cert-file is not used: --listen-client-urls has no https:// address")
         }
         peerPort = Transport.makePort(logger)
         for flag in IgnoredFlags.given {

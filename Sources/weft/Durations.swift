@@ -6,9 +6,10 @@ enum Durations {
     private static let secondsMax = 1e9
 
     /// Whole seconds, as a flag says them.
-    static func seconds(_ text: String, _ flag: String) throws -> Int64 {
-        guard let time = nanoseconds(text), time >= 1_000_000_000 else {
-            throw Problem(.usage, "\(flag): \"\(text)\" is no time of at least 1s, such as 10m or 24h")
+    static func seconds(_ text: String, _ flag: String, atMost secondsMax: Int64) throws -> Int64 {
+        guard let time = nanoseconds(text), (1...secondsMax).contains(Int64(time / 1_000_000_000)) else {
+            throw Problem(
+                .usage, "\(flag): \"\(text)\" is not a time from 1s to \(secondsMax / 3600)h, such as 10m or 24h")
         }
         return Int64(time / 1_000_000_000)
     }

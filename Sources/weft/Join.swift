@@ -61,6 +61,9 @@ struct Join: AsyncParsableCommand {
         if learner && (witness || replace != nil) {
             throw ValidationError("--learner stays without a vote; it goes neither with --witness nor with --replace")
         }
+        if token.isGiven && login.user != nil {
+            throw ValidationError("either a join token (--token, --token-file) or --user, not both")
+        }
         if token.isGiven && (learner || witness || replace != nil) {
             throw ValidationError(
                 "with a token, that says as what a machine joins: `weft token create --role … --replace …`")
@@ -73,9 +76,13 @@ struct Join: AsyncParsableCommand {
         }
         var settings = try ServeSettings(flags)
         do {
+            // What it would found alone is of no interest here.
+            settings.server.founders = []
             let directory = try DataDirectory(settings.server.dataDirectory, isForOwner: true) { text in
                 Console.error("warning: \(text)")
             }
+            // After a refusal nothing stays; the key stays that an answer which was lost would be for.
+            defer { directory.empty() }
             let identity = try directory.identity()
             let admission = try token.read().map { try Admission($0, at: endpoint) }
             var joining = Joining(
@@ -115,7 +122,9 @@ struct Join: AsyncParsableCommand {
             return try Admission.client(endpoint, trust: files.trust, own: files.member)
         }
         var client = FabricClient(endpoints: [endpoint], group: MultiThreadedEventLoopGroup.singleton)
-        if !token.isGiven { client.http.tls = try tls.context(for: [endpoint]) }
+        // A token says who comes, whatever user the environment names.
+        if token.isGiven { return client }
+        client.http.tls = try tls.context(for: [endpoint])
         do {
             try await Problem.explaining { try await login.logIn(&client) }
         } catch let problem as Problem where problem.kind == .unavailable && canWait {
@@ -141,7 +150,11 @@ struct Joining {
         do {
             response = try await client.http.send(.GET, endpoint, "/version")
         } catch let failure as HTTPClient.Failure {
-            throw Problem(.unavailable, "\(failure.description). Is \(endpoint) the client URL of a running member?")
+            let advice =
+                endpoint.isSecure
+                ? "A fabric with a CA of its own takes a machine in by a join token: `weft token create` at a member, then --token here. With certificates of your own, --cacert says whom to believe"
+                : "Is \(endpoint) the client URL of a running member?"
+            throw Problem(.unavailable, "\(failure.description). \(advice)")
         }
         guard let version = try? FabricClient.answer(response), version["weft"] != nil else {
             throw Problem(.failed, "\(endpoint) is no weft member: its /version does not say so")
@@ -269,12 +282,11 @@ struct Joining {
     mutating func enterAgain(
         by admission: Admission, _ settings: ServeSettings, _ directory: DataDirectory, _ identity: Identity
     ) async throws {
-        let (authority, _) = try await admission.findAuthority()
-        let files = MemberCertificates.files(in: directory)
-        try MemberCertificates.believe(authority, in: directory)
+        let (authority, _) = try await admission.findAuthority(of: identity.clusterID)
         let key = try MemberCertificates.joiningKey(in: directory)
-        client = try Admission.client(endpoint, trust: files.trust)
-        let answer = try await ask(admission.token, settings, key)
+        // What is believed here stays as it is until the fabric has signed.
+        client = try Admission.client(endpoint, trusting: authority)
+        let answer = try await ask(admission.token, settings, key, as: identity.memberID)
         try take(answer, for: .member(fabric: identity.clusterID, id: identity.memberID), key, directory)
         print("member \(hex(identity.memberID)) has a certificate of fabric \(hex(identity.clusterID))")
     }
@@ -292,7 +304,10 @@ struct Joining {
         client = try Admission.client(endpoint, trust: files.trust, own: files.member)
     }
 
-    private func ask(_ token: JoinTokenText, _ settings: ServeSettings, _ key: PrivateKey) async throws -> JSONValue {
+    /// - Parameter member: which member this machine is already, if it is.
+    private func ask(
+        _ token: JoinTokenText, _ settings: ServeSettings, _ key: PrivateKey, as member: UInt64? = nil
+    ) async throws -> JSONValue {
         let request: [UInt8]
         do throws(CertificateError) {
             request = try CertificateRequest(of: key, commonName: settings.server.name).pem()
@@ -307,6 +322,7 @@ struct Joining {
                 json.field("peerURLs", settings.server.advertisedPeerURLs) { $0.string($1) }
                 json.field("hosts", settings.ownHosts) { $0.string($1) }
                 json.field("domain", settings.server.domain)
+                if let member { json.field("member", hex(member)) }
             }
         }
     }

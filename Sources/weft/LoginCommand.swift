@@ -38,12 +38,26 @@ struct Login: AsyncParsableCommand {
         }
         let context = try Context(context)
         let text = try token.read()
-        guard (text == nil) == (given(login.user, "WEFT_USER") != nil) else {
+        // A user that the environment names does not contradict a token.
+        guard text == nil ? given(login.user, "WEFT_USER") != nil : login.user == nil else {
             throw Problem(
                 .usage,
                 "either a join token (--token, --token-file) or a user (--user, and --cacert for whom to believe) is needed"
             )
         }
+        let lock = try Context.lock()
+        defer { close(lock) }
+        do {
+            let answer = try await logIn(endpoint, text, context)
+            print(
+                "logged in at \(url) until \(FabricResource.time(answer["until"])) UTC; commands use it unless they are told otherwise (--endpoints, --context)"
+            )
+        } catch let error as StorageError {
+            throw Problem(error)
+        }
+    }
+
+    private func logIn(_ endpoint: Endpoint, _ text: String?, _ context: Context) async throws -> JSONValue {
         // What is there is somebody's login still, until the new one has come.
         let fresh = try context.coming
         let answer: JSONValue
@@ -52,12 +66,10 @@ struct Login: AsyncParsableCommand {
         } else {
             answer = try await logIn(endpoint, fresh)
         }
-        try fresh.write(try await members(fresh, endpoint))
+        try fresh.files.write(try await members(fresh, endpoint))
         try context.takeOver(fresh)
         try context.makeCurrent()
-        print(
-            "logged in at \(url) until \(FabricResource.time(answer["until"])) UTC; commands use it unless they are told otherwise (--endpoints, --context)"
-        )
+        return answer
     }
 
     private func logIn(_ endpoint: Endpoint, _ context: Context) async throws -> JSONValue {
@@ -74,9 +86,9 @@ struct Login: AsyncParsableCommand {
 
     /// Where the members are, this one first.
     private func members(_ context: Context, _ endpoint: Endpoint) async throws -> [Endpoint] {
-        try context.write([endpoint])
-        let others = try? await context.client().members().members.flatMap(\.clientURLs).compactMap(Endpoint.init)
-        return [endpoint] + (others ?? []).filter { $0.isSecure && $0 != endpoint }
+        try context.files.write([endpoint])
+        let others = try? await context.client().members().secureEndpoints
+        return [endpoint] + (others ?? []).filter { $0 != endpoint }
     }
 }
 
@@ -87,10 +99,16 @@ struct ContextCommand: ParsableCommand {
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the logins of this user.", discussion: "Example:\n  weft context list")
+            abstract: "List the logins of this user.",
+            discussion: "Examples:\n  weft context list\n  weft context list -o json")
+        @Option(name: [.customShort("o"), .customLong("output")], help: "simple or json.")
+        var output: OutputFormat = .simple
 
         func run() throws {
             let current = Context.current?.name
+            if output == .json {
+                return printJSON(.array(try Context.all.map { try $0.json(isCurrent: $0.name == current) }))
+            }
             var table = Table(["", "NAME", "GOOD UNTIL", "URLS"])
             for context in try Context.all {
                 let end = (try? context.files.certificate())?.validity.to

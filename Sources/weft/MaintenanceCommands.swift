@@ -110,6 +110,9 @@ struct Check: AsyncParsableCommand {
         /// The hash is of what came after.
         var compactRevision: Int64?
         var trouble: String?
+        /// What it warns of; nil where the asker may not know.
+        var warnings: [String]?
+        var isHashDenied = false
     }
 
     func run() async throws {
@@ -120,6 +123,7 @@ struct Check: AsyncParsableCommand {
                 JSONValue.object([
                     JSONValue.Field("check", .string(finding.what)),
                     JSONValue.Field("ok", .bool(finding.isWell)),
+                    JSONValue.Field("warning", .bool(finding.isWarning && !finding.trouble.isEmpty)),
                     JSONValue.Field("trouble", .array(finding.trouble.map(JSONValue.string))),
                 ])
             }
@@ -136,12 +140,8 @@ struct Check: AsyncParsableCommand {
     private func examine(_ client: FabricClient) async throws -> [Finding] {
         let fabric = try await client.members()
         let members = fabric.members
-        // Of one revision, which all have once they answered a linearizable read.
-        let revision =
-            try await client.call("/v3/kv/range") { json in
-                json.field("key", [0])
-                json.field("count_only", true)
-            }["header"]?["revision"]?.integer ?? 0
+        // Of one revision, which all have once they confirmed that they are up to date.
+        let revision = try await client.call("/v3/kv/txn")["header"]?["revision"]?.integer ?? 0
         var answers: [Answers] = []
         // A compaction between two answers would have them differ.
         for _ in 0..<Self.tries where Set(answers.compactMap(\.compactRevision)).count != 1 {
@@ -152,13 +152,11 @@ struct Check: AsyncParsableCommand {
         let leaders = Set(statuses.map { $0["leader"]?.unsigned ?? 0 })
         let hashes = Set(answers.compactMap(\.hash))
         let alarms = try await client.call("/v3/maintenance/alarm")["alarms"]?.items ?? []
-        let warnings: [String]
-        do {
-            let status = try await client.send(.GET, "/v1/fabric/status?serializable")
-            warnings = (status["warnings"]?.items ?? []).compactMap(\.text)
-        } catch {
-            warnings = ["what the fabric warns of is not known: \(error)"]
+        var warnings: [String] = []
+        for warning in answers.flatMap({ $0.warnings ?? [] }) where !warnings.contains(warning) {
+            warnings.append(warning)
         }
+        if answers.allSatisfy({ $0.warnings == nil }) { warnings = ["what the fabric warns of could not be asked"] }
         let noted = answers.flatMap { answer in
             (answer.status?["errors"]?.items ?? []).compactMap(\.text).map { "\(answer.name): \($0)" }
         }
@@ -172,11 +170,17 @@ struct Check: AsyncParsableCommand {
             Finding(
                 what: "no alarm is raised",
                 trouble: alarms.isEmpty ? [] : noted.isEmpty ? ["see `weft alarm list`"] : noted),
+            answers.contains(where: \.isHashDenied)
+                ? Finding(
+                    what: "whether all have the same data is not known", trouble: ["only root may compare it"],
+                    isWarning: true)
+                : Finding(
+                    what: "all have the same data at revision \(revision)",
+                    trouble: hashes.count <= 1
+                        ? [] : answers.map { "\($0.name) has hash \($0.hash.map(hex) ?? "unknown")" }),
             Finding(
-                what: "all have the same data at revision \(revision)",
-                trouble: hashes.count <= 1
-                    ? [] : answers.map { "\($0.name) has hash \($0.hash.map(hex) ?? "unknown")" }),
-            Finding(what: "no weakness is known", trouble: warnings, isWarning: true),
+                what: warnings.isEmpty ? "no weakness is known" : "weaknesses are known", trouble: warnings,
+                isWarning: true),
         ]
     }
 
@@ -188,12 +192,16 @@ struct Check: AsyncParsableCommand {
         }
         do {
             answers.status = try await own.call("/v3/maintenance/status")
-            _ = try await own.call("/v3/kv/range") { $0.field("key", [0]) }
+            answers.warnings = try? await own.send(.GET, "/v1/fabric/status?serializable")["warnings"]?.items?
+                .compactMap(\.text)
+            _ = try await own.call("/v3/kv/txn")
             let hash = try await own.call("/v3/maintenance/hashkv") { $0.field("revision", revision) }
             answers.hash = hash["hash"]?.unsigned ?? 0
             answers.compactRevision = hash["compact_revision"]?.integer ?? 0
         } catch let refusal as FabricClient.Refusal where refusal.message.contains("witness") {
             // It keeps no keys.
+        } catch let refusal as FabricClient.Refusal where refusal.status == 403 && answers.status != nil {
+            answers.isHashDenied = true
         } catch {
             answers.trouble = "\(error)"
         }

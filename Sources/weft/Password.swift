@@ -6,7 +6,7 @@
 enum Password {
     /// Reads one line from the terminal, which does not show it; without a terminal, from standard input.
     static func ask(_ prompt: String) throws -> String {
-        guard isatty(STDIN_FILENO) == 1 else { return try line() }
+        guard isatty(STDIN_FILENO) == 1 else { return try line(prompt) }
         Console.prompt("\(prompt): ")
         var before = termios()
         tcgetattr(STDIN_FILENO, &before)
@@ -17,21 +17,25 @@ enum Password {
             tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
             Console.error("")
         }
-        return try line()
+        return try line(prompt)
     }
 
     /// A new one: from a terminal it is asked for twice.
     static func askNew(_ user: String) throws -> String {
         let first = try ask("New password of \(user)")
+        guard !first.isEmpty else {
+            throw Problem(
+                .usage, "the password is empty; --no-password makes a user who logs in with a certificate only")
+        }
         if isatty(STDIN_FILENO) == 1, try ask("The same again") != first {
             throw Problem(.usage, "the two passwords differ")
         }
         return first
     }
 
-    private static func line() throws -> String {
+    private static func line(_ what: String) throws -> String {
         guard let line = readLine(strippingNewline: true) else {
-            throw Problem(.usage, "there is no password on standard input")
+            throw Problem(.usage, "standard input ended: \(what) is read from there")
         }
         return line
     }

@@ -64,9 +64,7 @@ struct PeerSecurity {
     func make(_ rules: TLSSettings, _ logger: Logger) throws(TLSError) -> PeerTLS? {
         guard own.certificateFile != nil else { return nil }
         var server = own
-        server.lowestVersion = rules.lowestVersion
-        server.highestVersion = rules.highestVersion
-        server.cipherSuites = rules.cipherSuites
+        server.takeVersions(of: rules)
         var client = server
         client.allowedHostname = nil
         if let callersCertificate {

@@ -52,7 +52,8 @@ struct PortSecurity {
                 clients = try TLSSource(clientTLS, .server, logger)
             }
             if settings.usesOwnAuthorityForPeers {
-                let peerTLS = settings.clientTLS.with(found)
+                // What is asked of clients' certificates is not asked of members'.
+                let peerTLS = TLSSettings(versionsOf: settings.clientTLS).with(found)
                 peers = PeerTLS(
                     server: try TLSSource(peerTLS, .server, logger), client: try TLSSource(peerTLS, .client, logger),
                     identity: .members, takesClearText: settings.listenPeer.contains { !$0.isSecure })

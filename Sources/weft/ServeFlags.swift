@@ -146,6 +146,12 @@ struct ServeFlags: ParsableArguments {
     @Option(help: "true: members may call from other addresses than their certificates are for. (default: false)")
     var peerSkipClientSanVerification: String?
 
+    @Option(help: .hidden)
+    var autoTls: String?
+
+    @Option(help: .hidden)
+    var peerAutoTls: String?
+
     @Option(help: "Cipher suites of TLS 1.2, with commas between. (default: those with ECDHE and AES-GCM or ChaCha20)")
     var cipherSuites: String?
 
@@ -214,7 +220,8 @@ struct ServeFlags: ParsableArguments {
             ("peer-trusted-ca-file", peerTrustedCaFile), ("peer-client-cert-auth", peerClientCertAuth),
             ("peer-crl-file", peerCrlFile), ("peer-cert-allowed-cn", peerCertAllowedCn),
             ("peer-cert-allowed-hostname", peerCertAllowedHostname),
-            ("peer-skip-client-san-verification", peerSkipClientSanVerification),
+            ("peer-skip-client-san-verification", peerSkipClientSanVerification), ("auto-tls", autoTls),
+            ("peer-auto-tls", peerAutoTls),
             ("cipher-suites", cipherSuites), ("tls-min-version", tlsMinVersion), ("tls-max-version", tlsMaxVersion),
             ("auth-token", authToken), ("auth-token-ttl", authTokenTTL), ("bcrypt-cost", bcryptCost),
             ("cors", cors), ("host-whitelist", hostWhitelist),
@@ -228,7 +235,7 @@ struct ServeFlags: ParsableArguments {
 /// Flags of etcd that mean nothing here: they are taken, so that a unit file written for etcd starts weft, and reported.
 enum IgnoredFlags {
     static let names: Set<String> = [
-        "backend-batch-interval", "backend-batch-limit",
+        "backend-batch-interval", "backend-batch-limit", "client-cert-file", "client-key-file",
         "compact-hash-check-enabled", "compact-hash-check-time",
         "compaction-batch-limit", "compaction-sleep-interval", "corrupt-check-time", "downgrade-check-time",
         "enable-grpc-gateway",
@@ -237,6 +244,7 @@ enum IgnoredFlags {
         "grpc-keepalive-min-time", "grpc-keepalive-timeout", "initial-election-tick-advance", "listen-metrics-urls",
         "log-format", "log-outputs", "logger",
         "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals", "metrics", "pre-vote",
+        "self-signed-cert-validity",
         "socket-reuse-address", "socket-reuse-port", "strict-reconfig-check", "v2-deprecation",
         "wal-dir", "warning-apply-duration", "warning-unary-request-duration",
     ]
@@ -255,6 +263,11 @@ enum IgnoredFlags {
 
     static func note(_ name: String) { found.withLock { $0.append(name) } }
 
+    /// Flags of weft that etcd takes without a value: then they mean true.
+    private static let booleans: Set<String> = [
+        "auto-tls", "client-cert-auth", "peer-auto-tls", "peer-client-cert-auth", "peer-skip-client-san-verification",
+    ]
+
     /// The arguments of `serve` and `join` without the ignored flags and their values.
     static func remove(from arguments: [String]) -> [String] {
         guard let command = arguments.first, command == "serve" || command == "join" else { return arguments }
@@ -268,6 +281,10 @@ enum IgnoredFlags {
                 let hasOwnValue = argument.contains("=")
                 let next = place + 1 < arguments.count ? arguments[place + 1] : "-"
                 if !hasOwnValue, !switches.contains(name), !next.hasPrefix("-") { place += 1 }
+            } else if argument.hasPrefix("-"), booleans.contains(name), !argument.contains("="),
+                place + 1 == arguments.count || Bool(arguments[place + 1]) == nil
+            {
+                kept.append(argument + "=true")
             } else {
                 kept.append(argument)
             }

@@ -105,7 +105,7 @@ struct ServeSettings {
         "host-whitelist",
         "peer-cert-file", "peer-key-file", "peer-client-cert-file", "peer-client-key-file", "peer-trusted-ca-file",
         "peer-client-cert-auth", "peer-crl-file", "peer-cert-allowed-cn", "peer-cert-allowed-hostname",
-        "peer-skip-client-san-verification",
+        "peer-skip-client-san-verification", "auto-tls", "peer-auto-tls",
         "auth-token", "auth-token-ttl", "bcrypt-cost",
         "max-connections-per-address", "memory-budget", "log-level",
         "config-file",
@@ -195,7 +195,16 @@ struct ServeSettings {
             clientSocket = value == "none" ? nil : value
         case "cors": callers.origins = Set(Self.list(value))
         case "host-whitelist": callers.hosts = value.isEmpty ? nil : Set(Self.list(value).map { $0.lowercased() })
-        case "auth-token": server.tokens = try TokenSettings(value)
+        case "auth-token":
+            do { server.tokens = try TokenSettings(value) } catch { throw Problem(.usage, "\(error)") }
+        case "auto-tls", "peer-auto-tls":
+            // With certificates that anybody may have made, as etcd does it, TLS proves nothing.
+            guard try !flag(value) else {
+                throw Problem(
+                    .usage,
+                    "at https:// addresses the fabric makes certificates of its own CA, which prove who is who: leave it out"
+                )
+            }
         case "auth-token-ttl": server.tokenSeconds = UInt64(try number(value, 1...1_000_000_000))
         case "bcrypt-cost": server.bcryptCost = try number(value, PasswordHash.costs)
         case "cert-file": clientTLS.certificateFile = value
@@ -307,6 +316,7 @@ struct ServeSettings {
                 "--election-timeout \(server.replication.electionMilliseconds) must be at least five times --heartbeat-interval \(server.replication.heartbeatMilliseconds)"
             )
         }
+        server.clearTextAddresses = clearTextAddresses.map(\.description)
         callers.ownHosts = Set(
             (listenClient + server.advertisedClientURLs.compactMap(Endpoint.init)).map { $0.host.lowercased() })
         server.founders = try founders()
@@ -442,13 +452,15 @@ enum ConfigurationFile {
         } catch {
             throw Problem(.usage, "\(path): \(error)")
         }
-        return try settings.compactMap { setting in
+        return try settings.compactMap { found in
+            var setting = found
+            setting.key = EtcdSections.flag(of: found.key) ?? found.key
             if IgnoredFlags.names.contains(setting.key) {
                 IgnoredFlags.note(setting.key)
                 return nil
             }
             guard ServeSettings.keys.contains(setting.key), setting.key != "config-file" else {
-                throw Problem(.usage, "\(path): line \(setting.line): unknown key \"\(setting.key)\"")
+                throw Problem(.usage, "\(path): line \(setting.line): unknown key \"\(found.key)\"")
             }
             return (setting.key, setting.value, "\(path): line \(setting.line): \(setting.key)")
         }

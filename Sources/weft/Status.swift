@@ -24,6 +24,8 @@ struct Status: AsyncParsableCommand {
         var status: JSONValue?
         var version: String?
         var trouble: String?
+        /// What it warns of.
+        var warnings: [String] = []
         var domain = ""
         /// As the leader sees it.
         var roundTripMicroseconds: Int64?
@@ -32,22 +34,26 @@ struct Status: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (rows, warnings) = try await flags.ask { client in
+        let rows = try await flags.ask { client in
             let client = try await client.knownElsewhere()
             let listed = try await client.call("/v3/cluster/member/list") { _ in }
             let fabric = FabricMembers(listed)
             var rows: [Row] = []
             for member in fabric.members { rows.append(await row(member, client.at(member, of: fabric))) }
             let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
-            let warnings = await addPlaces(to: &rows, leader.flatMap { client.at($0.member, of: fabric) })
-            return (rows, warnings)
+            await addPlaces(to: &rows, leader.flatMap { client.at($0.member, of: fabric) })
+            return rows
         }
         let newest = rows.compactMap { $0.status?["raftIndex"]?.unsigned }.max() ?? 0
         if flags.output == .json {
             printRows(rows, newest)
         } else {
             printTable(rows, newest)
-            for warning in warnings { print("WARNING: \(warning)") }
+            var told: [String] = []
+            for warning in rows.flatMap(\.warnings) where !told.contains(warning) {
+                print("WARNING: \(warning)")
+                told.append(warning)
+            }
         }
         let silent = rows.filter { $0.status == nil }
         guard silent.isEmpty else {
@@ -68,6 +74,8 @@ struct Status: AsyncParsableCommand {
         do {
             row.status = try await own.call("/v3/maintenance/status")
             row.version = try await own.send(.GET, "/version")["weft"]?.text
+            let status = try? await own.send(.GET, "/v1/fabric/status?serializable")
+            row.warnings = (status?["warnings"]?.items ?? []).compactMap(\.text)
         } catch {
             row.trouble = "\(error)"
         }
@@ -75,15 +83,13 @@ struct Status: AsyncParsableCommand {
     }
 
     /// Where the members are, and how far from the leader; nobody else knows.
-    /// - Returns: what the leader warns of.
-    private func addPlaces(to rows: inout [Row], _ leader: FabricClient?) async -> [String] {
-        guard let places = try? await leader?.send(.GET, "/v1/fabric/status?serializable") else { return [] }
+    private func addPlaces(to rows: inout [Row], _ leader: FabricClient?) async {
+        guard let places = try? await leader?.send(.GET, "/v1/fabric/status?serializable") else { return }
         for place in places["members"]?.items ?? [] {
             guard let found = rows.firstIndex(where: { hex($0.member.id) == place["id"]?.text }) else { continue }
             rows[found].domain = place["domain"]?.text ?? ""
             rows[found].roundTripMicroseconds = place["roundTripMicroseconds"]?.integer
         }
-        return (places["warnings"]?.items ?? []).compactMap(\.text)
     }
 
     private func roundTrip(_ row: Row) -> String {
@@ -141,6 +147,7 @@ struct Status: AsyncParsableCommand {
                         fields.append(JSONValue.Field("lag", .number(String(newest - min(newest, row.applied)))))
                         fields.append(JSONValue.Field("version", .string(row.version ?? "")))
                         fields.append(JSONValue.Field("status", status))
+                        fields.append(JSONValue.Field("warnings", .array(row.warnings.map(JSONValue.string))))
                     } else {
                         fields.append(JSONValue.Field("error", .string(row.trouble ?? "")))
                     }

@@ -26,9 +26,9 @@ struct TokenCommand: AsyncParsableCommand {
                 """)
         @Option(
             help:
-                "As what its bearer comes: voter, learner, witness, weft:node:NAME, weft:client, weft:observer, weft:operator or root."
+                "As what its bearer comes: voter, learner, witness, weft:node:NAME, weft:client, weft:observer, weft:operator or root. (default: voter)"
         )
-        var role: String = "voter"
+        var role: String?
         @Option(help: "Name or id of a member that gets a certificate by it: one that lost its own, or never had one.")
         var member: String?
         @Option(help: "The failure domain of members that come by it.")
@@ -41,10 +41,23 @@ struct TokenCommand: AsyncParsableCommand {
         var uses: Int = 1
         @OptionGroup var flags: ClientFlags
 
+        func validate() throws {
+            guard member == nil || role == nil && domain == nil && replace == nil else {
+                throw ValidationError(
+                    "--member is about a member that is there: it goes with neither --role, --domain nor --replace")
+            }
+            let isMember = ["voter", "learner", "witness"].contains(role ?? "voter")
+            guard isMember || domain == nil && replace == nil else {
+                throw ValidationError(
+                    "--domain and --replace are about members: they do not go with --role \(role ?? "")")
+            }
+            guard (1...1000).contains(uses) else { throw ValidationError("--uses is 1 to 1000") }
+        }
+
         func run() async throws {
-            let seconds = try Durations.seconds(ttl, "--ttl")
+            let seconds = try Durations.seconds(ttl, "--ttl", atMost: 30 * 86_400)
             let answer = try await flags.ask { client in
-                var role = role
+                var role = role ?? "voter"
                 if let member { role = "member:\(hex(try await MemberCommand.find(member, client)))" }
                 let chosen = role
                 return try await client.call("/v1/tokens") { json in
@@ -62,8 +75,8 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the join tokens that are still good, without their secrets.",
-            discussion: "Example:\n  weft token list")
+            abstract: "List the join tokens whose time is not over, without their secrets.",
+            discussion: "With no uses left one lets only those in again who came by it.\n\nExample:\n  weft token list")
         @OptionGroup var flags: ClientFlags
 
         func run() async throws {
@@ -83,7 +96,7 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Have a join token let nobody in any more. Who came by it already stays.",
+            abstract: "Have a join token let nobody in any more. Those that came by it already stay.",
             discussion: "Example:\n  weft token revoke k3qv7m2a")
         @Argument(help: "The token's id, as `weft token list` has it.")
         var id: String
