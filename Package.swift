@@ -83,9 +83,10 @@ let package = Package(
         room("Credentials", ["CCrypt", "COpenSSL", "JSON"]),
         .systemLibrary(name: "CZlib"),
         .systemLibrary(name: "CMessageDigest"),
+        room("HTTP2", ["CNGHTTP2", nioCore]),
         room(
             "HTTPServer",
-            ["Bytes", "Certificates", "CNGHTTP2", "CZlib", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1, logging]),
+            ["Bytes", "Certificates", "CZlib", "HTTP2", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1, logging]),
         room("EtcdProto", [.product(name: "SwiftProtobuf", package: "swift-protobuf")], exclude: ["proto"]),
         room("JSON"),
         room("SettingsFile", [.product(name: "Yams", package: "Yams")]),
@@ -100,7 +101,7 @@ let package = Package(
             ],
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
-        room("Client", ["Certificates", "CNGHTTP2", "JSON", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1]),
+        room("Client", ["Certificates", "HTTP2", "JSON", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1]),
         room("Bench", ["Bytes", "Client", "JSON", "TLS", nioCore, nioPosix]),
         room(
             "API",

@@ -1,11 +1,12 @@
 internal import Bytes
+internal import HTTP2
 internal import NIOCore
 internal import NIOHTTP1
 
 /// What the service answers, and how it reaches nghttp2.
 extension HTTP2Connection {
     /// What a stream has for its next DATA frame.
-    func supply(stream id: Int32, into target: UnsafeMutableRawBufferPointer) -> HTTP2Supply {
+    func fill(_ target: UnsafeMutableRawBufferPointer, _ id: Int32) -> HTTP2Supply {
         guard let stream = streams[id] else { return .last(0) }
         let count = stream.outbox.take(into: target)
         outboundBytes -= count
@@ -16,7 +17,9 @@ extension HTTP2Connection {
         if stream.outbox.isEmpty, let ending = stream.ending {
             switch ending {
             case .body: return .last(count)
-            case .trailers(let status): return .trailers(count, status)
+            case .trailers(let status):
+                session?.endGRPC(stream: id, status)
+                return .beforeTrailers(count)
             }
         }
         if count > 0 { return .some(count) }
@@ -113,7 +116,7 @@ extension HTTP2Connection {
 
     /// The answer's end has gone out. A client that still sends is told to stop: of gRPC at once, others after a while,
     /// because some (curl 7.88) take that for a failure and drop the answer.
-    func answered(stream id: Int32) {
+    func noteAnswered(_ id: Int32) {
         guard let stream = streams[id], !stream.isReceived else { return }
         if stream.isGRPC {
             session?.reset(stream: id, .noError)

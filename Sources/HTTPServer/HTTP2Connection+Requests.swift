@@ -1,11 +1,12 @@
 internal import Bytes
+internal import HTTP2
 internal import NIOCore
 internal import NIOHTTP1
 internal import Sockets
 
 /// What nghttp2 tells of the frames that came in.
 extension HTTP2Connection {
-    func opened(stream id: Int32) {
+    func open(_ id: Int32) {
         let stream = HTTP2Stream(id: id, connection: self)
         if streams.isEmpty { guest.setIdle(false) }
         streams[id] = stream
@@ -14,7 +15,7 @@ extension HTTP2Connection {
         wake(at: .now() + limits.headerTimeout)
     }
 
-    func received(header name: String, _ value: String, stream id: Int32) {
+    func take(header name: String, _ value: String, _ id: Int32) {
         guard let stream = opening, stream.id == id else { return }
         stream.headerBytes += name.utf8.count + value.utf8.count + 4
         if stream.headerBytes > limits.headerBytesMax { return }
@@ -32,7 +33,7 @@ extension HTTP2Connection {
         }
     }
 
-    func receivedHead(stream id: Int32) {
+    func takeHead(_ id: Int32) {
         guard let stream = opening, stream.id == id else { return }
         opening = nil
         stream.deadline = nil
@@ -59,7 +60,7 @@ extension HTTP2Connection {
     }
 
     /// - Parameter isLastFrame: the client's last DATA frame; more of it may come.
-    func received(data: UnsafeRawBufferPointer, stream id: Int32, isLastFrame: Bool) {
+    func take(_ data: UnsafeRawBufferPointer, _ id: Int32, isLastFrame: Bool) {
         session?.consumeConnection(data.count)
         guard let stream = streams[id] else { return }
         stream.windowHeld += data.count
@@ -87,7 +88,7 @@ extension HTTP2Connection {
         if isTooMuch, !stream.isOver { refuseForMemory(stream) }
     }
 
-    func receivedAll(stream id: Int32) {
+    func takeEnd(_ id: Int32) {
         guard let stream = streams[id] else { return }
         stream.isReceived = true
         if stream.isOver { return }
@@ -100,12 +101,7 @@ extension HTTP2Connection {
         }
     }
 
-    func receivedControl() {
-        watch.heardSettings()
-        acknowledgementsDue += 1
-    }
-
-    func closed(stream id: Int32, isError: Bool) {
+    func close(_ id: Int32, isError: Bool) {
         guard let stream = streams.removeValue(forKey: id) else { return }
         if streams.isEmpty { guest.setIdle(true) }
         if opening === stream { opening = nil }

@@ -1,10 +1,11 @@
 internal import Bytes
+internal import HTTP2
 internal import NIOCore
 internal import Sockets
 
 /// One HTTP/2 connection: carries bytes between the channel and nghttp2, and keeps the streams' answers, windows and
 /// deadlines. What comes in is in `HTTP2Connection+Requests`, what goes out in `HTTP2Connection+Answers`.
-final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
+final class HTTP2Connection: HTTP2Events, ChannelDuplexHandler, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = Never
     typealias OutboundIn = Never
@@ -32,7 +33,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
     private static let acknowledgementsMax = 500
 
     var streams: [Int32: HTTP2Stream] = [:]
-    var texts = HeaderTexts()
+    private var texts = HeaderTexts()
     /// The stream whose head is being read.
     var opening: HTTP2Stream?
     /// Tasks of the service, of streams that are open or not.
@@ -63,6 +64,7 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
         self.turn = turn
         resets = HTTP2ResetAllowance(limits, now: .now())
         watch = HTTP2Watch(limits, now: .now())
+        super.init()
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -96,6 +98,36 @@ final class HTTP2Connection: ChannelDuplexHandler, @unchecked Sendable {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
+    }
+
+    // MARK: - What nghttp2 tells
+
+    override func opened(stream id: Int32) { open(id) }
+
+    override func received(
+        header name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>, stream id: Int32, isRequest: Bool
+    ) {
+        if isRequest { take(header: texts.text(name), texts.text(value), id) }
+    }
+
+    override func receivedHead(stream id: Int32) { takeHead(id) }
+
+    override func received(data: UnsafeRawBufferPointer, stream id: Int32, isLastFrame: Bool) {
+        take(data, id, isLastFrame: isLastFrame)
+    }
+
+    override func receivedAll(stream id: Int32) { takeEnd(id) }
+
+    override func receivedControl() {
+        watch.heardSettings()
+        acknowledgementsDue += 1
+    }
+
+    override func answered(stream id: Int32) { noteAnswered(id) }
+    override func closed(stream id: Int32, code: UInt32) { close(id, isError: code != HTTP2Code.noError.rawValue) }
+
+    override func supply(stream id: Int32, into target: UnsafeMutableRawBufferPointer) -> HTTP2Supply {
+        fill(target, id)
     }
 
     // MARK: - Reading

@@ -67,7 +67,7 @@ import Testing
         "Certificates": ["COpenSSL", "Glibc"],
         "TLS": ["COpenSSL", "Certificates", "Glibc", "Logging", "NIOCore", "Synchronization"],
         "HTTPServer": [
-            "Bytes", "Certificates", "CNGHTTP2", "CZlib", "Glibc", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1",
+            "Bytes", "Certificates", "CZlib", "Glibc", "HTTP2", "Logging", "NIOCore", "NIOPosix", "NIOHTTP1",
             "Sockets",
             "Synchronization", "TLS",
         ],
@@ -79,7 +79,8 @@ import Testing
             "Replication",
             "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
-        "Client": ["Certificates", "CNGHTTP2", "Glibc", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
+        "HTTP2": ["CNGHTTP2", "NIOCore"],
+        "Client": ["Certificates", "Glibc", "HTTP2", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],
         "Bench": ["Bytes", "Client", "Glibc", "JSON", "NIOCore", "NIOPosix", "Synchronization", "TLS"],
         "weft": [
             "API", "ArgumentParser", "Bench", "Bytes", "CPlatform", "Certificates", "Client", "Credentials", "Dispatch",
