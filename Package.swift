@@ -145,7 +145,7 @@ let package = Package(
         tests("CertificatesTests", ["Certificates"]),
         tests("TLSTests", ["Certificates", "TLS", nioCore, nioEmbedded, logging]),
         tests("HTTPServerTests", ["Bytes", "CNGHTTP2", "HTTPServer", "Sockets", nioCore, nioPosix, nioHTTP1, logging]),
-        tests("APITests", ["API", "HTTPServer", "JSON", "MVCC"]),
+        tests("APITests", ["API", "HTTPServer", "JSON", "MVCC", nioHTTP1]),
         tests("ServerTests", ["MVCC", "Replication", "Server", "Storage", "Transport", nioPosix, logging]),
         tests("TidyTests", []),
     ]

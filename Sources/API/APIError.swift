@@ -172,6 +172,11 @@ struct APIError: Error, Equatable, Sendable {
         }
     }
 
+    /// Nobody is told of this path.
+    static func nothing(at path: some StringProtocol) -> APIError {
+        APIError(.notFound, "there is nothing at \(path); see \(OpenAPI.path)")
+    }
+
     /// As Go's gRPC prints it: why a watch was not created is told so.
     var grpcText: String { "rpc error: code = \(code.name) desc = \(message)" }
 

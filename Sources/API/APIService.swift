@@ -27,6 +27,11 @@ package struct APIService: HTTPService {
         func isUnder(_ root: some StringProtocol) -> Bool { path == root || path.hasPrefix("\(root)/") }
         if path.hasPrefix("/v3/") { return try await Gateway(desk: desk).respond(to: request) }
         if path.hasPrefix("/v1/kv/") { return try await PlainKV(desk: desk).respond(to: request) }
+        switch PlainRoutes.find(request.method, path) {
+        case .here: break
+        case .others(let methods): return .methodNotAllowed(methods)
+        case .nowhere: throw .nothing(at: path)
+        }
         if path == PlainSnapshot.path { return try await PlainSnapshot(desk: desk).respond(to: request) }
         if isUnder(Members.path) { return try await Members(desk: desk).respond(to: request) }
         if isUnder(CertificatesAPI.path) || isUnder(CertificatesAPI.tokensPath) {
@@ -35,10 +40,6 @@ package struct APIService: HTTPService {
         if isUnder(Upgrade.path) { return try await Upgrade(desk: desk).respond(to: request) }
         if path.hasPrefix(FabricAPI.prefix + "/") { return try await FabricAPI(desk: desk).respond(to: request) }
         if isUnder(ClusterDomains.path) { return try await ClusterDomains(desk: desk).respond(to: request) }
-        guard request.method == .GET || request.method == .HEAD else {
-            let known = Self.readOnlyPaths.contains(path)
-            return known ? .methodNotAllowed("GET") : .error(.notFound, code: 5, "there is nothing at \(path)")
-        }
         switch path {
         case "/version": return version()
         case "/health": return try await Health(desk: desk).health(request)
@@ -50,13 +51,9 @@ package struct APIService: HTTPService {
         case "/": return index(try await desk.carryOut(Introduction()))
         default:
             if let answer = try await Health(desk: desk).probe(request) { return answer }
-            return .error(.notFound, code: 5, "there is nothing at \(path); see /")
+            throw .nothing(at: path)
         }
     }
-
-    private static let readOnlyPaths: Set<Substring> = [
-        "/", "/version", "/health", "/livez", "/readyz", "/metrics", OpenAPI.path,
-    ]
 
     package func refusal(_ status: HTTPResponseStatus, _ reason: String) -> HTTPResponse {
         let code =

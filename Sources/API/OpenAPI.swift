@@ -2,7 +2,7 @@ internal import HTTPServer
 internal import JSON
 internal import NIOHTTP1
 
-/// What `/v1/fabric` and `/v1/clusterdomains` take and answer, for tools: OpenAPI 3.1, served at `/openapi.json`.
+/// What is answered beside etcd's API, for tools: OpenAPI 3.1, served at `/openapi.json`. `PlainRoutes` answers nothing else.
 enum OpenAPI {
     static let path: Substring = "/openapi.json"
 
@@ -15,11 +15,65 @@ enum OpenAPI {
         var request: String?
         var response = "Changed"
         var created = false
+        /// What of the body is no JSON.
+        var media: Media?
+    }
+
+    enum Media: String {
+        case bytes = "application/octet-stream"
+        case text = "text/plain"
     }
 
     private static let listing = ["serializable", "watch", "revision"]
 
-    static let operations: [Operation] = [
+    static let operations: [Operation] = plain + members + fabric
+
+    private static let plain: [Operation] = [
+        Operation(method: "get", path: "/", summary: "How to begin.", media: .text),
+        Operation(
+            method: "get", path: "/version", summary: "Versions of etcd's API and of weft.", response: "Versions"),
+        Operation(
+            method: "get", path: "/health", summary: "If this member can serve; anybody may ask.",
+            query: ["serializable", "exclude"], response: "Health"),
+        Operation(
+            method: "get", path: "/livez", summary: "Kubernetes' probe.", query: ["exclude", "verbose"], media: .text),
+        Operation(method: "get", path: "/livez/{check}", summary: "One of its checks.", media: .text),
+        Operation(
+            method: "get", path: "/readyz", summary: "Kubernetes' probe.", query: ["exclude", "verbose"], media: .text),
+        Operation(method: "get", path: "/readyz/{check}", summary: "One of its checks.", media: .text),
+        Operation(method: "get", path: "/metrics", summary: "Figures for Prometheus.", media: .text),
+        Operation(method: "get", path: "/openapi.json", summary: "This description.", response: "Nothing"),
+        Operation(
+            method: "get", path: "/v1/kv/{key}",
+            summary: "A key's value as it is; with prefix, a list; with watch, changes.",
+            query: ["prefix", "keys", "limit", "after", "revision", "serializable", "watch"], media: .bytes),
+        Operation(method: "head", path: "/v1/kv/{key}", summary: "The same without the value.", media: .bytes),
+        Operation(
+            method: "put", path: "/v1/kv/{key}", summary: "Store a value as it is.", created: true, media: .bytes),
+        Operation(
+            method: "delete", path: "/v1/kv/{key}", summary: "Delete a key, or all with a prefix.", query: ["prefix"]),
+        Operation(method: "get", path: "/v1/snapshot", summary: "A backup.", media: .bytes),
+    ]
+
+    private static let members: [Operation] = [
+        Operation(method: "get", path: "/v1/members", summary: "The members.", response: "Members"),
+        Operation(
+            method: "post", path: "/v1/members", summary: "Add a member; it begins without a vote.",
+            request: "MemberSpec", response: "Members", created: true),
+        Operation(
+            method: "patch", path: "/v1/members/{id}", summary: "Change a member's domain or priority.",
+            request: "MemberChange", response: "Members"),
+        Operation(
+            method: "post", path: "/v1/members/{id}/replace", summary: "Give its vote to another, in one step.",
+            request: "Replacement", response: "Members"),
+        Operation(method: "get", path: "/v1/upgrade", summary: "What members run.", response: "Releases"),
+        Operation(
+            method: "post", path: "/v1/upgrade/finish",
+            summary: "Raise the fabric's version: the last step of an upgrade.",
+            response: "Releases"),
+    ]
+
+    private static let fabric: [Operation] = [
         Operation(
             method: "get", path: "/v1/fabric/domains", summary: "List the domains; with watch, their changes.",
             query: listing, response: "Domains"),
@@ -179,6 +233,16 @@ enum OpenAPI {
 
     /// Fields by schema: `name:type`, a type in brackets is a list of it, one with a capital is another schema; `!` is required.
     static let schemas: [(name: String, fields: String)] = [
+        ("Versions", "etcdserver:string etcdcluster:string storage:string weft:string"),
+        ("Health", "health:string reason:string"),
+        (
+            "MemberEntry",
+            "id:string name:string role:string domain:string priority:string peerURLs:[string] clientURLs:[string]"
+        ), ("Members", "member:MemberEntry members:[MemberEntry]"),
+        ("MemberSpec", "peerURLs!:[string] role:string replaces:string domain:string"),
+        ("MemberChange", "domain:string priority:integer"), ("Replacement", "by!:string"),
+        ("Release", "id:string name:string release:string newestVersion:integer"),
+        ("Releases", "version:integer newestVersion:integer members:[Release]"),
         ("Labels", ""), ("Nothing", ""), ("Error", "error:string code:integer message:string"),
         ("Changed", "revision:integer"),
         ("Authority", "id:string until:time certificate:string"),
@@ -192,7 +256,7 @@ enum OpenAPI {
         ("Signed", "id:string until:time certificate:string authorities:string"),
         (
             "Joining",
-            "token!:string request!:string name!:string peerURLs!:[string] hosts:[string] domain:string"
+            "token!:string request!:string name!:string peerURLs!:[string] hosts:[string] domain:string member:string"
         ), ("JoinedMember", "id:string name:string peerURLs:[string]"),
         (
             "Joined",
@@ -262,7 +326,7 @@ enum OpenAPI {
             json.pair("openapi", "3.1.0")
             json.name("info")
             json.object { json in
-                json.pair("title", "weft: domains, nodes and volumes")
+                json.pair("title", "weft")
                 json.pair("version", Version.weft)
             }
             json.name("paths")
@@ -301,7 +365,10 @@ enum OpenAPI {
                     json.object { $0.pair("type", "string") }
                 }
             }
-            if let request = operation.request {
+            if operation.method == "put", let media = operation.media {
+                json.name("requestBody")
+                json.object { $0.content(of: media) }
+            } else if let request = operation.request {
                 json.name("requestBody")
                 json.object { $0.content(request) }
             }
@@ -311,7 +378,11 @@ enum OpenAPI {
                     json.name(status)
                     json.object { json in
                         json.pair("description", "done")
-                        json.content(operation.response)
+                        if let media = operation.media {
+                            json.content(of: media)
+                        } else {
+                            json.content(operation.response)
+                        }
                     }
                 }
                 json.name("default")
@@ -359,6 +430,14 @@ extension JSONWriter {
                 json.name("schema")
                 json.type(schema)
             }
+        }
+    }
+
+    fileprivate mutating func content(of media: OpenAPI.Media) {
+        name("content")
+        object { json in
+            json.name(media.rawValue)
+            json.object { _ in }
         }
     }
 

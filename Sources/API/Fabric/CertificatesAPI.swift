@@ -29,10 +29,7 @@ struct CertificatesAPI: Sendable {
         case (.DELETE, "tokens", 2):
             try await desk.carryOut(Trust.RevokeToken(id: parts[1]))
             return .done
-        case (_, "ca", 1): return .methodNotAllowed("GET")
-        case (_, "tokens", 1): return .methodNotAllowed("GET, POST")
-        case (_, "tokens", 2): return .methodNotAllowed("DELETE")
-        default: throw APIError(.notFound, "there is nothing at \(request.path); see /openapi.json")
+        default: throw .nothing(at: request.path)
         }
     }
 
@@ -130,7 +127,7 @@ struct CertificatesAPI: Sendable {
                 peerURLs: try body.strings("peerURLs"), hosts: try body.strings("hosts"),
                 domain: try body.text("domain") ?? "", member: try body.text("member"))
             return Self.answer(try await desk.carryOut(join))
-        default: throw APIError(.notFound, "there is nothing at /v1/ca/\(verb); see /openapi.json")
+        default: throw .nothing(at: "/v1/ca/\(verb)")
         }
     }
 

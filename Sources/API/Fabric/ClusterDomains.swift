@@ -21,7 +21,7 @@ struct ClusterDomains: Sendable {
         case (.POST, "activate"?, 2): return done(call, try await call.setDomain(path[1], isActive: true))
         // The tools that ask so have no way to say that they mean it.
         case (.POST, "deactivate"?, 2): return done(call, try await call.setDomain(path[1], isActive: false))
-        default: throw APIError(.notFound, "there is nothing at \(request.path) for \(request.method)")
+        default: throw .nothing(at: request.path)
         }
     }
 

@@ -28,7 +28,7 @@ struct FabricAPI: Sendable {
         case "status" where parts.count == 1: return try await FabricStatus(call: call).respond()
         case "durability" where parts.count == 1: return try await FabricStatus(call: call).durability()
         case "lease-reads" where parts.count == 1: return try await FabricStatus(call: call).leaseReads()
-        default: throw APIError(.notFound, "there is nothing at \(request.path); see /openapi.json")
+        default: throw .nothing(at: request.path)
         }
     }
 
@@ -62,10 +62,7 @@ struct FabricAPI: Sendable {
                 reason: try body.text("reason"))
         case (.GET, 2) where call.path[1] == "preflight":
             return try await FabricStatus(call: call).preflight(call.path[0])
-        case (_, 0): return .methodNotAllowed("GET")
-        case (_, 1): return .methodNotAllowed("GET, PUT, DELETE")
-        case (_, 2) where ["activate", "deactivate"].contains(call.path[1]): return .methodNotAllowed("POST")
-        default: throw APIError(.notFound, "there is nothing at \(call.request.path); see /openapi.json")
+        default: throw .nothing(at: call.request.path)
         }
     }
 
@@ -89,10 +86,7 @@ struct FabricAPI: Sendable {
             return call.response(to: try await desk.carryOut(Records.Register(node: node, terms: try call.terms())))
         case (.DELETE, 1): return try await call.change(.removeNode(call.path[0]))
         case (.POST, 2): return try await act(call, on: call.path[0], call.path[1])
-        case (_, 0): return .methodNotAllowed("GET")
-        case (_, 1): return .methodNotAllowed("GET, PUT, DELETE")
-        case (_, 2): return .methodNotAllowed("POST")
-        default: throw APIError(.notFound, "there is nothing at \(call.request.path); see /openapi.json")
+        default: throw .nothing(at: call.request.path)
         }
     }
 
@@ -108,9 +102,7 @@ struct FabricAPI: Sendable {
         case "enter-maintenance": return try await set(maintenance: true)
         case "exit-maintenance": return try await set(maintenance: false)
         default:
-            throw APIError(
-                .notFound,
-                "a node takes heartbeat, cordon, uncordon, enter-maintenance and exit-maintenance, not \"\(verb)\"")
+            throw .nothing(at: call.request.path)
         }
     }
 
@@ -153,9 +145,7 @@ struct FabricAPI: Sendable {
             let body = try FabricBody(call.request.body, known: ["token"])
             return try await call.change(.detach(VolumeReference(call.path[0]), token: try body.number("token") ?? 0))
         case (.PUT, 3) where call.path[1] == "replicas": return try await report(call, try reported(call))
-        case (_, 0): return .methodNotAllowed("GET, POST")
-        case (_, 1): return .methodNotAllowed("GET, PATCH, PUT, DELETE")
-        default: throw APIError(.notFound, "there is nothing at \(call.request.path); see /openapi.json")
+        default: throw .nothing(at: call.request.path)
         }
     }
 
@@ -224,7 +214,6 @@ struct FabricAPI: Sendable {
     // MARK: - Events
 
     private func events(_ call: FabricCall) async throws(APIError) -> HTTPResponse {
-        guard call.request.method == .GET else { return .methodNotAllowed("GET") }
         if let watch = try await call.watch(.event) { return watch }
         let (after, limit) = (try call.number("after") ?? 0, Int(clamping: try call.number("limit") ?? 1000))
         let fabric = try await call.fabric()

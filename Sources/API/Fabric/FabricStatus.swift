@@ -12,7 +12,6 @@ struct FabricStatus: Sendable {
     let call: FabricCall
 
     func respond() async throws(APIError) -> HTTPResponse {
-        guard call.request.method == .GET else { return .methodNotAllowed("GET") }
         let status = try await call.desk.carryOut(WholeFabric.Status(serializable: try call.isSerializable()))
         let summaries = status.records.summaries()
         return call.answer(nil) { json in
@@ -101,7 +100,7 @@ struct FabricStatus: Sendable {
             let body = try FabricBody(call.request.body, known: ["on"])
             let asked = try body.required("on", body.flag("on"))
             isOn = try await call.desk.carryOut(WholeFabric.SetLeaseReads(isOn: asked))
-        default: return .methodNotAllowed("GET, PUT")
+        default: throw .nothing(at: call.request.path)
         }
         return call.answer(nil) { json in
             json.object { json in
@@ -123,7 +122,7 @@ struct FabricStatus: Sendable {
             case .success(let count): domains = count
             case .failure(let refusal): return FabricCall.refusal(refusal)
             }
-        default: return .methodNotAllowed("GET, PUT")
+        default: throw .nothing(at: call.request.path)
         }
         return call.answer(nil) { json in
             json.object { json in

@@ -21,9 +21,7 @@ struct Members: Sendable {
         case (.PATCH, 1): return try await adjust(try id(parts[0]), GatewayObject(body: request.body))
         case (.POST, 2) where parts[1] == "replace":
             return try await replace(try id(parts[0]), GatewayObject(body: request.body))
-        case (_, 0): return .methodNotAllowed("GET, POST")
-        case (_, 1): return .methodNotAllowed("PATCH")
-        default: throw APIError(.notFound, "there is nothing at \(request.path)")
+        default: throw .nothing(at: request.path)
         }
     }
 

@@ -20,9 +20,7 @@ struct Upgrade: Sendable {
             return .json(.ok, Self.answer(try await desk.carryOut(WholeFabric.ReadUpgrade())))
         case (.POST, Self.finishPath):
             return .json(.ok, Self.answer(try await desk.carryOut(WholeFabric.FinishUpgrade())))
-        case (_, Self.path): return .methodNotAllowed("GET")
-        case (_, Self.finishPath): return .methodNotAllowed("POST")
-        default: throw APIError(.notFound, "there is nothing at \(request.path)")
+        default: throw .nothing(at: request.path)
         }
     }
 

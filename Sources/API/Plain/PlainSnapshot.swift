@@ -9,7 +9,6 @@ struct PlainSnapshot: Sendable {
     let desk: Desk
 
     func respond(to request: HTTPRequest) async throws(APIError) -> HTTPResponse {
-        guard request.method == .GET else { return .methodNotAllowed("GET") }
         let backup = try await desk.carryOut(Maintenance.BackUp())
         var response = HTTPResponse(
             status: .ok,
