@@ -111,13 +111,15 @@ def attempt(seconds, function, what="it did not come about"):
 class Connection:
     """Requests to one member, over one connection while it holds."""
 
-    def __init__(self, port, timeout=12, host="127.0.0.1"):
-        self.host, self.port, self.timeout, self.http = host, port, timeout, None
+    def __init__(self, port, timeout=12, host="127.0.0.1", context=None):
+        self.host, self.port, self.timeout, self.context, self.http = host, port, timeout, context, None
 
     def request(self, method, path, body=b"", headers=None):
         try:
             if self.http is None:
-                self.http = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+                secure = {"context": self.context} if self.context else {}
+                make = http.client.HTTPSConnection if self.context else http.client.HTTPConnection
+                self.http = make(self.host, self.port, timeout=self.timeout, **secure)
                 self.http.connect()
                 self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.http.request(method, path, body, headers or {})

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import tempfile
 
-from harness import Fabric, Member, as_service, attempt, free_port, give_to_service, reachable
+from harness import Connection, Fabric, Member, as_service, attempt, free_port, give_to_service, reachable
 
 
 class LocalConnection(http.client.HTTPConnection):
@@ -63,6 +63,10 @@ class SecureMember(Member):
     def local(self, method, path, body=None):
         """Asks as root of the machine."""
         return ask(LocalConnection(self.socket), method, path, body)
+
+    def connection(self, timeout=12):
+        """As root of the fabric, over the network."""
+        return Connection(self.client_port, timeout, self.host, context(self.fabric.root))
 
     def healthy(self):
         try:
@@ -140,6 +144,17 @@ class OwnFabric(Fabric):
         out = os.path.join(self.directory, name)
         self.run("ca", "issue", name, "--role", role, "--out", out, *words, "--endpoints", self.members[0].endpoint)
         return out
+
+    @property
+    def root(self):
+        """A directory with root's certificate."""
+        out = os.path.join(self.directory, "root-of-the-tests")
+        return out if os.path.exists(out) else self.client("root-of-the-tests", "root")
+
+    @property
+    def certificate(self):
+        """The same for the command, as its environment."""
+        return {"WEFT_CACERT": self.root + "/ca.pem", "WEFT_CERT": self.root + "/client.pem", "WEFT_KEY": self.root + "/client.key"}
 
     def noted(self):
         """What the fabric knows of members' certificates, by name."""

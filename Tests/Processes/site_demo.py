@@ -3,27 +3,38 @@ it should be.
 
     site_demo.py WEFT
 """
+import os
 import subprocess
 import sys
 import time
 
-from harness import Fabric
 from metro_checks import Writer, check_kept
 from nodes import API, Nodes, wait_for
+from own_fabric import OwnFabric
 
 TERA = 10**12
 
 
-class Sites(Fabric):
-    """On loopback, without distances: `scripts/metro` has those."""
+class Sites(OwnFabric):
+    """On loopback, without distances: `scripts/metro` has those. The first member founds, the others join by token."""
     witness = "third"
 
     def __init__(self, weft):
-        super().__init__(weft, 0)
-        for name, site in (("e1", "east"), ("e2", "east"), ("w1", "west"), ("w2", "west"), ("tie", "third")):
-            member = self.add(name)
-            member.site, member.environment = site, {"WEFT_DOMAIN": site}
-        self.founders = self.members[:4]
+        super().__init__(weft, count=0)
+        self.founders = [self.place("e1", "east")]
+
+    def place(self, name, site):
+        member = self.add(name)
+        member.site, member.environment = site, {"WEFT_DOMAIN": site}
+        return member
+
+    def join_all(self):
+        for name, site in (("e2", "east"), ("w1", "west"), ("w2", "west")):
+            self.place(name, site).join(self.members[0], "--token", self.token())
+            wait_for(f"{name} votes", lambda name=name: self.roles().get(name) == "voter")
+        tie = self.place("tie", "third")
+        tie.join(self.members[0], "--token", self.token("--role", "witness"))
+        wait_for("the tie-breaker votes", lambda: self.roles().get("tie") == "witness")
 
     def at(self, site):
         return [member for member in self.members if member.site == site]
@@ -36,14 +47,12 @@ def say(text):
 def show(fabric, *arguments):
     print("$ weft " + " ".join(arguments), flush=True)
     endpoints = ",".join(m.client_url for m in fabric.members[:4] if m.process)
-    subprocess.run([fabric.weft, *arguments, "--endpoints", endpoints], check=True, timeout=30)
+    subprocess.run([fabric.weft, *arguments, "--endpoints", endpoints], check=True, timeout=30, env={**os.environ, **fabric.certificate})
 
 
 def main():
     with Sites(sys.argv[1]) as fabric:
-        tie = fabric.members[4]
-        tie.join(fabric.leader(), "--witness")
-        tie.wait_started("is a witness")
+        fabric.join_all()
         specs = {f"{site}-{n}": {"domain": site, "capacityBytes": 2 * TERA, "ttlSeconds": 3, "zone": f"{site}-{n}"}
                  for site in ("east", "west") for n in (1, 2, 3)}
         api = API(*fabric.at("west"))
