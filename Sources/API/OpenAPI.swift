@@ -233,7 +233,7 @@ enum OpenAPI {
 
     /// Fields by schema: `name:type`, a type in brackets is a list of it, one with a capital is another schema; `!` is required.
     static let schemas: [(name: String, fields: String)] = [
-        ("Versions", "etcdserver:string etcdcluster:string storage:string weft:string"),
+        ("Versions", "etcdserver:string etcdcluster:string storage:string weft:string unixMilliseconds:integer"),
         ("Health", "health:string reason:string"),
         (
             "MemberEntry",

@@ -144,9 +144,14 @@ struct Check: AsyncParsableCommand {
         let revision = try await client.call("/v3/kv/txn")["header"]?["revision"]?.integer ?? 0
         var answers: [Answers] = []
         // A compaction between two answers would have them differ.
+        var clocks = MemberClocks()
         for _ in 0..<Self.tries where Set(answers.compactMap(\.compactRevision)).count != 1 {
             answers = []
-            for member in members { answers.append(await ask(member, revision, client.at(member, of: fabric))) }
+            for member in members {
+                let own = client.at(member, of: fabric)
+                answers.append(await ask(member, revision, own))
+                if let own { _ = try? await clocks.release(of: member.id, own) }
+            }
         }
         let statuses = answers.compactMap(\.status)
         let leaders = Set(statuses.map { $0["leader"]?.unsigned ?? 0 })
@@ -156,6 +161,8 @@ struct Check: AsyncParsableCommand {
         for warning in answers.flatMap({ $0.warnings ?? [] }) where !warnings.contains(warning) {
             warnings.append(warning)
         }
+        let leader = leaders.count == 1 ? leaders.first : nil
+        warnings += zip(members, answers).compactMap { clocks.warning(about: $1.name, $0.id, from: leader) }
         if answers.allSatisfy({ $0.warnings == nil }) { warnings = ["what the fabric warns of could not be asked"] }
         let noted = answers.flatMap { answer in
             (answer.status?["errors"]?.items ?? []).compactMap(\.text).map { "\(answer.name): \($0)" }

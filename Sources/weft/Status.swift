@@ -8,9 +8,9 @@ internal import Transport
 
 struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show every member of the fabric: role, term, applied index, size, lag, version.",
+        abstract: "Show every member of the fabric: role, term, applied index, size, lag, clock, version.",
         discussion: """
-            Exits with 4 when a member does not answer.
+            CLOCK says by how much a member's clock is ahead of the leader's. Exits with 4 when a member does not answer.
 
             Examples:
               weft status
@@ -27,6 +27,8 @@ struct Status: AsyncParsableCommand {
         /// What it warns of.
         var warnings: [String] = []
         var domain = ""
+        /// By how much its clock is ahead of the leader's.
+        var skewMilliseconds: Int64?
         /// As the leader sees it.
         var roundTripMicroseconds: Int64?
 
@@ -38,9 +40,15 @@ struct Status: AsyncParsableCommand {
             let client = try await client.knownElsewhere()
             let listed = try await client.call("/v3/cluster/member/list") { _ in }
             let fabric = FabricMembers(listed)
-            var rows: [Row] = []
-            for member in fabric.members { rows.append(await row(member, client.at(member, of: fabric))) }
+            var (rows, clocks) = ([Row](), MemberClocks())
+            for member in fabric.members { rows.append(await row(member, client.at(member, of: fabric), &clocks)) }
             let leader = rows.first { $0.status?["leader"]?.unsigned == $0.member.id }
+            for place in rows.indices {
+                let member = rows[place].member
+                rows[place].skewMilliseconds = clocks.skew(of: member.id, from: leader?.member.id)
+                let warning = clocks.warning(about: member.name, member.id, from: leader?.member.id)
+                rows[place].warnings += [warning].compactMap(\.self)
+            }
             await addPlaces(to: &rows, leader.flatMap { client.at($0.member, of: fabric) })
             return rows
         }
@@ -65,7 +73,9 @@ struct Status: AsyncParsableCommand {
     }
 
     /// - Parameter own: asks this member.
-    private func row(_ member: FabricMembers.Member, _ own: FabricClient?) async -> Row {
+    private func row(
+        _ member: FabricMembers.Member, _ own: FabricClient?, _ clocks: inout MemberClocks
+    ) async -> Row {
         var row = Row(member: member)
         guard let own else {
             row.trouble = "not started yet"
@@ -73,7 +83,7 @@ struct Status: AsyncParsableCommand {
         }
         do {
             row.status = try await own.call("/v3/maintenance/status")
-            row.version = try await own.send(.GET, "/version")["weft"]?.text
+            row.version = try await clocks.release(of: member.id, own)
             let status = try? await own.send(.GET, "/v1/fabric/status?serializable")
             row.warnings = (status?["warnings"]?.items ?? []).compactMap(\.text)
         } catch {
@@ -105,7 +115,8 @@ struct Status: AsyncParsableCommand {
 
     private func printTable(_ rows: [Row], _ newest: UInt64) {
         var table = Table([
-            "NAME", "ID", "ROLE", "DOMAIN", "TERM", "APPLIED", "LAG", "ROUND TRIP", "SIZE", "VERSION", "CLIENT URLS",
+            "NAME", "ID", "ROLE", "DOMAIN", "TERM", "APPLIED", "LAG", "ROUND TRIP", "CLOCK", "SIZE", "VERSION",
+            "CLIENT URLS",
         ])
         for row in rows {
             let has = row.status != nil
@@ -114,6 +125,7 @@ struct Status: AsyncParsableCommand {
                 row.domain.isEmpty ? "-" : row.domain, row.status?["raftTerm"]?.text ?? "-",
                 has ? String(row.applied) : "-",
                 has ? String(newest - min(newest, row.applied)) : "-", roundTrip(row),
+                row.skewMilliseconds.map(MemberClocks.text) ?? "-",
                 has ? size(row.status?["dbSize"]?.integer ?? 0) : "-", row.version ?? "-",
                 row.member.clientURLs.joined(separator: ","),
             ])
@@ -147,6 +159,9 @@ struct Status: AsyncParsableCommand {
                         fields.append(JSONValue.Field("lag", .number(String(newest - min(newest, row.applied)))))
                         fields.append(JSONValue.Field("version", .string(row.version ?? "")))
                         fields.append(JSONValue.Field("status", status))
+                        if let skew = row.skewMilliseconds {
+                            fields.append(JSONValue.Field("clockSkewMilliseconds", .number(String(skew))))
+                        }
                         fields.append(JSONValue.Field("warnings", .array(row.warnings.map(JSONValue.string))))
                     } else {
                         fields.append(JSONValue.Field("error", .string(row.trouble ?? "")))

@@ -6,18 +6,16 @@
 import http.client
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
 import clients
 from harness import Fabric, b64, give_to_service
+from recordings import USERS, USERS_WITH_WEB_TOKENS, replay_everywhere
 from tls import Authority, Secure, run
 
 checks = []
-GOLDEN = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))), "shared", "etcd-golden")
-STEPS, STEPS_JWT = 458, 40
 
 
 def check(function):
@@ -25,30 +23,9 @@ def check(function):
     return function
 
 
-def replay(report, what, url, steps, *words, **environment):
-    if not os.path.isdir(GOLDEN):
-        return report.check("the recordings are beside the project", not os.environ.get("CI"), GOLDEN)
-    run = subprocess.run(
-        [sys.executable, os.path.join(GOLDEN, "golden_auth.py"), "check", url, os.path.join(GOLDEN, "auth.json"), *words],
-        capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
-    last = (run.stdout.strip().splitlines() or [run.stderr])[-1]
-    report.check(f"{what}: {last}", run.returncode == 0 and f"{steps} passed, 0 failed" in run.stdout, run.stdout + run.stderr)
-
-
 @check
 def every_member_answers_as_etcd(report, weft):
-    for count, place in ((1, "a single member"), (3, "the leader of three"), (3, "a follower of three")):
-        with Fabric(weft, count, ["--bcrypt-cost", "4"]) as fabric:
-            member = fabric.follower() if "follower" in place else fabric.leader()
-            replay(report, place, member.client_url, STEPS)
-
-
-@check
-def so_it_does_over_tls(report, weft):
-    with Authority() as authority:
-        authority.leaf("server")
-        with Secure(weft, authority, "--bcrypt-cost", "4") as secure:
-            replay(report, "over TLS", secure.url, STEPS, GOLDEN_CACERT=authority.path("ca.pem"))
+    replay_everywhere(report, weft, USERS, ["--bcrypt-cost", "4"])
 
 
 @check
@@ -60,10 +37,7 @@ def web_tokens_are_taken_as_etcd_takes_them(report, weft):
         os.chmod(directory, 0o755)
         give_to_service(directory)
         flags = ["--bcrypt-cost", "4", "--auth-token", f"jwt,sign-method=HS256,priv-key={key},ttl=5m"]
-        for count, place in ((1, "a single member"), (3, "a follower of three")):
-            with Fabric(weft, count, flags) as fabric:
-                member = fabric.follower() if count > 1 else fabric.leader()
-                replay(report, place, member.client_url, STEPS_JWT, "--jwt", key)
+        replay_everywhere(report, weft, USERS_WITH_WEB_TOKENS, flags, ["--jwt", key])
 
 
 @check

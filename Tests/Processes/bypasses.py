@@ -6,7 +6,7 @@
     a damaged log that ends a member (CVE-2020-15106)                         damage.py
     TimeToLive that tells keys (CVE-2023-32082), nested txns (CVE-2026-33343), previous values and leases of puts in txns,
     a watch from a key on that is judged as one key (GHSA-xg4h-6gfc-h4m8)      auth.py, the recordings; MVCCTests/AuthorTests
-    MemberList, Alarm, leases and compaction without a token (CVE-2026-33413) rights.py
+    MemberList, Alarm, leases and compaction without a token (CVE-2026-33413) rights.py, rights_own.py, rights_names.py
     handshakes without an end (CVE-2026-73500)                                tls.py, who_does_not_shake_hands_keeps_nobody_out
 
     bypasses.py WEFT [--only NAME]
@@ -262,6 +262,57 @@ def a_path_is_what_is_carried_out(report, weft):
             for method in ("GET", "HEAD", "OPTIONS"):
                 status, text = ask(member, method, path, body="")
                 report.check(f"{method} {path} answers nothing", "secret" not in text and b64("secret") not in text, f"{status} {text}")
+
+
+@check
+def an_empty_password_is_one_over_the_api_as_in_etcd_and_tries_are_limited(report, weft):
+    """CVE-2020-15115: no rules for passwords. What weft promises instead: who has none cannot log in by an empty one, and guesses are limited."""
+    with Fabric(weft, 1, ["--bcrypt-cost", "4"]) as fabric:
+        member = fabric.leader()
+
+        def post(path, **body):
+            status, text = ask(member, path=f"/v3/auth/{path}", body=json.dumps(body))
+            return status, json.loads(text)
+
+        for name, options in (("empty", {}), ("none", {"no_password": True})):
+            status, said = post("user/add", name=name, password="", options=options)
+            report.check(f"user {name} is added", status == 200, said)
+        root = lock(weft, member)
+        status, said = post("authenticate", name="empty", password="")
+        report.check("the empty password lets its user in", status == 200 and said.get("token"), said)
+        status, said = post("authenticate", name="none", password="")
+        report.check("who has no password has not an empty one", status == 500 and "no password user" in said["message"], f"{status} {said}")
+        for name in ("alice", "root", "nobody-of-this-name"):
+            status, said = post("authenticate", name=name, password="")
+            report.check(f"it does not let {name} in", status == 400 and "authentication failed" in said["message"], f"{status} {said}")
+        for name, right in (("empty", ""), ("alice", SECRETS["alice"])):
+            # A few are forgiven meanwhile.
+            wrong = ["wrong", ""][right != ""]
+            answers = []
+            while len(answers) < 60 and (not answers or "too many logins" not in answers[-1][1]["message"]):
+                answers.append(post("authenticate", name=name, password=wrong))
+            report.check(f"guesses at {name}'s are refused after twenty", 20 <= len(answers) < 60 and answers[-1][0] == 429, f"{len(answers)} {answers[-1]}")
+            report.check("until then each is a wrong password", all("authentication failed" in said["message"] for _, said in answers[:-1]), answers[:3])
+            status, said = post("authenticate", name=name, password=right)
+            report.check("then the right one, too", "too many logins" in said.get("message", ""), f"{status} {said}")
+        report.check("others log in", post("authenticate", name="root", password=root)[0] == 200)
+
+
+@check
+def the_command_sets_no_empty_password(report, weft):
+    with Fabric(weft, 1, ["--bcrypt-cost", "4"]) as fabric:
+        member = fabric.leader()
+        at = ["--endpoints", member.client_url]
+        run(weft, "user", "add", "alice", *at, text="secret\n")
+        for what, text in (("an empty line", "\n"), ("nothing", ""), ("an empty line of Windows", "\r\n"), ("a line after an empty one", "\nsecret\n")):
+            for words in (("add", "bob"), ("passwd", "alice")):
+                done = subprocess.run([weft, "user", *words, *at], input=text, capture_output=True, text=True, timeout=60)
+                said = f"{done.returncode} {done.stdout}{done.stderr}"
+                report.check(f"user {words[0]} with {what}", done.returncode == 2 and "password" in done.stderr, said)
+        report.check("nobody was added", run(weft, "user", "list", *at) == "alice\n", run(weft, "user", "list", *at))
+        run(weft, "auth", "init", *at)
+        status, said = ask(member, path="/v3/auth/authenticate", body=json.dumps({"name": "alice", "password": "secret"}))
+        report.check("the password of before counts", status == 200, said)
 
 
 @check

@@ -1,4 +1,6 @@
-"""Commands that no member would propose: with the greatest and least numbers, cut short, of kinds that do not exist."""
+"""Commands that no member would propose: with the greatest and least numbers, cut short, of kinds that do not exist. Those about users and
+certificates are in peer_rights.py."""
+import peer_rights
 from peer_wire import (alarm, blob, compact, compare, delete_range, fabric_command, fixed64, flag, key_range, lease_age,
                        lease_expire, lease_grant, lease_renew, lease_revoke, publish, put, range_request, several,
                        signed, text, txn, varint, _put, _txn)
@@ -177,5 +179,27 @@ def raises():
         yield b"\x0f" + varint(version)
 
 
+def is_looked_at(body):
+    """If members carry it out or refuse it. One of a kind that they do not know they leave aside, and whatever comes in the same message."""
+    is_by_user, place = body[:1] == b"\x11", 0
+    if is_by_user or body[:1] == b"\x12":
+        length, place = number(body, 1)
+        place += length
+        if is_by_user:
+            _, place = number(body, place)
+    return place < len(body) and 1 <= body[place] <= 16
+
+
+def number(data, place):
+    """A varint, and where it ends; what is cut short ends beyond the end."""
+    value, shift = 0, 0
+    while place < len(data):
+        value |= (data[place] & 0x7f) << shift
+        place, shift = place + 1, shift + 7
+        if data[place - 1] < 0x80:
+            return value, place
+    return 0, len(data) + 1
+
+
 FAMILIES = {"grants of leases": grants, "leases": leases, "keys": keys, "records": records, "alarms": alarms,
-            "raises of the version": raises, "what is no command": unreadable}
+            "raises of the version": raises, **peer_rights.FAMILIES, "what is no command": unreadable}

@@ -81,8 +81,20 @@ class Scene:
     """A fabric of which one follower, `away`, is down, so that somebody else can say that it is that one."""
 
     def __init__(self, weft, count=3):
-        self.fabric = Fabric(weft, count)
+        self.fabric = self.make_fabric(weft, count)
         self.open = []
+
+    @staticmethod
+    def make_fabric(weft, count):
+        return Fabric(weft, count)
+
+    def peer(self, port, first=b"", **more):
+        """A connection to a peer port."""
+        return wire.Peer(port, first, **more)
+
+    def impostor(self, answer):
+        """A listener at the absent member's address that gives every caller this answer."""
+        return wire.Impostor(self.away.peer_port, answer)
 
     def __enter__(self):
         self.fabric.__enter__()
@@ -123,7 +135,7 @@ class Scene:
 
     def call(self, to, **more):
         """A connection on which the stranger passes for the member that is away."""
-        peer = wire.Peer(to.peer_port, self.hello(to, **more))
+        peer = self.peer(to.peer_port, self.hello(to, **more))
         self.open.append(peer)
         answer = peer.read()
         assert answer and wire.is_welcome(answer), f"{to.name} does not welcome a member: {answer}"

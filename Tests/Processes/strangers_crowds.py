@@ -2,6 +2,7 @@
 import os
 import re
 import resource
+import ssl
 import threading
 import time
 
@@ -23,7 +24,7 @@ def fill_half_frames(scene, to, with_hello):
     try:
         for _ in range(60):
             try:
-                peer = wire.Peer(to.peer_port, timeout=3)
+                peer = scene.peer(to.peer_port, timeout=3)
                 peers.append(peer)
                 if with_hello:
                     peer.send(scene.hello(to))
@@ -66,7 +67,7 @@ def still_open(peer):
         while True:
             if not peer.socket.recv(65536):
                 return False
-    except (BlockingIOError, TimeoutError):
+    except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
         return True
     except OSError:
         return False
@@ -78,7 +79,7 @@ def one_peer_has_few_connections(weft):
         try:
             for _ in range(200):
                 try:
-                    peers.append(wire.Peer(scene.leader.peer_port, scene.hello(scene.leader)))
+                    peers.append(scene.peer(scene.leader.peer_port, scene.hello(scene.leader)))
                 except OSError:
                     pass
             time.sleep(1)
@@ -100,8 +101,8 @@ def one_peer_has_few_connections(weft):
 class Crowd:
     """Keeps so many connections to a port open, and says something first on each; a context manager."""
 
-    def __init__(self, port, count, first):
-        self.port, self.count, self.first = port, count, first
+    def __init__(self, scene, port, count, first):
+        self.scene, self.port, self.count, self.first = scene, port, count, first
         self.peers, self.opened, self.ended = [], 0, False
         self.thread = threading.Thread(target=self._work, daemon=True)
 
@@ -115,7 +116,7 @@ class Crowd:
                 if self.ended:
                     return
                 try:
-                    peer = wire.Peer(self.port, timeout=1)
+                    peer = self.scene.peer(self.port, timeout=1)
                     self.peers.append(peer)
                     self.opened += 1
                     peer.send(self.first(self.opened))
@@ -151,7 +152,7 @@ def connections_use_up_no_descriptors(weft):
         leader = scene.fabric.leader()
         scene.away = next(member for member in members if member is not leader)
         # Most pass for a member, the others say nothing.
-        with Crowd(leader.peer_port, 2 * limit, lambda n: scene.hello(leader) if n % 8 else b"") as crowd:
+        with Crowd(scene, leader.peer_port, 2 * limit, lambda n: scene.hello(leader) if n % 8 else b"") as crowd:
             until("there is a crowd", lambda: crowd.opened >= limit, 15)
             time.sleep(1)
             for number in range(8):
@@ -197,7 +198,7 @@ def strangers_make_few_lines_with_their_address(weft):
             begin = len(to.log())
             for _ in range(50):
                 try:
-                    with wire.Peer(to.peer_port, data, timeout=5, source=f"127.0.77.{place + 1}") as peer:
+                    with scene.peer(to.peer_port, data, timeout=5, source=f"127.0.77.{place + 1}") as peer:
                         if what not in ("nothing", "half a frame"):
                             peer.socket.settimeout(0.2)
                             peer.read()

@@ -100,6 +100,10 @@ def strangers_are_refused(report, weft):
         said = secure_hello(authority, "elsewhere", port)
         report.check("with one that is for another address", said == b"", said)
         until("the log says so", lambda: "10.9.9.9" in fabric.members[0].log())
+        authority.leaf_between("past", -40, -1, "IP:127.0.0.1")
+        said = secure_hello(authority, "past", port)
+        report.check("with one past its time", said == b"", said)
+        until("the log says so, too", lambda: "expired" in fabric.members[0].log())
         report.check("and a good one is heard", secure_hello(authority, "caller", port, wait=1.5) is None)
         takes_writes(fabric.members, "still")
 
