@@ -3,8 +3,8 @@ internal import NIOCore
 internal import NIOPosix
 internal import TLS
 
-/// Asks a member's own secure port if it answers: as far as TLS, for what it asks of its clients' certificates is not this member's
-/// to have.
+/// Asks a member's own secure port if it answers: as far as its first words, for what it asks of its clients' certificates is not this
+/// member's to have, and a handshake that fails would be written down.
 enum SecureKnock {
     /// Returns when the one who answers there speaks TLS.
     static func knock(at door: Endpoint, group: any EventLoopGroup) async throws {
@@ -15,30 +15,36 @@ enum SecureKnock {
         ClientBootstrap(group: group).connectTimeout(.seconds(1)).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHandlers([
-                    try TLSHandler(to: door.host, context, protocols: ["h2"]), Ear(answer),
+                    Ear(answer), try TLSHandler(to: door.host, context, protocols: ["h2"]),
                 ])
             }
         }.connect(host: door.host, port: door.port).cascadeFailure(to: answer)
         try await answer.futureResult.get()
     }
 
-    /// Hears that hands were shaken, or that they were refused: either comes from who is meant.
+    /// Hears what comes before it is read.
     private final class Ear: ChannelInboundHandler, @unchecked Sendable {
         typealias InboundIn = ByteBuffer
         private let answer: EventLoopPromise<Void>
+        /// A record of TLS begins with its kind: of a handshake, or of an alert (RFC 8446, section 5.1).
+        private static let kinds: Set<UInt8> = [22, 21]
 
         init(_ answer: EventLoopPromise<Void>) {
             self.answer = answer
         }
 
-        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-            guard event is TLSEstablished else { return }
-            answer.succeed()
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            let first = Self.unwrapInboundIn(data).readableBytesView.first
+            if first.map(Self.kinds.contains) == true {
+                answer.succeed()
+            } else {
+                answer.fail(ChannelError.inappropriateOperationForState)
+            }
             context.close(promise: nil)
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            if error is TLSError { answer.succeed() } else { answer.fail(error) }
+            answer.fail(error)
             context.close(promise: nil)
         }
 

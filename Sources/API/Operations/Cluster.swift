@@ -100,14 +100,8 @@ enum Cluster {
             guard change.isWithinLimits else {
                 throw APIError(.invalidArgument, "weft: the name of a domain, or a peer URL, is too long")
             }
-            // It is written down who does what, and then done: no change is made of which nobody can tell.
-            let what = change.words(desk.member.membership)
-            try await desk.ask { member throws(ServerError) in try await member.note(ofMembers: what, by: by) }
-            do throws(APIError) {
-                _ = try await desk.ask { member throws(ServerError) in try await member.change(change) }
-            } catch {
-                try? await desk.member.note(ofMembers: "\(what): refused, \(error.message)", by: by)
-                throw error
+            try await desk.noting(change.words(desk.member.membership), by: by) { member throws(ServerError) in
+                _ = try await member.change(change)
             }
             return desk.listed(desk.member.membership.entries)
         }
@@ -141,6 +135,18 @@ extension ConfigurationChange {
 }
 
 extension Desk {
+    /// Changes what concerns the members as a whole: it is written down for the fabric's events who does what, and then done, so that no change is made
+    /// of which nobody can tell.
+    func noting(
+        _ what: String, by name: String, _ body: (RunningMember) async throws(ServerError) -> Void
+    ) async throws(APIError) {
+        try await ask { member throws(ServerError) in try await member.note(ofMembers: what, by: name) }
+        do throws(APIError) { try await ask(body) } catch {
+            try? await member.note(ofMembers: "\(what): refused, \(error.message)", by: name)
+            throw error
+        }
+    }
+
     /// Headers of this service tell no revision.
     fileprivate func listed<Body: Sendable>(_ body: Body) -> Answered<Body> {
         Answered(header: header(revision: 0, term: member.status.term), body: body)

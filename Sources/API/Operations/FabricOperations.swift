@@ -96,7 +96,9 @@ enum WholeFabric {
         var isOn: Bool
 
         func run(at desk: Desk) async throws(APIError) -> Bool {
-            try await desk.ask { member throws(ServerError) in try await member.setReadsByLease(isOn) }
+            try await desk.noting("turn lease reads \(isOn ? "on" : "off")", by: desk.name(orClaimed: "")) {
+                member throws(ServerError) in try await member.setReadsByLease(isOn)
+            }
             return desk.member.readsByLease
         }
     }
@@ -124,7 +126,9 @@ enum WholeFabric {
                     .conflict(
                         "members with data are in \(active) active domains: a write cannot be on disk in \(domains)"))
             }
-            try await desk.ask { member throws(ServerError) in try await member.setCommitDomains(Int(domains)) }
+            try await desk.noting("commit in \(domains) domains", by: desk.name(orClaimed: "")) {
+                member throws(ServerError) in try await member.setCommitDomains(Int(domains))
+            }
             return .success(desk.member.commitDomains)
         }
     }
@@ -153,7 +157,9 @@ enum WholeFabric {
         static var right: Right<Self> { .operate }
 
         func run(at desk: Desk) async throws(APIError) -> Versions {
-            _ = try await desk.ask { member throws(ServerError) in try await member.finishUpgrade() }
+            try await desk.noting("finish the upgrade", by: desk.name(orClaimed: "")) { member throws(ServerError) in
+                _ = try await member.finishUpgrade()
+            }
             return desk.versions
         }
     }
