@@ -1,5 +1,6 @@
 internal import NIOCore
 package import Raft
+internal import Storage
 internal import Synchronization
 
 /// Who may talk to this member, and where the others are. Shared by all threads.
@@ -8,6 +9,8 @@ package final class PeerDirectory: Sendable {
         var addresses: [NodeID: [PeerAddress]] = [:]
         /// Where members of the configuration say that they are, beside what that has.
         var announced: [NodeID: [PeerAddress]] = [:]
+        /// Where other members say that members of the configuration are: one that moved is known first to those it called.
+        var told: [NodeID: [PeerAddress]] = [:]
         /// Where a member was reached last.
         var reached: [NodeID: PeerAddress] = [:]
         /// Who called with a newer configuration that names them.
@@ -163,6 +166,7 @@ package final class PeerDirectory: Sendable {
             let now = NIODeadline.now()
             for (id, caller) in state.vouched where addresses[id] != nil { state.announced[id] = caller.addresses }
             state.announced = state.announced.filter { addresses[$0.key] != nil }
+            state.told = state.told.filter { addresses[$0.key] != nil }
             // Whoever hung up is forgotten when its time is over.
             state.vouched = state.vouched.filter { id, caller in
                 addresses[id] == nil && (caller.until > now || state.inbound[id] != nil)
@@ -175,11 +179,35 @@ package final class PeerDirectory: Sendable {
     func addresses(of id: NodeID) -> [PeerAddress] {
         state.withLock { state in
             let known = [state.reached[id]].compactMap(\.self) + (state.addresses[id] ?? [])
-            let said = state.announced[id] ?? state.vouched[id]?.addresses ?? []
+            let said = (state.announced[id] ?? state.vouched[id]?.addresses ?? []) + (state.told[id] ?? [])
             let all = known + said.filter { !known.contains($0) }
             // Where it is reached by TLS nobody brings this member to call it in clear text.
             let isSecure = state.addresses[id]?.contains(where: \.isSecure) ?? false
             return isSecure ? all.filter(\.isSecure) : all
+        }
+    }
+
+    /// Of one member, told by others.
+    private static let toldMax = 4
+
+    /// Takes up where another member says that the others are. Who they are is proved by themselves.
+    func note(told others: [PeerHint]) {
+        state.withLock { state in
+            for other in others where other.id != selfID && state.addresses[other.id] != nil {
+                guard let address = PeerAddress(url: other.url) else { continue }
+                let known = (state.told[other.id] ?? []).filter { $0 != address }
+                state.told[other.id] = [address] + known.prefix(Self.toldMax - 1)
+            }
+        }
+    }
+
+    /// Where the others are, for a member that calls: first where they say themselves that they are.
+    func whereabouts(for caller: NodeID) -> [PeerHint] {
+        state.withLock { state in
+            let others = state.addresses.keys.filter { $0 != caller }.sorted()
+            return others.flatMap { id in
+                (state.announced[id] ?? state.addresses[id] ?? []).map { PeerHint(id: id, url: $0.description) }
+            }
         }
     }
 

@@ -6,8 +6,8 @@ internal import Storage
 enum PeerFrame: Sendable {
     /// The first frame of the member that connected.
     case hello(PeerHello)
-    /// The answer to it: welcome, and the fabric's version; or why not.
-    case welcome(version: UInt64)
+    /// The answer to it: welcome, the fabric's version, and where the others are; or why not.
+    case welcome(version: UInt64, others: [PeerHint])
     case refused(PeerRefusal)
     case messages([Message])
     case snapshotHeader(SnapshotStore.Header)
@@ -31,9 +31,10 @@ enum PeerFrame: Sendable {
         case .hello(let hello):
             writer.byte(9)
             hello.encode(into: &writer)
-        case .welcome(let version):
+        case .welcome(let version, let others):
             writer.byte(10)
             writer.varint(version)
+            Self.encode(others, into: &writer)
         case .refused(let refusal):
             writer.byte(3)
             writer.byte(refusal.rawValue)
@@ -94,13 +95,34 @@ enum PeerFrame: Sendable {
             self = .hello(try PeerHello(from: &reader))
             // A later release may say more.
             return
-        case 10: self = .welcome(version: try reader.varint())
+        case 10:
+            let version = try reader.varint()
+            var others: [PeerHint] = []
+            while !reader.isAtEnd {
+                let id: NodeID = try reader.fixed()
+                others.append(PeerHint(id: id, url: try reader.string()))
+            }
+            self = .welcome(version: version, others: others)
         case 11: self = .certificateWish(try CertificateWish(from: &reader))
         case 12: self = .certificates(try CertificateAnswer(from: &reader))
         case let kind: throw .invalid("frame kind \(kind)")
         }
         try reader.expectEnd()
     }
+
+    /// As many as fit into a greeting.
+    private static func encode(_ others: [PeerHint], into writer: inout ByteWriter) {
+        for other in others {
+            var next = ByteWriter(reserving: 64)
+            next.fixed(other.id)
+            next.string(other.url)
+            guard writer.bytes.count + next.bytes.count < greetingBytesMax - frameHeadBytes else { return }
+            writer.raw(next.bytes)
+        }
+    }
+
+    /// What surrounds a frame.
+    private static let frameHeadBytes = 64
 
     private static func size(_ reader: inout ByteReader) throws(DecodingFault) -> Int {
         let value = try reader.varint()

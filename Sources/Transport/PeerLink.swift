@@ -170,8 +170,9 @@ final class PeerLink: @unchecked Sendable {
 
     fileprivate func received(_ frame: PeerFrame, on channel: any Channel) {
         switch frame {
-        case .welcome:
+        case .welcome(_, let others):
             guard case .greeting = state else { return }
+            directory.note(told: others)
             state = .open(channel)
             watchForSilence(channel)
             unanswered = 0

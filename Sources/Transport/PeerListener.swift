@@ -16,6 +16,8 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
         case messages(from: NodeID)
         case snapshot(from: NodeID, SnapshotStore.Header?)
         case certificates(from: NodeID)
+        /// It got its answer, and nothing more.
+        case answered
     }
 
     private let transport: Transport
@@ -106,7 +108,9 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             state = .certificates(from: hello.from)
             deadline = channel.eventLoop.scheduleTask(in: Self.certificateTimeout) { channel.close(promise: nil) }
         }
-        channel.writeAndFlush(FrameReader.bytes(of: .welcome(version: directory.version)), promise: nil)
+        channel.writeAndFlush(
+            FrameReader.bytes(of: .welcome(version: directory.version, others: directory.whereabouts(for: hello.from))),
+            promise: nil)
     }
 
     private func refuse(_ hello: PeerHello, _ refusal: PeerRefusal, on channel: any Channel) {
@@ -127,8 +131,7 @@ final class PeerAcceptor: ChannelInboundHandler, @unchecked Sendable {
             guard directory.mayHear(from) else { return }
             events.received(messages.filter { $0.from == from && $0.to == directory.selfID })
         case (.certificates(let from), .certificateWish(let wish)):
-            // One answer to each connection.
-            state = .greeting
+            state = .answered
             let holder = CertificateHolder(id: from, certificate: certificate?.der ?? [])
             Task(priority: .background) { [events] in
                 guard let answer = await events.signs(holder, wish) else { return channel.close(promise: nil) }

@@ -1,5 +1,6 @@
 import NIOEmbedded
 import Raft
+import Storage
 import Testing
 
 @testable import Transport
@@ -15,6 +16,26 @@ import Testing
 
     private func announce(_ id: NodeID, from host: String) -> Set<NodeID>? {
         directory.noteAnnouncement(hello(from: id), from: host) == .newcomer ? directory.called : nil
+    }
+
+    @Test("One that moved is found by those it told, once its own word and the configuration lead nowhere")
+    func hearsay() {
+        let old = PeerAddress(host: "n2", port: 1)
+        _ = directory.setAddresses([1: [], 2: [old], 3: [PeerAddress(host: "n3", port: 1)]], at: 5, committed: 5)
+        directory.note(told: [
+            PeerHint(id: 2, url: "http://n2:9"), PeerHint(id: 7, url: "http://n7:1"), PeerHint(id: 2, url: "nonsense"),
+            PeerHint(id: 1, url: "http://n1:9"),
+        ])
+        #expect(directory.addresses(of: 2) == [old, PeerAddress(host: "n2", port: 9)])
+        #expect(directory.addresses(of: 7).isEmpty, "nobody is made a member by hearsay")
+        for port in 10..<20 { directory.note(told: [PeerHint(id: 2, url: "http://n2:\(port)")]) }
+        #expect(directory.addresses(of: 2).map(\.port) == [1, 19, 18, 17, 16])
+        // What it is told it does not pass on; what a member says of itself it does.
+        _ = directory.noteAnnouncement(hello(from: 3), from: "10.0.0.3")
+        #expect(directory.whereabouts(for: 2).map(\.url) == ["http://n3:1"])
+        _ = directory.setAddresses([1: [], 3: []], at: 6, committed: 6)
+        _ = directory.setAddresses([1: [], 2: [old], 3: []], at: 7, committed: 7)
+        #expect(directory.addresses(of: 2) == [old])
     }
 
     @Test("A configuration that was cut off the log again keeps no holder of the one in its place out")
