@@ -38,9 +38,9 @@ let package = Package(
     targets: [
         room("Bytes", ["CPlatform"]),
         room("Raft", ["Bytes"]),
-        room("Fabric", ["Bytes"]),
-        room("Access", ["Bytes"]),
         room("Schedules"),
+        room("Fabric", ["Bytes", "Schedules"]),
+        room("Access", ["Bytes"]),
         .systemLibrary(name: "CSQLite"),
         .target(name: "CPlatform"),
         .target(name: "CPageSums", dependencies: ["CPlatform", "CSQLite"]),
@@ -57,7 +57,7 @@ let package = Package(
             [
                 "Access", "Bytes", "CPlatform", "Certificates", "Credentials", "Fabric", "JSON", "MVCC", "Raft",
                 "Replication",
-                "Sockets",
+                "Schedules", "Sockets",
                 "SQLite", "Storage", "Transport",
                 nioCore, logging,
             ]),
@@ -110,7 +110,7 @@ let package = Package(
                 "Credentials", "EtcdProto", "Fabric",
                 "HTTPServer",
                 "JSON", "MVCC",
-                "Raft", "Replication", "Server", nioHTTP1,
+                "Raft", "Replication", "Schedules", "Server", nioHTTP1,
             ]),
         .executableTarget(
             name: "weft",
@@ -131,11 +131,11 @@ let package = Package(
         tests("CredentialsTests", ["Credentials", "JSON"]),
         tests("AccessTests", ["Access", "Bytes"]),
         tests("SchedulesTests", ["Schedules"]),
-        tests("FabricTests", ["Bytes", "Fabric"]),
+        tests("FabricTests", ["Bytes", "Fabric", "Schedules"]),
         tests("StorageTests", ["Raft", "SQLite", "Storage"]),
         tests("MVCCTests", ["Access", "Bytes", "Fabric", "MVCC", "SQLite"]),
         tests("ReplicationTests", ["Fabric", "MVCC", "Raft", "Replication", "SQLite", "Storage", logging]),
-        tests("TransportTests", ["Bytes", "Raft", "Transport", nioCore, nioEmbedded]),
+        tests("TransportTests", ["Bytes", "Raft", "Storage", "Transport", nioCore, nioEmbedded]),
         tests(
             "SocketsTests",
             [

@@ -1,6 +1,3 @@
-#if canImport(Glibc)
-    internal import Glibc
-#endif
 package import HTTPServer
 internal import JSON
 package import NIOHTTP1
@@ -68,12 +65,6 @@ package struct APIService: HTTPService {
         return .error(status, code: code, reason)
     }
 
-    private func unixMilliseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
-
     private func version() -> HTTPResponse {
         var json = JSONWriter()
         json.object { json in
@@ -82,7 +73,7 @@ package struct APIService: HTTPService {
             json.field("storage", Version.etcdCluster)
             json.field("weft", Version.weft)
             // For those who compare members' clocks.
-            json.field("unixMilliseconds", unixMilliseconds())
+            json.field("unixMilliseconds", millisecondsSince1970())
         }
         return .json(.ok, json)
     }

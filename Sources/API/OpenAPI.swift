@@ -151,6 +151,22 @@ enum OpenAPI {
             summary: "A node says that a replica it was told to resync has everything, or that one missed something.",
             request: "Report", response: "Volume"),
         Operation(
+            method: "get", path: "/v1/fabric/schedule-policies",
+            summary: "List the schedule policies; with watch, their changes.",
+            query: listing, response: "Policies"),
+        Operation(
+            method: "get", path: "/v1/fabric/schedule-policies/{name}", summary: "A schedule policy.", query: listing,
+            response: "Policy"),
+        Operation(
+            method: "put", path: "/v1/fabric/schedule-policies/{name}",
+            summary: "Make or replace a policy: one of interval, daily, weekly and monthly.", request: "PolicySpec",
+            response: "Policy", created: true),
+        Operation(
+            method: "delete", path: "/v1/fabric/schedule-policies/{name}", summary: "Forget a schedule policy."),
+        Operation(
+            method: "get", path: "/v1/fabric/schedule-policies/{name}/preview", summary: "What comes due next.",
+            query: ["count", "after"], response: "Preview"),
+        Operation(
             method: "get", path: "/v1/fabric/events", summary: "What happened, oldest first; with watch, what happens.",
             query: ["after", "limit", "watch", "revision"], response: "Events"),
         Operation(
@@ -305,6 +321,17 @@ enum OpenAPI {
             "Event",
             "number:integer at:time by:string reason:string kind:string name:string what:string revision:integer"
         ),
+        ("Interval", "minutes!:integer anchor:time"), ("Daily", "time!:string"), ("Weekly", "day!:string time!:string"),
+        ("Monthly", "date!:integer time!:string shortMonths:string"),
+        (
+            "PolicySpec",
+            "interval:Interval daily:Daily weekly:Weekly monthly:Monthly timeZone:string retain:integer overlap:string catchUpSeconds:integer jitterSeconds:integer pauseOnFailure:boolean"
+        ),
+        (
+            "Policy",
+            "name:string interval:Interval daily:Daily weekly:Weekly monthly:Monthly timeZone:string retain:integer overlap:string catchUpSeconds:integer jitterSeconds:integer pauseOnFailure:boolean createdAt:time revision:integer"
+        ), ("Policies", "revision:integer items:[Policy]"), ("Due", "at:time local:string"),
+        ("Preview", "policy:string timeZone:string items:[Due]"),
         ("Events", "revision:integer next:integer items:[Event]"), ("Durability", "domains!:integer"),
         ("LeaseReads", "on!:boolean"),
         ("Quorum", "holds:boolean margin:integer commitDomains:integer leaseReads:boolean"),

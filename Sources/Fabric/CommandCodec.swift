@@ -18,31 +18,27 @@ extension FabricCommand {
 
 extension FabricCommand.Action {
     fileprivate func encode(into writer: inout ByteWriter) {
+        func write(_ kind: UInt8, _ name: String) {
+            writer.byte(kind)
+            writer.string(name)
+        }
         switch self {
         case .putDomain(let spec):
             writer.byte(1)
             spec.encode(into: &writer)
-        case .activate(let name):
-            writer.byte(2)
-            writer.string(name)
+        case .activate(let name): write(2, name)
         case .deactivate(let name, let force):
-            writer.byte(3)
-            writer.string(name)
+            write(3, name)
             writer.bool(force)
-        case .removeDomain(let name):
-            writer.byte(4)
-            writer.string(name)
+        case .removeDomain(let name): write(4, name)
         case .putNode(let spec):
             writer.byte(5)
             spec.encode(into: &writer)
         case .setNode(let name, let isCordoned, let isInMaintenance):
-            writer.byte(6)
-            writer.string(name)
+            write(6, name)
             writer.optional(isCordoned)
             writer.optional(isInMaintenance)
-        case .removeNode(let name):
-            writer.byte(7)
-            writer.string(name)
+        case .removeNode(let name): write(7, name)
         case .expireNodes(let term, let marks):
             writer.byte(8)
             writer.varint(term)
@@ -85,6 +81,10 @@ extension FabricCommand.Action {
             writer.signed(id)
         case .recover: writer.byte(17)
         case .exchangeLeases: writer.byte(18)
+        case .putPolicy(let spec):
+            writer.byte(19)
+            spec.encode(into: &writer)
+        case .removePolicy(let name): write(20, name)
         }
     }
 
@@ -134,6 +134,8 @@ extension FabricCommand.Action {
         case 16: self = .revokeLease(try reader.signed())
         case 17: self = .recover
         case 18: self = .exchangeLeases
+        case 19: self = .putPolicy(try PolicySpec(from: &reader))
+        case 20: self = .removePolicy(try reader.string())
         case let kind: throw .invalid("fabric command \(kind)")
         }
     }

@@ -27,6 +27,8 @@ package struct FabricCommand: Equatable, Sendable {
         case exchangeLeases
         /// Decides anew where the replicas of these should be.
         case replan([Int64])
+        case putPolicy(PolicySpec)
+        case removePolicy(String)
     }
 
     package var action: Action
@@ -38,6 +40,14 @@ package struct FabricCommand: Equatable, Sendable {
         self.action = action
         self.trace = trace
         self.expected = expected
+    }
+
+    /// If fabrics of the first version do not know it.
+    package var isAboutRegions: Bool {
+        switch action {
+        case .putPolicy, .removePolicy: true
+        default: false
+        }
     }
 
     package var makesVolume: Bool { if case .createVolume = action { true } else { false } }
@@ -144,6 +154,7 @@ package enum FabricResult: Equatable, Sendable {
     case domain(Domain)
     case node(Node)
     case volume(Volume)
+    case policy(SchedulePolicy)
     case removed
     /// How much was changed by what the fabric asked of itself.
     case changed(Int)
@@ -156,6 +167,7 @@ extension FabricResult {
         case .domain(let domain): domain.mark.createRevision
         case .node(let node): node.mark.createRevision
         case .volume(let volume): volume.mark.createRevision
+        case .policy(let policy): policy.mark.createRevision
         case .removed, .changed: 0
         }
     }

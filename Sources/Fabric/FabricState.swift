@@ -13,6 +13,7 @@ package struct FabricState: Sendable {
     var nodeTable = Table<Node>()
     var volumeTable = Table<Volume>()
     var eventTable = Table<AuditEvent>()
+    var policyTable = Table<SchedulePolicy>()
     /// Of all volumes.
     private var names = SortedChunks<VolumeName>()
     /// What each node holds.
@@ -32,11 +33,13 @@ package struct FabricState: Sendable {
     package var isEmpty: Bool { meta.revision == 0 }
     package var domains: some Sequence<Domain> { domainTable.rows() }
     package var nodes: some Sequence<Node> { nodeTable.rows() }
+    package var policies: some Sequence<SchedulePolicy> { policyTable.rows() }
     package var nodeCount: Int { nodeTable.count }
     package var volumeCount: Int { volumeTable.count }
 
     package func domain(_ name: String) -> Domain? { domainTable[name] }
     package func node(_ name: String) -> Node? { nodeTable[name] }
+    package func policy(_ name: String) -> SchedulePolicy? { policyTable[name] }
 
     /// By ascending id, those after this one.
     package func volumes(after id: Int64 = 0) -> some Sequence<Volume> { volumeTable.rows(after: id) }
@@ -129,6 +132,8 @@ package struct FabricState: Sendable {
             return .volume(
                 try report(reference, on: node, state, generation: generation, trace, command.expected))
         case .replan(let ids): return .changed(replan(ids, trace))
+        case .putPolicy(let spec): return .policy(try put(spec, trace, command.expected))
+        case .removePolicy(let name): return try removePolicy(name, trace, command.expected)
         }
     }
 
@@ -205,6 +210,14 @@ package struct FabricState: Sendable {
         return marked
     }
 
+    mutating func put(_ policy: SchedulePolicy, _ trace: Trace) -> SchedulePolicy {
+        begin()
+        let marked = marked(policy, after: policyTable[policy.name], trace)
+        policyTable.put(marked)
+        changes.append(FabricChange(.policy(marked), revision: meta.revision))
+        return marked
+    }
+
     /// Writes down that users or roles changed.
     package mutating func noteAccess(_ what: String, about subject: String, _ trace: Trace) {
         // Names of users may be long, and all keep the events.
@@ -254,6 +267,12 @@ package struct FabricState: Sendable {
         changes.append(FabricChange(.volume(volume), revision: meta.revision, isRemoval: true))
     }
 
+    mutating func remove(_ policy: SchedulePolicy) {
+        begin()
+        policyTable.remove(policy.name)
+        changes.append(FabricChange(.policy(policy), revision: meta.revision, isRemoval: true))
+    }
+
     mutating func add(_ effect: LeaseEffect) { leaseEffects.append(effect) }
 
     private mutating func noteCounters() {
@@ -301,6 +320,7 @@ package struct FabricState: Sendable {
             names.put(VolumeName(name: volume.name, id: volume.id))
             count(volume, 1)
         case .event: eventTable.put(try AuditEvent(decoding: body))
+        case .policy: policyTable.put(try SchedulePolicy(decoding: body))
         }
     }
 }
@@ -356,6 +376,7 @@ package struct FabricChange: Sendable {
         case node(Node)
         case volume(Volume)
         case event(AuditEvent)
+        case policy(SchedulePolicy)
     }
 
     /// As it is now; as it was, of a removal.
@@ -381,6 +402,7 @@ package struct FabricChange: Sendable {
             case .node(let node): parts(node)
             case .volume(let volume): parts(volume)
             case .event(let event): parts(event)
+            case .policy(let policy): parts(policy)
             }
     }
 }

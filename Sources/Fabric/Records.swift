@@ -161,6 +161,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case node = 2
     case volume = 3
     case event = 4
+    case policy = 5
 
     package var name: String {
         switch self {
@@ -169,6 +170,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
         case .node: "node"
         case .volume: "volume"
         case .event: "event"
+        case .policy: "schedule policy"
         }
     }
 }

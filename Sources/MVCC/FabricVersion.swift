@@ -1,3 +1,5 @@
+internal import Fabric
+
 /// The version of a fabric's formats: commands, records and frames that came with a release are used only once the fabric has
 /// that release's version, which `weft upgrade finish` raises when all members run it. A format never changes; a new one
 /// gets a new kind, and the version from which it is used.
@@ -8,6 +10,8 @@ package enum FabricVersion {
     package static let readsByLease: UInt64 = 2
     /// Users and roles.
     package static let access: UInt64 = 2
+    /// What goes to another region: schedule policies.
+    package static let regions: UInt64 = 2
     /// What this release can be part of.
     package static let supported: ClosedRange<UInt64> = 1...2
 }
@@ -18,8 +22,9 @@ extension Command {
         switch self {
         case .put, .deleteRange, .txn, .compact, .leaseGrant, .leaseRenew, .leaseRevoke, .leaseExpire, .leaseAge,
             .publish,
-            .raiseAlarm, .lowerAlarm, .fabric, .raiseVersion:
+            .raiseAlarm, .lowerAlarm, .raiseVersion:
             FabricVersion.first
+        case .fabric(let command): command.isAboutRegions ? FabricVersion.regions : FabricVersion.first
         case .access: FabricVersion.access
         }
     }

@@ -12,7 +12,8 @@ package enum Recurrence: Equatable, Sendable {
         /// Leaves out the months that have no such day; else their last day is taken.
         package let skipsShortMonths: Bool
 
-        package init(day: Int, skipsShortMonths: Bool = false) {
+        package init?(day: Int, skipsShortMonths: Bool = false) {
+            guard (1...31).contains(day) else { return nil }
             self.day = day
             self.skipsShortMonths = skipsShortMonths
         }
@@ -25,6 +26,7 @@ package enum Recurrence: Equatable, Sendable {
     /// The first time after this one; milliseconds since 1970.
     package func next(after milliseconds: Int64, in zone: Zone) -> Int64 {
         if case .interval(let minutes, let anchor) = self {
+            precondition((1...Self.minutesMax).contains(minutes), "an interval of \(minutes) minutes")
             let length = minutes * 60_000
             return anchor + ((milliseconds - anchor).flooredQuotient(length) + 1) * length
         }

@@ -2,7 +2,7 @@
 package struct ZoneError: Error, Equatable, CustomStringConvertible {
     package let description: String
 
-    init(_ description: String) { self.description = description }
+    package init(_ description: String) { self.description = description }
 }
 
 /// A compiled time zone, as zone files hold it (TZif, RFC 9636; version 2 or later).

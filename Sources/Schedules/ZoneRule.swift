@@ -23,7 +23,7 @@ struct ZoneRule: Equatable, Sendable {
     }
 
     /// Seconds east of UTC.
-    private let standard: Int
+    let standard: Int
     private let summer: Summer?
 
     init(_ text: String) throws(ZoneError) {

@@ -20,7 +20,7 @@ func conditionTime(_ deadline: UInt64) -> timespec {
 }
 
 /// Milliseconds since 1970, by a clock that may jump.
-func millisecondsSince1970() -> Int64 {
+package func millisecondsSince1970() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000

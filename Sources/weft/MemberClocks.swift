@@ -1,9 +1,7 @@
 internal import Client
 internal import JSON
 internal import NIOHTTP1
-#if canImport(Glibc)
-    internal import Glibc
-#endif
+internal import Server
 
 /// How members' clocks go. Certificates, tokens and schedules go by them, so that they should agree; commits and leases do not.
 struct MemberClocks {
@@ -13,17 +11,17 @@ struct MemberClocks {
         let roundTrip: Int64
     }
 
-    /// From so many milliseconds on it is worth a warning: certificates are good from five minutes before they are made.
+    /// Differences of this many milliseconds or more are warned of: certificates are good from five minutes before they are made.
     private static let warningMilliseconds: Int64 = 30_000
 
     private(set) var readings: [UInt64: Reading] = [:]
 
     /// Asks a member which release it runs, and reads its clock on the way. An earlier release does not tell the time.
     mutating func release(of member: UInt64, _ client: FabricClient) async throws -> String? {
-        let start = Self.now()
+        let start = millisecondsSince1970()
         let answer = try await client.send(.GET, "/version")
-        let end = Self.now()
-        if let clock = answer["unixMilliseconds"]?.integer {
+        let end = millisecondsSince1970()
+        if let clock = answer["unixMilliseconds"]?.integer, (0...1 << 53).contains(clock) {
             readings[member] = Reading(ahead: clock - (start + end) / 2, roundTrip: end - start)
         }
         return answer["weft"]?.text
@@ -47,11 +45,5 @@ struct MemberClocks {
         guard let skew = skew(of: member, from: other), abs(skew) >= Self.warningMilliseconds else { return nil }
         return
             "the clock of \(name) differs by \(Self.text(skew)) from the leader's: set it right, for certificates and tokens go by it"
-    }
-
-    private static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 }

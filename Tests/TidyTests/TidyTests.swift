@@ -33,7 +33,7 @@ import Testing
         "Bytes": ["CPlatform", "Synchronization"], "JSON": [], "Raft": ["Bytes"], "SQLite": ["CPageSums", "CSQLite"],
         "Storage": ["Bytes", "CMessageDigest", "CPlatform", "Raft", "SQLite", "Glibc"],
         "Access": ["Bytes"], "Schedules": [],
-        "Fabric": ["Bytes"],
+        "Fabric": ["Bytes", "Schedules"],
         "MVCC": ["Access", "Bytes", "Fabric", "SQLite", "Glibc", "Synchronization"],
         "Sockets": ["Dispatch", "NIOCore", "NIOPosix", "Logging", "Glibc", "Synchronization"],
         "Transport": [
@@ -45,7 +45,7 @@ import Testing
         ],
         "Server": [
             "Access", "Bytes", "CPlatform", "Certificates", "Credentials", "Fabric", "JSON", "MVCC", "Raft",
-            "Replication", "Sockets", "SQLite",
+            "Replication", "Schedules", "Sockets", "SQLite",
             "Storage", "Transport",
             "NIOCore",
             "Logging",
@@ -77,7 +77,7 @@ import Testing
             "HTTPServer", "JSON",
             "MVCC", "Raft",
             "Replication",
-            "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
+            "Schedules", "Server", "NIOHTTP1", "Glibc", "SwiftProtobuf",
         ],
         "HTTP2": ["CNGHTTP2", "NIOCore"],
         "Client": ["Certificates", "Glibc", "HTTP2", "JSON", "NIOCore", "NIOPosix", "NIOHTTP1", "Sockets", "TLS"],

@@ -7,7 +7,7 @@ internal import Raft
 internal import Replication
 internal import Server
 
-/// Domains, nodes and volumes as resources: `/v1/fabric/{domains,nodes,volumes,events,status}`.
+/// Domains, nodes and volumes as resources: `/v1/fabric/{domains,nodes,volumes,events,status}`, and what others of its files have.
 ///
 /// An ETag is a record's revision, which counts the fabric's changes and nothing of the users'. `weft-user` says in whose name
 /// something is changed.
@@ -24,6 +24,7 @@ struct FabricAPI: Sendable {
         case "domains": return try await domains(call)
         case "nodes": return try await nodes(call)
         case "volumes": return try await volumes(call)
+        case "schedule-policies": return try await FabricPolicies(call: call).respond()
         case "events" where parts.count == 1: return try await events(call)
         case "status" where parts.count == 1: return try await FabricStatus(call: call).respond()
         case "durability" where parts.count == 1: return try await FabricStatus(call: call).durability()

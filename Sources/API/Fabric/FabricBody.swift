@@ -71,6 +71,11 @@ struct FabricBody {
         return strings
     }
 
+    func object(_ name: String, known: Set<String>) throws(APIError) -> FabricBody? {
+        guard let found = value[name] else { return nil }
+        return try FabricBody(found, name, known: known)
+    }
+
     func objects(_ name: String, known: Set<String>) throws(APIError) -> [FabricBody] {
         guard let found = value[name] else { return [] }
         guard let items = found.items else { throw wrong(name, "an array of objects") }

@@ -150,6 +150,7 @@ struct FabricCall: Sendable {
                 response.headers.add(name: "location", value: "\(FabricAPI.prefix)/volumes/\(volume.idText)")
             }
             return response
+        case .policy(let policy): return answer(policy.mark, status) { $0.policy(policy) }
         case .removed, .changed:
             return answer(nil) { json in
                 json.object { json in

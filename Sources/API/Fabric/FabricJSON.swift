@@ -1,5 +1,6 @@
 internal import Fabric
 internal import JSON
+internal import Schedules
 
 /// The fabric's records as JSON: camel case, numbers as numbers, times as RFC 3339, states as operators know them.
 extension JSONWriter {
@@ -28,7 +29,7 @@ extension JSONWriter {
         }
     }
 
-    private mutating func mark(_ mark: RecordMark) {
+    mutating func mark(_ mark: RecordMark) {
         pair("createdAt", timestamp(mark.createdAt))
         pair("revision", mark.modRevision)
     }
@@ -217,28 +218,19 @@ extension Node {
     var state: String { !isOnline ? "Offline" : isInMaintenance ? "InMaintenance" : "Online" }
 }
 
-/// Milliseconds since 1970 in the form of RFC 3339, in UTC. The calendar is counted in days from 0000-03-01, where leap days end
-/// years.
+/// Milliseconds since 1970 in the form of RFC 3339, in UTC.
 func timestamp(_ milliseconds: Int64) -> String {
     // Years 0 to 9999: the form knows no others, and what is stored may come from anywhere.
     let milliseconds = min(max(milliseconds, -62_167_219_200_000), 253_402_300_799_999)
     let dayMilliseconds: Int64 = 86_400_000
     let inDay = (milliseconds % dayMilliseconds + dayMilliseconds) % dayMilliseconds
-    let days = (milliseconds - inDay) / dayMilliseconds + 719_468
-    let era = (days >= 0 ? days : days - 146_096) / 146_097
-    let dayOfEra = days - era * 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let shifted = (5 * dayOfYear + 2) / 153
-    let month = shifted < 10 ? shifted + 3 : shifted - 9
-    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-    func padded(_ value: Int64, _ digits: Int) -> String {
+    let date = CivilDate(days: Int((milliseconds - inDay) / dayMilliseconds))
+    func padded(_ value: some BinaryInteger, _ digits: Int) -> String {
         let text = String(value)
         return String(repeating: "0", count: max(0, digits - text.count)) + text
     }
-    let day = dayOfYear - (153 * shifted + 2) / 5 + 1
     let seconds = inDay / 1000
     return
-        "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T\(padded(seconds / 3600, 2)):\(padded(seconds / 60 % 60, 2))"
+        "\(padded(date.year, 4))-\(padded(date.month, 2))-\(padded(date.day, 2))T\(padded(seconds / 3600, 2)):\(padded(seconds / 60 % 60, 2))"
         + ":\(padded(seconds % 60, 2)).\(padded(inDay % 1000, 3))Z"
 }

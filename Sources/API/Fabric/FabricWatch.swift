@@ -66,6 +66,7 @@ struct FabricWatch: Sendable {
         case .domain(let domain): domain.name == name
         case .node(let node): node.name == name
         case .volume(let volume): volume.name == name || volume.idText == name
+        case .policy(let policy): policy.name == name
         case .event, .meta: false
         }
     }
@@ -82,6 +83,7 @@ struct FabricWatch: Sendable {
             case .node(let node): json.node(node, fabric)
             case .volume(let volume): json.volume(volume, fabric)
             case .event(let event): json.event(event)
+            case .policy(let policy): json.policy(policy)
             case .meta: continue
             }
             let isLast = place + 1 == changes.count || changes[place + 1].revision != change.revision

@@ -3,6 +3,7 @@ internal import Fabric
 internal import MVCC
 internal import Raft
 internal import Replication
+internal import Schedules
 internal import Server
 
 /// The records of the storage cluster: domains, nodes, volumes and events.
@@ -87,6 +88,61 @@ enum Records {
                 }
                 return .success(seconds)
             }
+        }
+    }
+
+    /// Makes or changes a schedule policy; its time zone has to be known here.
+    struct PutPolicy: Operation {
+        static var right: Right<Self> { .operate }
+
+        var policy: PolicySpec
+        var terms: Terms
+
+        func run(at desk: Desk) async throws(APIError) -> Outcome {
+            do throws(ZoneError) { _ = try ZoneFiles.zone(policy.timeZone) } catch {
+                return .failure(.invalid(error.description))
+            }
+            return try await Change(action: .putPolicy(policy), terms: terms).run(at: desk)
+        }
+    }
+
+    /// What a policy has come due next.
+    struct PreviewPolicy: Operation {
+        static var right: Right<Self> { .observe }
+        static let countMax = 100
+        private static let afterMax: Int64 = 32_503_680_000_000
+
+        var name: String
+        var count: Int
+        /// Milliseconds since 1970; nil is now.
+        var after: Int64?
+
+        struct Due: Sendable {
+            /// Milliseconds since 1970.
+            var at: Int64
+            /// What the zone's clocks are ahead of UTC by then, in seconds.
+            var offset: Int
+        }
+
+        /// Nil when there is no such policy.
+        func run(at desk: Desk) async throws(APIError) -> (policy: SchedulePolicy, dues: [Due])? {
+            let start = after ?? millisecondsSince1970()
+            guard (1...Self.countMax).contains(count), (0...Self.afterMax).contains(start) else {
+                throw APIError(
+                    .invalidArgument,
+                    "count is 1 to \(Self.countMax), and after milliseconds from 1970 to the year 3000")
+            }
+            guard let policy = try await Read().run(at: desk).policy(name) else { return nil }
+            let zone: Zone
+            do throws(ZoneError) { zone = try ZoneFiles.zone(policy.timeZone) } catch {
+                throw APIError(.failedPrecondition, error.description)
+            }
+            var (dues, last) = ([Due](), start)
+            for _ in 0..<count {
+                last = policy.recurrence.next(after: last, in: zone)
+                dues.append(Due(at: last, offset: zone.offset(at: last / 1000)))
+            }
+            return (policy, dues)
         }
     }
 

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Schedule policies: the command, the API, and when they come due, compared with Python's tables of time zones.
+
+    policies.py WEFT [--only NAME]
+"""
+import datetime
+import json
+import random
+import subprocess
+import zoneinfo
+
+from harness import Fabric
+from nodes import API
+
+checks = []
+UTC = datetime.timezone.utc
+
+
+def check(function):
+    checks.append(function)
+    return function
+
+
+def run(fabric, *words):
+    done = subprocess.run([fabric.weft, "policy", *words, "--endpoints", fabric.leader().client_url], capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout, done.stderr
+
+
+@check
+def policies_live_by_the_command(report, weft):
+    """Every state is reached with the command alone; what is wrong is named; members all have them, after a start, too."""
+    with Fabric(weft, 3) as fabric:
+        for words in (["nightly", "--daily", "11:05PM", "--time-zone", "Europe/Berlin", "--retain", "14"], ["quarter", "--every", "15m", "--jitter", "30s"],
+                      ["weekly", "--weekly", "sunday@02:00", "--overlap", "queueOne"], ["end", "--monthly", "31@23:00", "--short-months", "skip"]):
+            code, out, err = run(fabric, "create", *words)
+            report.check(f"create {words[0]}", code == 0, err)
+        code, out, err = run(fabric, "create", "nightly", "--daily", "01:00")
+        report.check("one that is there is not made again", code == 1 and "the condition does not hold" in err, err)
+        code, out, err = run(fabric, "list")
+        for text in ("daily at 23:05, Europe/Berlin", "every 15 minutes", "on Sunday at 02:00, UTC", "on day 31 of the month at 23:00, UTC, months without it skipped"):
+            report.check(f"the list has {text}", text in out, out)
+        before = json.loads(run(fabric, "show", "quarter")[1])
+        code, out, err = run(fabric, "update", "quarter", "--every", "15m", "--retain", "96")
+        after = json.loads(run(fabric, "show", "quarter")[1])
+        report.check("an update keeps the rhythm", after["interval"] == before["interval"] and after["retain"] == 96, after)
+        for words, wanted, text in ((["--daily", "25:00"], 1, "daily.time is 23:05 or 11:05PM"), (["--daily", "01:00", "--time-zone", "Mars/Olympus"], 1, "not known on this machine"),
+                                    (["--daily", "01:00", "--time-zone", "../../etc/passwd"], 1, "is not a name of a time zone"), ([], 64, "one of --every"), (["--every", "90s"], 2, "whole minutes"),
+                                    (["--weekly", "moonday@01:00"], 1, "weekly.day is a day"), (["--monthly", "32@01:00"], 1, "1 to 31"), (["--daily", "01:00", "--overlap", "both"], 1, "skip or queueOne"),
+                                    (["--daily", "01:00", "--every", "1h"], 64, "one of --every"), (["--daily", "01:00", "--retain", "0"], 1, "retain is 1 to 1000")):
+            code, out, err = run(fabric, "create", "bad", *words)
+            report.check(f"create bad {' '.join(words)}", code == wanted and text in err, f"{code} {err}")
+        for verb in ("show", "preview", "delete"):
+            code, out, err = run(fabric, verb, "none")
+            report.check(f"{verb} of none", code == 3 and "there is no schedule policy \"none\"" in err, f"{code} {err}")
+        report.check("delete", run(fabric, "delete", "weekly")[0] == 0)
+        for member in fabric.members:
+            member.kill()
+        for member in fabric.members:
+            member.restart()
+        fabric.leader()
+        for member in fabric.members:
+            names = [p["name"] for p in API(member).must("GET", "schedule-policies")["items"]]
+            report.check(f"{member.name} has them after a start", names == ["end", "nightly", "quarter"], names)
+        events = [e["what"] for e in API(fabric.members[0]).must("GET", "events")["items"] if e["kind"] == "schedule policy"]
+        report.check("events tell", events == ["created"] * 4 + ["changed", "removed"], events)
+
+
+def expected(zone, minutes, after, count):
+    """When a daily policy comes due: each date once, at the first moment from the time on that there is."""
+    found, day = [], (after.astimezone(zone) - datetime.timedelta(days=2)).date()
+    while len(found) < count:
+        wanted = datetime.datetime.combine(day, datetime.time(minutes // 60, minutes % 60), zone)
+        instant = wanted.astimezone(UTC)
+        if instant.astimezone(zone).replace(tzinfo=None) != wanted.replace(tzinfo=None):
+            # Left out: the moment at which clocks jump over it lies within a day before or after.
+            low, high = instant - datetime.timedelta(days=1), instant + datetime.timedelta(days=1)
+            while high - low > datetime.timedelta(seconds=1):
+                middle = low + (high - low) / 2
+                if middle.astimezone(zone).replace(tzinfo=None) >= wanted.replace(tzinfo=None):
+                    high = middle
+                else:
+                    low = middle
+            instant = (high if high.microsecond == 0 else high.replace(microsecond=0)).replace(microsecond=0)
+        if instant > after and (not found or instant > found[-1]):
+            found.append(instant)
+        day += datetime.timedelta(days=1)
+    return found
+
+
+@check
+def policies_come_due_as_clocks_show(report, weft):
+    """Of many zones, around the nights on which their clocks change."""
+    dice = random.Random(11)
+    with Fabric(weft, 1) as fabric:
+        api = API(fabric.leader())
+        names = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/St_Johns", "Africa/Casablanca", "Asia/Tehran", "Pacific/Chatham", "UTC"]
+        for name in names:
+            zone = zoneinfo.ZoneInfo(name)
+            for begin in nights(zone):
+                minutes = dice.choice([0, 30, 60, 90, 119, 120, 150, 179, 180, 1439])
+                api.must("PUT", "schedule-policies/p", {"daily": {"time": f"{minutes // 60:02}:{minutes % 60:02}"}, "timeZone": name})
+                start = begin - datetime.timedelta(days=2)
+                got = [i["at"] for i in api.must("GET", f"schedule-policies/p/preview?count=5&after={int(start.timestamp() * 1000)}")["items"]]
+                wanted = [i.strftime("%Y-%m-%dT%H:%M:%S.000Z") for i in expected(zone, minutes, start, 5)]
+                report.check(f"{name} {minutes} from {start}", got == wanted, f"{got} {wanted}")
+
+
+def nights(zone):
+    """Days of 2026 and 2027 on which a zone's clocks change, or two of its others."""
+    found, day = [], datetime.datetime(2026, 1, 1, tzinfo=UTC)
+    while day.year < 2028:
+        after = day + datetime.timedelta(days=1)
+        if day.astimezone(zone).utcoffset() != after.astimezone(zone).utcoffset():
+            found.append(day)
+        day = after
+    return found or [datetime.datetime(2026, 2, 27, tzinfo=UTC), datetime.datetime(2026, 12, 30, tzinfo=UTC)]
+
+
+if __name__ == "__main__":
+    from wire import main
+    main(checks, "policies.py")
