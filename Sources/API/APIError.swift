@@ -165,14 +165,14 @@ struct APIError: Error, Equatable, Sendable {
             self.init(.resourceExhausted, refusal.message)
         case .noBcrypt, .cannotIssue, .notEnabled, .noRootUser, .noRootRole, .userExists, .noUser, .roleExists, .noRole,
             .roleNotGranted, .permissionNotGranted, .authorityExists, .otherAuthority, .lastAuthority,
-            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .revokedKey, .rotationUnderWay, .noRotation,
+            .noAuthorityAtAll, .noAuthorityHere, .cannotSign, .revokedKey, .anotherKey, .rotationUnderWay, .noRotation,
             .authorityInUse,
             .tooEarly:
             self.init(.failedPrecondition, refusal.message)
         }
     }
 
-    /// Nobody is told of this path.
+    /// The answer for a path that OpenAPI does not list.
     static func nothing(at path: some StringProtocol) -> APIError {
         APIError(.notFound, "there is nothing at \(path); see \(OpenAPI.path)")
     }

@@ -34,7 +34,7 @@ extension HTTPResponse {
         return response
     }
 
-    /// - Parameter allowed: the methods that are.
+    /// - Parameter allowed: the allowed methods.
     static func methodNotAllowed(_ allowed: String) -> HTTPResponse {
         var response = HTTPResponse.error(.methodNotAllowed, code: 12, "only \(allowed) here")
         response.headers.add(name: "allow", value: allowed)

@@ -30,7 +30,7 @@ enum PlainRoutes {
         let parts = path.split(separator: "/")
         let known = (routes[parts.count] ?? []).filter { $0.matches(parts) }.map(\.method)
         if known.isEmpty { return .nowhere }
-        // What has no secrets is read by HEAD, too.
+        // Outside of /v1, HEAD is answered as GET.
         let isRead = method == .HEAD && !path.hasPrefix("/v1/")
         if known.contains(isRead ? "GET" : method.rawValue) { return .here }
         return .others(known.joined(separator: ", "))

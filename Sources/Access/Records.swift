@@ -190,7 +190,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
     case roleNotGranted, permissionNotGranted, invalid, denied, oldRevision, notEnabled
     case invalidToken, wrongPassword, noPasswordUser, passwordTooLong
     case noPermission, passwordWithZero, noBcrypt, tooManyAttempts, cannotIssue
-    case noCertificate, badJoinToken, revokedKey, noJoinToken, tooManyTokens, noEnrolment, tooManyEnrolments
+    case noCertificate, badJoinToken, revokedKey, anotherKey, noJoinToken, tooManyTokens, noEnrolment, tooManyEnrolments
     case noAuthority, authorityExists, otherAuthority, lastAuthority, rotationUnderWay
     case noAuthorityAtAll, noAuthorityHere, cannotSign, noRotation, authorityInUse, tooEarly
 
@@ -224,6 +224,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .badJoinToken:
             "weft: the join token is unknown, spent, revoked or past its time; make one with `weft token create`"
         case .revokedKey: "weft: a certificate of this key was revoked; make a new key"
+        case .anotherKey: "weft: a renewal is for the same key; to change the key, enrol anew"
         case .noJoinToken: "weft: there is no such join token"
         case .tooManyTokens: "weft: too many join tokens are waiting; revoke some with `weft token revoke`"
         case .noEnrolment: "weft: there is no such certificate"
@@ -237,7 +238,7 @@ package enum AccessRefusal: Error, Equatable, Sendable {
         case .cannotSign: "weft: the fabric's CA cannot sign this"
         case .noAuthority: "weft: the fabric believes no such CA"
         case .authorityExists: "weft: the fabric believes this CA already"
-        case .otherAuthority: "weft: the fabric has a CA already, or has got another since; see `weft ca show`"
+        case .otherAuthority: "weft: the fabric already has another CA; see `weft ca show`"
         case .lastAuthority: "weft: it is the fabric's only CA"
         case .rotationUnderWay:
             "weft: a new CA is being taken into use already: end that with `weft ca rotate --finish` first"

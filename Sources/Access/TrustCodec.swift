@@ -147,6 +147,7 @@ extension Enrolment: TrustRecord {
         guard let role = ReservedRole(certified: text) else { throw .invalid("role \(text) of a certificate") }
         let (key, authority) = (try reader.lengthPrefixed(), try reader.lengthPrefixed())
         let lifeSeconds = try reader.time()
+        guard (1...Self.lifeSecondsMax).contains(lifeSeconds) else { throw .invalid("life of a certificate") }
         self.init(
             name: name, title: title, role: role, key: key, lifeSeconds: lifeSeconds, until: try reader.time(),
             authority: authority)

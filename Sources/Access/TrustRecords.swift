@@ -39,8 +39,7 @@ package enum JoinRole: Equatable, Sendable {
         }
     }
 
-    /// If those may let somebody in as this who run the fabric, besides root. Members are not among them: Raft trusts each, also a
-    /// witness, to write what a majority agreed on.
+    /// Whether operators may make tokens for this role. They may not for members: Raft follows each of them, also a witness.
     package var isForOperators: Bool {
         switch self {
         case .client(.node), .client(.observer): true
@@ -111,7 +110,7 @@ package struct TokenUse: Equatable, Sendable {
     }
 }
 
-/// A public key whose certificate was revoked: no certificate of it counts, and none is signed, until the last one is past its time.
+/// A public key whose certificate was revoked: no token lets it in, and no certificate of it is signed, until the last one is past its time.
 package struct RevokedKey: Equatable, Named, Sendable {
     /// SHA-256 of the key.
     package let name: [UInt8]
@@ -125,6 +124,7 @@ package struct Enrolment: Equatable, Named, Sendable {
     package let name: [UInt8]
     /// What people call it.
     package let title: [UInt8]
+    package static let lifeSecondsMax: Int64 = 366 * 86_400
     package let role: ReservedRole
     /// SHA-256 of the public key that it began with.
     package let key: [UInt8]
@@ -192,7 +192,7 @@ package struct SeenCertificate: Equatable, Sendable {
 
 /// What changes about certificates. Times are milliseconds since 1970 by the clock of the member that proposes.
 package enum TrustChange: Equatable, Sendable {
-    /// Believed besides the newest one there is, which has to be this; empty where there has to be none.
+    /// Adds a CA. Refused unless `after` is the newest one; empty when there is none yet.
     case addAuthority(Authority, after: [UInt8])
     /// Nobody believes it any more. Refused while members need it, but for those `leaving`, who are none any more.
     case removeAuthority([UInt8], leaving: [[UInt8]])

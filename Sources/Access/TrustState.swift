@@ -125,7 +125,7 @@ package struct TrustState: Equatable, Sendable {
 
     private mutating func add(_ authority: Authority, after known: [UInt8]) throws(AccessRefusal) {
         guard authorities[authority.name] == nil else { throw .authorityExists }
-        // Two that are made at once would vouch for each other in vain.
+        // Two members may make a CA at once; only the first is taken.
         guard known == newest?.name ?? [] else { throw isThere ? .otherAuthority : .noAuthorityAtAll }
         guard authorities.all.count < Self.authoritiesMax else { throw .rotationUnderWay }
         var authority = authority
@@ -159,8 +159,12 @@ package struct TrustState: Equatable, Sendable {
         guard let token = tokens[name], token.digest == secret, token.until > now,
             token.usesLeft > 0 || token.returning.contains(key)
         else { throw .badJoinToken }
-        guard revokedKeys[key] == nil else { throw .revokedKey }
+        try expectNotRevoked(key, now)
         return token
+    }
+
+    private func expectNotRevoked(_ key: [UInt8], _ now: Int64) throws(AccessRefusal) {
+        if let revoked = revokedKeys[key], revoked.until > now { throw .revokedKey }
     }
 
     private mutating func revoke(_ name: [UInt8], _ now: Int64) throws(AccessRefusal) {
@@ -175,7 +179,7 @@ package struct TrustState: Equatable, Sendable {
     }
 
     private mutating func enrol(_ enrolment: Enrolment, _ now: Int64) throws(AccessRefusal) {
-        guard revokedKeys[enrolment.key] == nil else { throw .revokedKey }
+        try expectNotRevoked(enrolment.key, now)
         if enrolments.all.count >= Self.enrolmentsMax {
             for old in enrolments.all where old.until < now - Self.restMilliseconds { _ = enrolments.remove(old.name) }
         }
@@ -187,7 +191,7 @@ package struct TrustState: Equatable, Sendable {
 }
 
 extension TrustChange {
-    /// If those may ask for it who run the fabric, besides root: they bring nodes and observers in.
+    /// Whether operators may ask for it: they let nodes and observers in.
     package var isForOperators: Bool {
         switch self {
         case .addToken(let token, _): token.role.isForOperators

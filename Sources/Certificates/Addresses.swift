@@ -10,7 +10,7 @@ extension CertificateNames {
         return inet_pton(AF_INET6, text, &bytes) == 1 ? bytes : nil
     }
 
-    /// A host as all spellings of it have it in common: addresses by their bytes, names without case and final dots.
+    /// The canonical spelling of a host: addresses by their bytes, names without case and final dots.
     package static func plain(_ host: String) -> String {
         if let bytes = bytes(ofAddress: host), let text = text(ofAddress: bytes) { return text }
         var name = host.lowercased()[...]

@@ -5,9 +5,9 @@ public enum HTTP2Supply {
     /// Nothing for now; `resume` when there is.
     case later
     case some(Int)
-    /// So many bytes and then the end of the stream.
+    /// This many bytes, then the end of the stream.
     case last(Int)
-    /// So many bytes, and then the trailers that were submitted meanwhile.
+    /// This many bytes, then the trailers that were submitted meanwhile.
     case beforeTrailers(Int)
     /// The stream has to be reset.
     case failure
@@ -26,6 +26,7 @@ open class HTTP2Events {
     ) {}
     /// A request's head is here whole.
     open func receivedHead(stream: Int32) {}
+    /// Bytes of a stream's body. They are there until it returns.
     open func received(data: UnsafeRawBufferPointer, stream: Int32, isLastFrame: Bool) {}
     /// The other end sends no more on a stream.
     open func receivedAll(stream: Int32) {}
@@ -33,7 +34,9 @@ open class HTTP2Events {
     open func receivedControl() {}
     /// All of an answer is on its way.
     open func answered(stream: Int32) {}
+    /// A stream is over; 0 is no error.
     open func closed(stream: Int32, code: UInt32) {}
+    /// Fills a frame with what a stream has to send.
     open func supply(stream: Int32, into target: UnsafeMutableRawBufferPointer) -> HTTP2Supply { .failure }
 
     /// As nghttp2 gives it back.

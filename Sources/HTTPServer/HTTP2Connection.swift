@@ -69,7 +69,11 @@ final class HTTP2Connection: HTTP2Events, ChannelDuplexHandler, @unchecked Senda
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        session = HTTP2Session(owner: self, limits: limits)
+        let grants = HTTP2Session.Grants(
+            streamsMax: limits.streamsMax, headerBytesMax: limits.headerBytesMax, resetsMax: limits.resetsMax,
+            resetsPerSecond: limits.resetsPerSecond)
+        session = HTTP2Session(
+            server: self, grants, streamWindow: limits.streamWindow, connectionWindow: limits.connectionWindow)
         if session == nil { return context.close(promise: nil) }
         flush()
         wake(at: watch.nextLook)

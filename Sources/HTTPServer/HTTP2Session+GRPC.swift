@@ -2,14 +2,6 @@ internal import HTTP2
 
 /// gRPC's answers.
 extension HTTP2Session {
-    convenience init?(owner: HTTP2Connection, limits: HTTPLimits) {
-        let grants = Grants(
-            streamsMax: limits.streamsMax, headerBytesMax: limits.headerBytesMax, resetsMax: limits.resetsMax,
-            resetsPerSecond: limits.resetsPerSecond)
-        self.init(
-            server: owner, grants, streamWindow: limits.streamWindow, connectionWindow: limits.connectionWindow)
-    }
-
     /// Begins an answer whose messages the connection supplies.
     func respondGRPC(stream: Int32) { respond(stream: stream, GRPCFields.head, hasBody: true) }
 

@@ -3,8 +3,7 @@ internal import Synchronization
     internal import Glibc
 #endif
 
-/// Counts logins that failed, by who tried and as whom, so that passwords cannot be guessed quickly. One counts from its beginning, so that many
-/// at once are no way around; a right password is taken back.
+/// Counts logins that failed, by who tried and as whom, so that passwords cannot be guessed quickly. A right password is never counted.
 package final class LoginAttempts: Sendable {
     private struct Count {
         /// Failures that still count; they are forgiven as time passes.
@@ -27,29 +26,26 @@ package final class LoginAttempts: Sendable {
 
     package init() {}
 
-    /// If another try is let in; it counts as failed until `forgive` is called.
+    /// If another try is let in.
     package func admit(_ user: [UInt8], from address: String, now: UInt64) -> Bool {
         counts.withLock { counts in
-            let keys = Self.keys(user, address)
-            let isAdmitted = keys.allSatisfy { key in
+            Self.keys(user, address).allSatisfy { key in
                 Self.failures(counts[key], key, now) < (key.user == nil ? Self.perAddress : Self.perUser).most
             }
-            guard isAdmitted else { return false }
+        }
+    }
+
+    package func noteFailure(of user: [UInt8], from address: String, now: UInt64) {
+        counts.withLock { counts in
             if counts.count >= Self.countMax {
                 counts = counts.filter { Self.failures($0.value, $0.key, now) > 0 }
                 // As many sources at once are an attack: nobody is counted alone any more.
                 if counts.count >= Self.countMax { counts = counts.filter { $0.key.user == nil } }
                 if counts.count >= Self.countMax { counts = [:] }
             }
-            for key in keys { counts[key] = Count(failures: Self.failures(counts[key], key, now) + 1, at: now) }
-            return true
-        }
-    }
-
-    /// A try that was let in did not fail.
-    package func forgive(_ user: [UInt8], from address: String) {
-        counts.withLock { counts in
-            for key in Self.keys(user, address) { counts[key]?.failures -= 1 }
+            for key in Self.keys(user, address) {
+                counts[key] = Count(failures: Self.failures(counts[key], key, now) + 1, at: now)
+            }
         }
     }
 

@@ -145,13 +145,12 @@ extension RunningMember {
         // For one whom there is not it takes as long.
         let hash = user?.passwordHash ?? PasswordHash.ofNobody(cost: core.authenticator.bcryptCost)
         guard let matches = await core.authenticator.hasher.run({ PasswordHash.matches(password, hash) }) else {
-            attempts.forgive(name, from: address)
             throw .tooManyRequests
         }
         guard matches, user != nil else {
+            attempts.noteFailure(of: name, from: address, now: monotonicNanoseconds())
             throw .refused(.access(.wrongPassword))
         }
-        attempts.forgive(name, from: address)
     }
 
     /// Nil when users or roles have changed since.

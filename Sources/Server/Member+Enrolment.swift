@@ -38,7 +38,8 @@ package struct Asker: Sendable {
 extension RunningMember {
     /// The longest that a join token, and that a client's certificate, is good.
     package static let tokenSecondsMax: Int64 = 30 * 86_400
-    package static let clientSecondsMax: Int64 = 366 * 86_400
+    package static let clientSecondsMax = Enrolment.lifeSecondsMax
+    package static let tokenUsesMax = Int(TrustState.usesMax)
 
     // MARK: - Tokens
 
@@ -131,6 +132,7 @@ extension RunningMember {
         guard let id = UInt64(String(decoding: enrolment.name, as: UTF8.self), radix: 16) else {
             throw .refused(.access(.noEnrolment))
         }
+        guard request.keyDigest == enrolment.key else { throw .refused(.access(.anotherKey)) }
         let isEarly = (enrolment.until - core.wallMilliseconds) * 3 > enrolment.lifeSeconds * 2000
         if isEarly, enrolment.authority == access.trust.newest?.name { throw .refused(.access(.tooEarly)) }
         let title = String(decoding: enrolment.title, as: UTF8.self)
@@ -212,7 +214,7 @@ extension RunningMember {
         return try sign(request, as: id, title: name, names, for: .client, seconds: Self.machineSeconds)
     }
 
-    /// Refuses where this member signs nothing.
+    /// The CA that this member signs with; refused where it signs nothing.
     private func authority() throws(ServerError) -> CertificateAuthority {
         guard let authority = core.certificates?.authority, access.trust.isThere else {
             throw .refused(.access(access.trust.isThere ? .noAuthorityHere : .noAuthorityAtAll))

@@ -65,11 +65,15 @@ extension RunningMember {
         try await dropAuthority(by: asker) { $0.number > $1.number }
     }
 
+    package func expectRotation() throws(ServerError) {
+        guard access.trust.authorities.all.count > 1 else { throw .refused(.access(.noRotation)) }
+    }
+
     private func dropAuthority(
         by asker: Asker, _ goesFirst: (Authority, Authority) -> Bool
     ) async throws(ServerError) {
-        let authorities = access.trust.authorities.all
-        guard authorities.count > 1, let going = authorities.min(by: goesFirst) else {
+        try expectRotation()
+        guard let going = access.trust.authorities.all.min(by: goesFirst) else {
             throw .refused(.access(.noRotation))
         }
         let members = Set(membership.entries.map(\.member.id.hexadecimal))
@@ -99,7 +103,8 @@ extension RunningMember {
         let now = core.wallMilliseconds
         var warnings: [String] = []
         if let end = core.serverSettings.broughtCertificateEnd(), end - now / 1000 < Self.memberWarningSeconds {
-            warnings.append("the certificate that was brought for \(name) is good until \(utcText(seconds: end))")
+            warnings.append(
+                "\(name)'s own certificate (--cert-file, --peer-cert-file) expires at \(utcText(seconds: end))")
         }
         guard let newest = trust.newest else { return warnings }
         if trust.authorities.all.count > 1 {

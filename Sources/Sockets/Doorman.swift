@@ -59,7 +59,7 @@ package final class Doorman: Sendable {
         channel.closeFuture.whenComplete { _ in self.arrived.wrappingSubtract(1, ordering: .relaxed) }
     }
 
-    /// If so many wait to be turned away that no more are accepted for now.
+    /// If too many connections wait to be turned away: stop accepting for now.
     var isCrowded: Bool {
         arrived.load(ordering: .relaxed) >= limits.guestsMax + limits.loopbackReserve + Self.crowd
     }

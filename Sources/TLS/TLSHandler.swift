@@ -133,6 +133,7 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
         let progress = session.read(into: &plain)
         // The other side may have asked for an answer of the protocol's own.
         send(context)
+        guard stage == .open else { return }
         if plain.readableBytes > 0 { context.fireChannelRead(Self.wrapInboundOut(plain)) }
         switch progress {
         case .wantsMore: break
@@ -159,8 +160,9 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
         }
     }
 
-    /// OpenSSL's buffer keeps the largest size that it ever had.
-    private static let sliceBytes = 64 << 10
+    /// What fits into one record (RFC 8446, section 5.1). Larger slices cost more: their buffers are given back to the system each time,
+    /// and their pages are faulted in again.
+    private static let sliceBytes = 16 << 10
 
     private func encrypt(_ context: ChannelHandlerContext, _ data: ByteBuffer, _ promise: EventLoopPromise<Void>?) {
         // An empty write keeps its place among the others: its promise says that all before it are sent.
@@ -192,7 +194,7 @@ package final class TLSHandler: ChannelDuplexHandler, @unchecked Sendable {
         sent.futureResult.whenComplete { _ in self.unsentBytes -= count }
         context.writeAndFlush(Self.wrapOutboundOut(output), promise: sent)
         if unsentBytes > Self.unsentBytesMax {
-            fail(context, TLSError("it asks for keys without end and reads no answer"))
+            fail(context, TLSError("it sends key updates and does not read the answers"))
         }
     }
 

@@ -4,8 +4,10 @@ internal import Client
 internal import Credentials
 internal import JSON
 internal import NIOHTTP1
+internal import NIOPosix
 internal import Server
 internal import Storage
+internal import TLS
 internal import Transport
 #if canImport(Glibc)
     internal import Glibc
@@ -93,7 +95,7 @@ struct CACommand: AsyncParsableCommand {
             abstract:
                 "Have the CA sign a certificate for a client: a node of the storage cluster, a tool, an operator.",
             discussion: """
-                Makes a key here, and writes ca.pem, client.pem and client.key to a directory. The key goes nowhere else. Tools
+                Makes a key here, and writes ca.pem, client.pem, client.key and, for `weft ca renew`, client.endpoints to a directory. The key goes nowhere else. Tools
                 on other machines get theirs with `weft token create` and `weft enrol`.
 
                 Examples:
@@ -110,7 +112,7 @@ struct CACommand: AsyncParsableCommand {
         var role: String = "weft:client"
         @Option(help: "How long it is good: 8h, 2160h (the default, 90 days), at most 8784h.")
         var ttl: String = "2160h"
-        @Option(help: "The directory for the three files.")
+        @Option(help: "The directory for the files.")
         var out: String = "."
         @OptionGroup var flags: ClientFlags
 
@@ -171,6 +173,7 @@ struct CACommand: AsyncParsableCommand {
             (flags.tls.cacert, flags.tls.cert, flags.tls.key) = (files.trust, files.client, files.key)
             let answer = try await flags.ask { try await $0.call("/v1/ca/renew") { $0.field("request", request) } }
             try files.write(answer, key)
+            try await files.learnEndpoints(urls.split(separator: ",").compactMap { Endpoint(String($0)) })
             try files.report(answer, flags.output)
         }
     }
@@ -247,8 +250,8 @@ struct Enrol: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Get a client's certificate with a join token: for a node of the storage cluster, or a tool.",
         discussion: """
-            Makes a key here, checks that the member at URL is of the fabric that the token names, and writes ca.pem, client.pem and
-            client.key to a directory. `weft ca renew` renews them.
+            Makes a key here, checks that the member at URL is of the fabric that the token names, and writes ca.pem, client.pem,
+            client.key and client.endpoints to a directory. `weft ca renew` renews them.
 
             Examples:
               weft enrol https://10.0.0.1:2379 --token weft1.… --name e1 --out /etc/node/weft
@@ -259,7 +262,7 @@ struct Enrol: AsyncParsableCommand {
     @OptionGroup var token: JoinTokenFlags
     @Option(help: "What people call it. (default: the name of this machine)")
     var name: String?
-    @Option(help: "The directory for the three files.")
+    @Option(help: "The directory for the files.")
     var out: String = "."
     @Option(name: [.customShort("o"), .customLong("output")], help: "simple or json.")
     var output: OutputFormat = .simple
@@ -272,19 +275,19 @@ struct Enrol: AsyncParsableCommand {
         let files = ClientCertificateFiles(in: out)
         try files.expectRoom()
         let answer = try await admission.enrol(name, files)
-        try files.write([endpoint])
+        try await files.learnEndpoints([endpoint])
         try files.report(answer, output)
     }
 }
 
-/// A client's certificate, its key and the fabric's CAs, in three files as tools take them.
+/// A client's certificate, its key and the fabric's CAs in files as tools take them, and where the members are.
 struct ClientCertificateFiles {
     let directory: String
     var trust: String { directory + "/ca.pem" }
     var client: String { directory + "/client.pem" }
     var key: String { directory + "/client.key" }
     /// Where the fabric's members are, a line each.
-    private var endpoints: String { directory + "/endpoints" }
+    private var endpoints: String { directory + "/client.endpoints" }
     private static let endpointsBytesMax = 1 << 16
 
     init(in directory: String) { self.directory = directory }
@@ -356,6 +359,25 @@ struct ClientCertificateFiles {
 
     func write(_ endpoints: [Endpoint]) throws {
         try write(Array(endpoints.map { "\($0)\n" }.joined().utf8), to: self.endpoints)
+    }
+
+    /// A client that shows the certificate.
+    func client(at endpoints: [Endpoint]) throws -> FabricClient {
+        var client = FabricClient(endpoints: endpoints, group: MultiThreadedEventLoopGroup.singleton)
+        var settings = TLSSettings()
+        settings.trustedCAFile = trust
+        (settings.certificateFile, settings.keyFile) = (self.client, key)
+        settings.trust = .fabric
+        do throws(TLSError) { client.http.tls = try TLSContext(settings, .client) } catch {
+            throw Problem(.failed, error.description)
+        }
+        return client
+    }
+
+    /// Notes where the members are, those that were asked first: one of them may be gone when the certificate is renewed.
+    func learnEndpoints(_ asked: [Endpoint]) async throws {
+        let others = try? await client(at: asked).members().secureEndpoints
+        try write(asked + (others ?? []).filter { !asked.contains($0) })
     }
 
     /// As --endpoints takes them; nil where nobody wrote any.

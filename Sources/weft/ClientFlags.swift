@@ -116,6 +116,13 @@ extension Problem {
     }
 }
 
+extension FabricClient.Refusal {
+    /// The member answers, and not this caller: a witness has no state to know callers by.
+    var isAboutCaller: Bool {
+        [401, 403].contains(status) || message == "etcdserver: user name is empty"
+    }
+}
+
 /// A table for people.
 struct Table {
     private var rows: [[String]]

@@ -46,14 +46,18 @@ struct Context {
     /// Where a login comes to be before it takes the place of the one there is: no name that somebody could give.
     var coming: Context { get throws { try Context(file: ".\(name)") } }
 
-    /// Waits until no other login of this user is under way; until it is closed no other begins.
+    /// Waits until no other login of this user is under way; none begins before it is closed.
     static func lock() throws -> Int32 {
-        let folder = try path("contexts")
+        let path = try path("contexts.lock")
+        let folder = try Self.path("contexts")
         do throws(StorageError) { _ = try File.makeDirectory(folder, mode: 0o700) } catch { throw Problem(error) }
-        let descriptor = open(folder + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0, flock(descriptor, LOCK_EX) == 0 else {
-            throw Problem(.failed, "cannot lock \(folder): \(String(cString: strerror(errno)))")
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        var isLocked = descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        if descriptor >= 0, !isLocked {
+            Console.error("waiting for another login of yours to end")
+            isLocked = flock(descriptor, LOCK_EX) == 0
         }
+        guard isLocked else { throw Problem(.failed, "cannot lock \(path): \(String(cString: strerror(errno)))") }
         return descriptor
     }
 
@@ -123,17 +127,11 @@ struct Context {
     }
 
     func client() throws -> FabricClient {
-        var client = FabricClient(endpoints: try endpoints, group: MultiThreadedEventLoopGroup.singleton)
-        var settings = TLSSettings()
-        settings.trustedCAFile = files.trust
-        (settings.certificateFile, settings.keyFile) = (files.client, files.key)
-        settings.trust = .fabric
-        do throws(TLSError) {
-            client.http.tls = try TLSContext(settings, .client)
-        } catch {
-            throw Problem(.failed, "context \(name): \(error); `weft login` again")
+        do {
+            return try files.client(at: try endpoints)
+        } catch let problem as Problem {
+            throw Problem(.failed, "context \(name): \(problem.text); run `weft login` again")
         }
-        return client
     }
 
     /// Says what is wrong with the certificate before a member does.

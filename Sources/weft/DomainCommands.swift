@@ -152,7 +152,7 @@ struct DomainCommand: AsyncParsableCommand {
             if !yes {
                 for line in Preflight.lines(cost) { Console.error(line) }
                 guard isatty(STDIN_FILENO) == 1 else {
-                    throw Problem(.usage, "nothing is changed: say --yes to deactivate \(name)")
+                    throw Problem(.usage, "Nothing changed. Pass --yes to deactivate \(name)")
                 }
                 Console.error("deactivate \(name)? Type yes: ")
                 guard readLine() == "yes" else { throw Problem(.failed, "nothing is changed") }

@@ -6,10 +6,10 @@ enum Durations {
     private static let secondsMax = 1e9
 
     /// Whole seconds, as a flag says them.
-    static func seconds(_ text: String, _ flag: String, atMost secondsMax: Int64) throws -> Int64 {
-        guard let time = nanoseconds(text), (1...secondsMax).contains(Int64(time / 1_000_000_000)) else {
+    static func seconds(_ text: String, _ flag: String, atMost longest: Int64) throws -> Int64 {
+        guard let time = nanoseconds(text), (1...longest).contains(Int64(time / 1_000_000_000)) else {
             throw Problem(
-                .usage, "\(flag): \"\(text)\" is not a time from 1s to \(secondsMax / 3600)h, such as 10m or 24h")
+                .usage, "\(flag): \"\(text)\" is not a time from 1s to \(longest / 3600)h, such as 10m or 24h")
         }
         return Int64(time / 1_000_000_000)
     }

@@ -81,7 +81,7 @@ struct Join: AsyncParsableCommand {
             let directory = try DataDirectory(settings.server.dataDirectory, isForOwner: true) { text in
                 Console.error("warning: \(text)")
             }
-            // After a refusal nothing stays; the key stays that an answer which was lost would be for.
+            // After a refusal remove everything but the key: the answer to a lost request is for that key.
             defer { directory.empty() }
             let identity = try directory.identity()
             let admission = try token.read().map { try Admission($0, at: endpoint) }

@@ -66,7 +66,7 @@ struct Login: AsyncParsableCommand {
         } else {
             answer = try await logIn(endpoint, fresh)
         }
-        try fresh.files.write(try await members(fresh, endpoint))
+        try await fresh.files.learnEndpoints([endpoint])
         try context.takeOver(fresh)
         try context.makeCurrent()
         return answer
@@ -82,13 +82,6 @@ struct Login: AsyncParsableCommand {
         }
         try context.files.write(answer, key)
         return answer
-    }
-
-    /// Where the members are, this one first.
-    private func members(_ context: Context, _ endpoint: Endpoint) async throws -> [Endpoint] {
-        try context.files.write([endpoint])
-        let others = try? await context.client().members().secureEndpoints
-        return [endpoint] + (others ?? []).filter { $0 != endpoint }
     }
 }
 

@@ -145,7 +145,8 @@ struct Check: AsyncParsableCommand {
         var answers: [Answers] = []
         // A compaction between two answers would have them differ.
         var clocks = MemberClocks()
-        for _ in 0..<Self.tries where Set(answers.compactMap(\.compactRevision)).count != 1 {
+        for _ in 0..<Self.tries
+        where Set(answers.compactMap(\.compactRevision)).count != 1 && !answers.contains(where: \.isHashDenied) {
             answers = []
             for member in members {
                 let own = client.at(member, of: fabric)
@@ -163,7 +164,7 @@ struct Check: AsyncParsableCommand {
         }
         let leader = leaders.count == 1 ? leaders.first : nil
         warnings += zip(members, answers).compactMap { clocks.warning(about: $1.name, $0.id, from: leader) }
-        if answers.allSatisfy({ $0.warnings == nil }) { warnings = ["what the fabric warns of could not be asked"] }
+        if answers.allSatisfy({ $0.warnings == nil }) { warnings.append("what the fabric warns of could not be asked") }
         let noted = answers.flatMap { answer in
             (answer.status?["errors"]?.items ?? []).compactMap(\.text).map { "\(answer.name): \($0)" }
         }
@@ -207,8 +208,8 @@ struct Check: AsyncParsableCommand {
             answers.compactRevision = hash["compact_revision"]?.integer ?? 0
         } catch let refusal as FabricClient.Refusal where refusal.message.contains("witness") {
             // It keeps no keys.
-        } catch let refusal as FabricClient.Refusal where refusal.status == 403 && answers.status != nil {
-            answers.isHashDenied = true
+        } catch let refusal as FabricClient.Refusal where refusal.isAboutCaller {
+            answers.isHashDenied = answers.status != nil
         } catch {
             answers.trouble = "\(error)"
         }

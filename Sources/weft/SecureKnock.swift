@@ -3,8 +3,8 @@ internal import NIOCore
 internal import NIOPosix
 internal import TLS
 
-/// Asks a member's own secure port if it answers: as far as its first words, for what it asks of its clients' certificates is not this
-/// member's to have, and a handshake that fails would be written down.
+/// Asks a member's own secure port if it answers. It stops after the server's first record: this member may lack the client certificate
+/// that a whole handshake needs, and the port would log the failure.
 enum SecureKnock {
     /// Returns when the one who answers there speaks TLS.
     static func knock(at door: Endpoint, group: any EventLoopGroup) async throws {

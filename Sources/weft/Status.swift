@@ -24,6 +24,8 @@ struct Status: AsyncParsableCommand {
         var status: JSONValue?
         var version: String?
         var trouble: String?
+        /// It answers, and tells this caller nothing.
+        var isReserved = false
         /// What it warns of.
         var warnings: [String] = []
         var domain = ""
@@ -63,7 +65,7 @@ struct Status: AsyncParsableCommand {
                 told.append(warning)
             }
         }
-        let silent = rows.filter { $0.status == nil }
+        let silent = rows.filter { $0.status == nil && !$0.isReserved }
         guard silent.isEmpty else {
             let reasons = silent.map {
                 "\($0.member.name.isEmpty ? hex($0.member.id) : $0.member.name): \($0.trouble ?? "")"
@@ -82,10 +84,12 @@ struct Status: AsyncParsableCommand {
             return row
         }
         do {
-            row.status = try await own.call("/v3/maintenance/status")
             row.version = try await clocks.release(of: member.id, own)
+            row.status = try await own.call("/v3/maintenance/status")
             let status = try? await own.send(.GET, "/v1/fabric/status?serializable")
             row.warnings = (status?["warnings"]?.items ?? []).compactMap(\.text)
+        } catch let refusal as FabricClient.Refusal where refusal.isAboutCaller {
+            row.isReserved = true
         } catch {
             row.trouble = "\(error)"
         }
@@ -108,7 +112,7 @@ struct Status: AsyncParsableCommand {
     }
 
     private func role(_ row: Row) -> String {
-        guard let status = row.status else { return "unreachable" }
+        guard let status = row.status else { return row.isReserved ? "answers" : "unreachable" }
         if status["leader"]?.unsigned == row.member.id { return "leader" }
         return row.member.isLearner ? "learner" : "follower"
     }
@@ -163,8 +167,8 @@ struct Status: AsyncParsableCommand {
                             fields.append(JSONValue.Field("clockSkewMilliseconds", .number(String(skew))))
                         }
                         fields.append(JSONValue.Field("warnings", .array(row.warnings.map(JSONValue.string))))
-                    } else {
-                        fields.append(JSONValue.Field("error", .string(row.trouble ?? "")))
+                    } else if let trouble = row.trouble {
+                        fields.append(JSONValue.Field("error", .string(trouble)))
                     }
                     return .object(fields)
                 }))

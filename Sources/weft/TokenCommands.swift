@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Client
 internal import JSON
 internal import NIOHTTP1
+internal import Server
 internal import Transport
 
 struct TokenCommand: AsyncParsableCommand {
@@ -51,11 +52,13 @@ struct TokenCommand: AsyncParsableCommand {
                 throw ValidationError(
                     "--domain and --replace are about members: they do not go with --role \(role ?? "")")
             }
-            guard (1...1000).contains(uses) else { throw ValidationError("--uses is 1 to 1000") }
+            guard (1...RunningMember.tokenUsesMax).contains(uses) else {
+                throw ValidationError("--uses is 1 to \(RunningMember.tokenUsesMax)")
+            }
         }
 
         func run() async throws {
-            let seconds = try Durations.seconds(ttl, "--ttl", atMost: 30 * 86_400)
+            let seconds = try Durations.seconds(ttl, "--ttl", atMost: RunningMember.tokenSecondsMax)
             let answer = try await flags.ask { client in
                 var role = role ?? "voter"
                 if let member { role = "member:\(hex(try await MemberCommand.find(member, client)))" }
@@ -76,7 +79,8 @@ struct TokenCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List the join tokens whose time is not over, without their secrets.",
-            discussion: "With no uses left one lets only those in again who came by it.\n\nExample:\n  weft token list")
+            discussion:
+                "With no uses left, only those who joined with it may come again.\n\nExample:\n  weft token list")
         @OptionGroup var flags: ClientFlags
 
         func run() async throws {

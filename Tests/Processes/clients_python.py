@@ -398,7 +398,8 @@ def lock_counts(at):
     def count(client):
         lock = client.lock(name, ttl=20)
         for _ in range(rounds):
-            assert lock.acquire(timeout=20), "no lock within 20 s"
+            # The client now and then waits for a release that it missed, with etcd too: then it tries again.
+            assert any(lock.acquire(timeout=2) for _ in range(15)), "no lock within 30 s"
             value = int(client.get(key)[0])
             client.put(key, str(value + 1))
             assert lock.release(), "it lost the lock"

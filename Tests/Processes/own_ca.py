@@ -521,7 +521,7 @@ def people_log_in(report, weft):
         attempt(20, lambda: run("get", "k", check=False).returncode == 4 or True)
         first.restart()
         first.wait_healthy()
-        with open(os.path.join(home, "contexts/default/endpoints")) as file:
+        with open(os.path.join(home, "contexts/default/client.endpoints")) as file:
             report.check("it knows the other members, too", second.client_url in file.read())
         nothing = run("get", "k", "--context", "other", check=False)
         report.check("one that is not there", nothing.returncode == 3 and "no login called other" in nothing.stderr, nothing.stderr)

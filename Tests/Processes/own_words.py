@@ -48,10 +48,15 @@ def clocks_that_differ_are_shown(report, weft):
 @check
 def ends_of_certificates_are_told(report, weft):
     """Of those that operators brought, and of clients that do not renew; a CA that is gone is named as such."""
-    with OwnFabric(weft) as fabric:
+    fabric = OwnFabric(weft)
+    clock = Clock(fabric)
+    for member in fabric.members:
+        member.environment = clock.environment
+    with fabric:
         first = fabric.members[0]
-        fabric.client("brief", "weft:observer", "--ttl", "60s")
-        said = attempt(70, lambda: (s := fabric.run("status", "--endpoints", first.endpoint)) and "were not renewed: brief" in s and s)
+        fabric.client("brief", "weft:observer", "--ttl", "120s")
+        clock.set(105 / 86_400)
+        said = attempt(20, lambda: (s := fabric.run("status", "--endpoints", first.endpoint)) and "were not renewed: brief" in s and s)
         report.check("status warns of a client that does not renew", "brief" in said, said)
         fabric.client("gone", "weft:client")
         idle = fabric.run("ca", "rotate", "--finish", "--endpoints", first.endpoint, check=False)
@@ -69,7 +74,7 @@ def ends_of_certificates_are_told(report, weft):
         local = ["--endpoints", f"unix://{member.socket}"]
         attempt(20, lambda: weft_says(weft, "get", "k", *local).returncode in (0, 3))
         said = weft_says(weft, "status", *local, "--cacert", authority.path("ca.pem")).stdout
-        report.check("a brought certificate that ends soon", "that was brought for m1 is good until" in said, said)
+        report.check("a brought certificate that ends soon", "m1's own certificate" in said, said)
         figures = subprocess.run(["curl", "-s", "--unix-socket", member.socket, "http://x/metrics"], capture_output=True, text=True, timeout=10).stdout
         end = next((float(line.split()[1]) for line in figures.splitlines() if line.startswith("weft_member_certificate_expiry")), 0)
         report.check("metrics say when", 2 < (end - time.time()) / 86_400 < 4, end)
@@ -140,6 +145,26 @@ def a_member_stays_with_its_fabric(report, weft):
         report.check("nor does it become another one", ended == 1 and "this machine is member tie already" in tie.log(), f"{ended} {tie.log()[-250:]}")
         tie.spawn(["serve", *tie.arguments()])
         attempt(30, lambda: fabric.run("check", "--endpoints", fabric.members[0].endpoint, check=False).returncode == 0, "it does not come back")
+
+
+@check
+def members_that_move_at_once_find_each_other(report, weft):
+    """Neither knows where the other is now; the third, which stayed, hears of both, and tells."""
+    with OwnFabric(weft) as fabric:
+        first = fabric.members[0]
+        second = fabric.join("m2")
+        fabric.join("tie", "--role", "witness")
+        first.local("PUT", "/v1/kv/k", "v")
+        for member in (first, second):
+            member.kill()
+            member.client_port, member.peer_port = free_port(), free_port()
+        for member in (first, second):
+            member.restart()
+        for member in (first, second):
+            member.wait_healthy()
+            report.check(f"{member.name} answers", attempt(20, lambda member=member: member.local("GET", "/v1/kv/k")[1]) == "v")
+        urls = attempt(20, lambda: (u := str(second.local("GET", "/v1/members"))) and all(str(m.peer_port) in u for m in (first, second)) and u)
+        report.check("the fabric knows where they are", bool(urls))
 
 
 @check

@@ -508,6 +508,8 @@ def services_are_secure_as_shipped(report, weft):
         os.close(read)
         try:
             attempt(20, lambda: "the join is done" in late.log())
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n--- {late.name}\n{late.log()[-3000:]}\n--- {first.name}\n{first.log()[-3000:]}") from None
         finally:
             joiner.send_signal(signal.SIGTERM)
             joiner.wait(20)

@@ -80,7 +80,7 @@ struct Desk: Sendable {
     /// A member that has not heard of users yet would let everybody in. One without a state refuses, and what nobody looks at again waits
     /// until this member knows all that was acknowledged before.
     private func expectCurrent<Asked>(for right: Right<Asked>) async throws(APIError) {
-        guard right.rule != nil else { return }
+        guard right.rule != nil, !right.needsAuthority || member.isGuarded else { return }
         try await ask { member throws(ServerError) in
             switch right.hearing {
             case .always: try await member.confirmCurrentDespiteAlarms()
@@ -119,6 +119,17 @@ struct Desk: Sendable {
         if standing == .stranger { return claimed }
         let name = String(decoding: standing.name, as: UTF8.self)
         return caller.address.isEmpty ? name : "\(name)@\(caller.address)"
+    }
+
+    /// Refuses once whoever this desk was opened for as root is it no more. A token that is past its time meanwhile counts as it did.
+    func expectRootStill() throws(APIError) {
+        guard member.isGuarded else { return }
+        do throws(AccessRefusal) {
+            if case .certified(_, let id) = standing, member.access.trust.enrolments[id] == nil { throw .noCertificate }
+            try member.claim(of: standing).expectRoot()
+        } catch {
+            throw APIError(error)
+        }
     }
 
     var asker: Asker { Asker(name: name(orClaimed: ""), author: author) }
@@ -179,8 +190,7 @@ struct Desk: Sendable {
 
     /// The client's certificate that the caller shows, as it is listed, if it is good.
     var shownEnrolment: Enrolment? {
-        guard case .client(member.clusterID, let id)? = caller.fabricName, member.isInTime(caller.certificateUntil)
-        else { return nil }
+        guard case .client(member.clusterID, let id)? = caller.fabricName else { return nil }
         return member.access.trust.enrolments[id.hexadecimal].flatMap { member.isGood($0) ? $0 : nil }
     }
 
@@ -190,20 +200,20 @@ struct Desk: Sendable {
         return access.isEnabled && caller.token != nil ? .stranger : certified(access)
     }
 
-    /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more, or past its time while its
-    /// connection stays open, is nobody's.
+    /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more is nobody's, and so is one that is not
+    /// listed at all once it is past its time, though its connection stays open. A client may have renewed its own since.
     private func certified(_ access: AccessState) -> Standing {
-        guard let name = caller.fabricName, member.isInTime(caller.certificateUntil) else { return .stranger }
-        switch name {
-        case .client(member.clusterID, let id):
+        switch caller.fabricName {
+        case .client(member.clusterID, let id)?:
             return access.trust.enrolments[id.hexadecimal].flatMap { enrolment in
                 member.isGood(enrolment) ? Self.standing(of: enrolment, access) : nil
             } ?? .stranger
-        case .member(member.clusterID, let id): return member.membership[id] == nil ? .stranger : .member(id)
-        // Whoever is root there could sign for themselves.
-        case .machine(member.clusterID, let id):
+        case .member(member.clusterID, let id)? where member.isInTime(caller.certificateUntil):
+            return member.membership[id] == nil ? .stranger : .member(id)
+        // Root of that machine could sign such a certificate itself.
+        case .machine(member.clusterID, let id)? where member.isInTime(caller.certificateUntil):
             return member.membership[id].map { .machine(Array("root@\($0.title)".utf8)) } ?? .stranger
-        case .client, .member, .machine: return .stranger
+        case .client?, .member?, .machine?, nil: return .stranger
         }
     }
 

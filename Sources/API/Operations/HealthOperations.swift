@@ -3,7 +3,7 @@ internal import Raft
 internal import Replication
 internal import Server
 
-/// What is no secret and no business of strangers: how to ask.
+/// Tells known callers how to use the API.
 struct Introduction: Operation {
     static var right: Right<Self> { .known }
 

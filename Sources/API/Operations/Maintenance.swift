@@ -155,8 +155,7 @@ struct BackupPieces: Sendable {
 
     /// The next piece, and how many bytes are left after it; nil at the end. Cut short, a backup lacks its digest and is none.
     func next() async throws(APIError) -> (piece: [UInt8], left: Int)? {
-        // Who may no more gets no more.
-        _ = try await desk.authorize(Maintenance.BackUp())
+        try desk.expectRootStill()
         return try await desk.ask { _ throws(ServerError) in try await backup.next() }
     }
 }

@@ -254,14 +254,11 @@ enum Trust {
             let asker = desk.asker
             try await desk.ask { member throws(ServerError) in try await member.confirmCurrent() }
             let left = desk.member.stragglers
-            if case .begin = step {
-            } else if desk.member.access.trust.authorities.all.count < 2 {
-                throw APIError(AccessRefusal.noRotation)
-            }
             switch step {
             case .begin:
                 try await desk.ask { member throws(ServerError) in try await member.rotateAuthority(by: asker) }
             case .finish(let forced):
+                try await desk.ask { member throws(ServerError) in try member.expectRotation() }
                 try expectNobody(left.members, "these members have")
                 if !forced { try expectNobody(left.clients, "these clients have") }
                 try await desk.ask { member throws(ServerError) in try await member.finishRotation(by: asker) }
