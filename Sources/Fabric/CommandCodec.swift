@@ -81,9 +81,9 @@ extension FabricCommand.Action {
             writer.signed(id)
         case .recover: writer.byte(17)
         case .exchangeLeases: writer.byte(18)
-        case .putPolicy(let spec):
-            writer.byte(19)
-            spec.encode(into: &writer)
+        case .putPolicy(let name, let terms):
+            write(19, name)
+            terms.encode(into: &writer)
         case .removePolicy(let name): write(20, name)
         }
     }
@@ -134,7 +134,9 @@ extension FabricCommand.Action {
         case 16: self = .revokeLease(try reader.signed())
         case 17: self = .recover
         case 18: self = .exchangeLeases
-        case 19: self = .putPolicy(try PolicySpec(from: &reader))
+        case 19:
+            let name = try reader.string()
+            self = .putPolicy(name, try PolicyTerms(from: &reader))
         case 20: self = .removePolicy(try reader.string())
         case let kind: throw .invalid("fabric command \(kind)")
         }

@@ -27,7 +27,7 @@ package struct FabricCommand: Equatable, Sendable {
         case exchangeLeases
         /// Decides anew where the replicas of these should be.
         case replan([Int64])
-        case putPolicy(PolicySpec)
+        case putPolicy(String, PolicyTerms)
         case removePolicy(String)
     }
 

@@ -132,7 +132,7 @@ package struct FabricState: Sendable {
             return .volume(
                 try report(reference, on: node, state, generation: generation, trace, command.expected))
         case .replan(let ids): return .changed(replan(ids, trace))
-        case .putPolicy(let spec): return .policy(try put(spec, trace, command.expected))
+        case .putPolicy(let name, let terms): return .policy(try put(name, terms, trace, command.expected))
         case .removePolicy(let name): return try removePolicy(name, trace, command.expected)
         }
     }

@@ -2,7 +2,7 @@ package import Schedules
 internal import Bytes
 
 /// When migrations run, and what becomes of runs that meet, are late or fail.
-package struct SchedulePolicy: Equatable, Sendable {
+package struct PolicyTerms: Equatable, Sendable {
     /// What a run does that comes due while the one before is under way.
     package enum Overlap: UInt8, CaseIterable, Sendable {
         case skip = 0
@@ -10,71 +10,22 @@ package struct SchedulePolicy: Equatable, Sendable {
         case queueOne = 1
     }
 
-    package let name: String
-    package internal(set) var recurrence: Recurrence
-    /// IANA's name. Members' tables may differ: whoever leads works out what comes due.
-    package internal(set) var timeZone: String
-    /// Restore points that are kept: the newest of them.
-    package internal(set) var retain: Int64
-    package internal(set) var overlap: Overlap
-    /// A run that is late by more is missed.
-    package internal(set) var catchUpSeconds: Int64
-    /// Runs begin later by up to so much, so that those of many schedules do not begin together.
-    package internal(set) var jitterSeconds: Int64
-    /// After a run that failed its schedule waits for somebody to resume it.
-    package internal(set) var pausesOnFailure: Bool
-    package internal(set) var mark = RecordMark()
-}
-
-/// What somebody asks a policy to be.
-package struct PolicySpec: Equatable, Sendable {
-    package var name: String
     package var recurrence: Recurrence
+    /// IANA's name. Members' tables may differ: whoever leads works out what comes due.
     package var timeZone = "UTC"
-    /// Nil for what the kind of recurrence suggests.
+    /// Restore points that are kept: the newest of them. Nil for what the kind of recurrence suggests.
     package var retain: Int64?
-    package var overlap = SchedulePolicy.Overlap.skip
+    package var overlap = Overlap.skip
+    /// A run that is late by more is missed.
     package var catchUpSeconds: Int64 = 3600
+    /// Runs begin later by up to so much, so that those of many schedules do not begin together.
     package var jitterSeconds: Int64 = 0
+    /// After a run that failed its schedule waits for somebody to resume it.
     package var pausesOnFailure = false
 
-    package init(name: String, recurrence: Recurrence) {
-        self.name = name
-        self.recurrence = recurrence
-    }
-}
-
-extension SchedulePolicy: Record {
-    static let kind = RecordKind.policy
-    var id: String { name }
-    var key: [UInt8] { Array(name.utf8) }
+    package init(_ recurrence: Recurrence) { self.recurrence = recurrence }
 
     func encode(into writer: inout ByteWriter) {
-        writer.string(name)
-        recurrence.encode(into: &writer)
-        writer.string(timeZone)
-        writer.signed(retain)
-        writer.byte(overlap.rawValue)
-        writer.signed(catchUpSeconds)
-        writer.signed(jitterSeconds)
-        writer.bool(pausesOnFailure)
-    }
-
-    init(from reader: inout ByteReader) throws(DecodingFault) {
-        name = try reader.string()
-        recurrence = try Recurrence(from: &reader)
-        timeZone = try reader.string()
-        retain = try reader.signed()
-        overlap = try reader.value("overlap of a policy")
-        catchUpSeconds = try reader.signed()
-        jitterSeconds = try reader.signed()
-        pausesOnFailure = try reader.bool()
-    }
-}
-
-extension PolicySpec {
-    func encode(into writer: inout ByteWriter) {
-        writer.string(name)
         recurrence.encode(into: &writer)
         writer.string(timeZone)
         writer.bool(retain != nil)
@@ -86,14 +37,38 @@ extension PolicySpec {
     }
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
-        let name = try reader.string()
-        self.init(name: name, recurrence: try Recurrence(from: &reader))
+        recurrence = try Recurrence(from: &reader)
         timeZone = try reader.string()
-        if try reader.bool() { retain = try reader.signed() }
+        retain = try reader.bool() ? try reader.signed() : nil
         overlap = try reader.value("overlap of a policy")
         catchUpSeconds = try reader.signed()
         jitterSeconds = try reader.signed()
         pausesOnFailure = try reader.bool()
+    }
+}
+
+/// Terms under a name, for any number of schedules.
+package struct SchedulePolicy: Equatable, Sendable {
+    package let name: String
+    package internal(set) var terms: PolicyTerms
+    package internal(set) var mark = RecordMark()
+
+    package var retain: Int64 { terms.retain ?? terms.recurrence.retainUsual }
+}
+
+extension SchedulePolicy: Record {
+    static let kind = RecordKind.policy
+    var id: String { name }
+    var key: [UInt8] { Array(name.utf8) }
+
+    func encode(into writer: inout ByteWriter) {
+        writer.string(name)
+        terms.encode(into: &writer)
+    }
+
+    init(from reader: inout ByteReader) throws(DecodingFault) {
+        name = try reader.string()
+        terms = try PolicyTerms(from: &reader)
     }
 }
 

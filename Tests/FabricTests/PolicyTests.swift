@@ -15,38 +15,40 @@ struct PolicyTests {
         return fabric.apply(FabricCommand(action, Trace(at: time, by: "test"), expected: expected))
     }
 
-    private func spec(_ recurrence: Recurrence, _ change: (inout PolicySpec) -> Void = { _ in }) -> PolicySpec {
-        var spec = PolicySpec(name: "p", recurrence: recurrence)
-        change(&spec)
-        return spec
+    private func put(
+        _ recurrence: Recurrence, _ name: String = "p", _ change: (inout PolicyTerms) -> Void = { _ in }
+    ) -> FabricCommand.Action {
+        var terms = PolicyTerms(recurrence)
+        change(&terms)
+        return .putPolicy(name, terms)
     }
 
     private func time(_ text: String) throws -> TimeOfDay { try #require(TimeOfDay(text)) }
 
     @Test("An interval counts from when it was made, and keeps its rhythm while its length stays")
     mutating func anchors() throws {
-        _ = apply(.putPolicy(spec(.interval(minutes: 15, anchor: 0))), at: 7_000)
-        #expect(fabric.policy("p")?.recurrence == .interval(minutes: 15, anchor: 7_000))
-        _ = apply(.putPolicy(spec(.interval(minutes: 15, anchor: 0)) { $0.retain = 3 }), at: 9_000)
-        #expect(fabric.policy("p")?.recurrence == .interval(minutes: 15, anchor: 7_000))
+        _ = apply(put(.interval(minutes: 15, anchor: 0)), at: 7_000)
+        #expect(fabric.policy("p")?.terms.recurrence == .interval(minutes: 15, anchor: 7_000))
+        _ = apply(put(.interval(minutes: 15, anchor: 0)) { $0.retain = 3 }, at: 9_000)
+        #expect(fabric.policy("p")?.terms.recurrence == .interval(minutes: 15, anchor: 7_000))
         #expect(fabric.policy("p")?.retain == 3)
-        _ = apply(.putPolicy(spec(.interval(minutes: 30, anchor: 0))), at: 11_000)
-        #expect(fabric.policy("p")?.recurrence == .interval(minutes: 30, anchor: 11_000))
+        _ = apply(put(.interval(minutes: 30, anchor: 0)), at: 11_000)
+        #expect(fabric.policy("p")?.terms.recurrence == .interval(minutes: 30, anchor: 11_000))
         #expect(fabric.policy("p")?.retain == 10, "what is not said is as usual")
     }
 
     @Test("The same again changes nothing; conditions hold; what is removed is gone")
     mutating func life() throws {
-        let daily = spec(.daily(try time("23:05")))
-        guard case .success(let made) = apply(.putPolicy(daily), expected: 0) else {
+        let daily = put(.daily(try time("23:05")))
+        guard case .success(let made) = apply(daily, expected: 0) else {
             Issue.record("it was refused")
             return
         }
         #expect(made.isNew)
         let revision = fabric.revision
-        _ = apply(.putPolicy(daily), at: 2_000)
+        _ = apply(daily, at: 2_000)
         #expect(fabric.revision == revision)
-        #expect(apply(.putPolicy(daily), expected: 0) == .failure(.changed(.policy, "p", revision: revision)))
+        #expect(apply(daily, expected: 0) == .failure(.changed(.policy, "p", revision: revision)))
         #expect(apply(.removePolicy("q")) == .failure(.notFound(.policy, "q")))
         #expect(
             apply(.removePolicy("p"), expected: revision + 9) == .failure(.changed(.policy, "p", revision: revision)))
@@ -59,14 +61,14 @@ struct PolicyTests {
     @Test("What cannot be is refused whole")
     mutating func limits() throws {
         let daily = Recurrence.daily(try time("23:05"))
-        let bad: [PolicySpec] = [
-            spec(daily) { $0.name = "-" }, spec(daily) { $0.timeZone = "../etc/passwd" }, spec(daily) { $0.retain = 0 },
-            spec(daily) { $0.retain = 1001 }, spec(daily) { $0.catchUpSeconds = -1 },
-            spec(daily) { $0.jitterSeconds = 86_401 },
+        let bad: [FabricCommand.Action] = [
+            put(daily, "-"), put(daily) { $0.timeZone = "../etc/passwd" }, put(daily) { $0.retain = 0 },
+            put(daily) { $0.retain = 1001 }, put(daily) { $0.catchUpSeconds = -1 },
+            put(daily) { $0.jitterSeconds = 86_401 },
         ]
-        for spec in bad {
-            guard case .failure(.invalid) = apply(.putPolicy(spec)) else {
-                Issue.record("\(spec) was not refused")
+        for action in bad {
+            guard case .failure(.invalid) = apply(action) else {
+                Issue.record("\(action) was not refused")
                 continue
             }
         }
@@ -80,12 +82,15 @@ struct PolicyTests {
             .monthly(try #require(.init(day: 31, skipsShortMonths: true)), try time("12:00")),
         ]
         for (number, recurrence) in recurrences.enumerated() {
-            let spec = spec(recurrence) { spec in
-                spec.name = "p\(number)"
-                spec.overlap = .queueOne
-                spec.pausesOnFailure = true
-            }
-            for action in [FabricCommand.Action.putPolicy(spec), .removePolicy(spec.name)] {
+            let (name, put) = (
+                "p\(number)",
+                put(recurrence, "p\(number)") { terms in
+                    terms.overlap = .queueOne
+                    terms.pausesOnFailure = true
+                    terms.retain = number == 0 ? nil : Int64(number)
+                }
+            )
+            for action in [put, .removePolicy(name)] {
                 let command = FabricCommand(action, Trace(at: 1, by: "x"), expected: 3)
                 var writer = ByteWriter()
                 command.encode(into: &writer)
@@ -97,18 +102,18 @@ struct PolicyTests {
                 }
             }
             var read = FabricState()
-            _ = fabric.apply(FabricCommand(.putPolicy(spec), Trace(at: 1, by: "x")))
+            _ = fabric.apply(FabricCommand(put, Trace(at: 1, by: "x")))
             for change in fabric.takeChanges() {
                 if let body = change.body { try read.load(change.kind, body) }
             }
-            #expect(read.policy(spec.name) == fabric.policy(spec.name))
+            #expect(read.policy(name) == fabric.policy(name))
         }
         let bad: [Recurrence] = [
             .interval(minutes: 0, anchor: 0), .interval(minutes: .max, anchor: 0), .interval(minutes: 1, anchor: .min),
         ]
         for recurrence in bad {
             var writer = ByteWriter()
-            FabricCommand(.putPolicy(spec(recurrence)), Trace(at: 1, by: "x")).encode(into: &writer)
+            FabricCommand(put(recurrence), Trace(at: 1, by: "x")).encode(into: &writer)
             var reader = ByteReader(writer.bytes)
             #expect(throws: DecodingFault.self) { try FabricCommand(from: &reader) }
         }

@@ -24,9 +24,9 @@ struct FabricPolicies: Sendable {
             return call.answer(policy.mark) { $0.policy(policy) }
         case (.GET, 2) where call.path[1] == "preview": return try await preview(call.path[0])
         case (.PUT, 1):
-            let spec = try PolicySpec(name: call.path[0], body: call.request.body)
-            return call.response(
-                to: try await call.desk.carryOut(Records.PutPolicy(policy: spec, terms: try call.terms())))
+            let put = Records.PutPolicy(
+                name: call.path[0], policy: try PolicyTerms(body: call.request.body), terms: try call.terms())
+            return call.response(to: try await call.desk.carryOut(put))
         case (.DELETE, 1): return try await call.change(.removePolicy(call.path[0]))
         default: throw .nothing(at: call.request.path)
         }
@@ -41,7 +41,7 @@ struct FabricPolicies: Sendable {
         return call.answer(nil) { json in
             json.object { json in
                 json.field("policy", policy.name)
-                json.field("timeZone", policy.timeZone)
+                json.field("timeZone", policy.terms.timeZone)
                 json.field("items", dues) { json, due in
                     json.object { json in
                         json.field("at", timestamp(due.at))
@@ -61,19 +61,19 @@ struct FabricPolicies: Sendable {
     }
 }
 
-extension PolicySpec {
+extension PolicyTerms {
     private static let fields: Set<String> = [
         "interval", "daily", "weekly", "monthly", "timeZone", "retain", "overlap", "catchUpSeconds", "jitterSeconds",
         "pauseOnFailure",
     ]
 
-    init(name: String, body: [UInt8]) throws(APIError) {
+    init(body: [UInt8]) throws(APIError) {
         let body = try FabricBody(body, known: Self.fields)
-        self.init(name: name, recurrence: try Self.recurrence(body))
+        self.init(try Self.recurrence(body))
         if let zone = try body.text("timeZone") { timeZone = zone }
         retain = try body.number("retain")
         if let text = try body.text("overlap") {
-            guard let known = SchedulePolicy.Overlap.allCases.first(where: { "\($0)" == text }) else {
+            guard let known = Overlap.allCases.first(where: { "\($0)" == text }) else {
                 throw APIError(.invalidArgument, "overlap is skip or queueOne, not \"\(text)\"")
             }
             overlap = known
@@ -128,17 +128,17 @@ extension JSONWriter {
     mutating func policy(_ policy: SchedulePolicy) {
         object { json in
             json.field("name", policy.name)
-            json.recurrence(policy.recurrence)
-            json.field("timeZone", policy.timeZone)
+            json.recurrence(policy.terms.recurrence)
+            json.field("timeZone", policy.terms.timeZone)
             json.name("retain")
             json.number(policy.retain)
-            json.field("overlap", "\(policy.overlap)")
+            json.field("overlap", "\(policy.terms.overlap)")
             json.name("catchUpSeconds")
-            json.number(policy.catchUpSeconds)
+            json.number(policy.terms.catchUpSeconds)
             json.name("jitterSeconds")
-            json.number(policy.jitterSeconds)
+            json.number(policy.terms.jitterSeconds)
             json.name("pauseOnFailure")
-            json.bool(policy.pausesOnFailure)
+            json.bool(policy.terms.pausesOnFailure)
             json.mark(policy.mark)
         }
     }

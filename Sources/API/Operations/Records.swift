@@ -95,14 +95,15 @@ enum Records {
     struct PutPolicy: Operation {
         static var right: Right<Self> { .operate }
 
-        var policy: PolicySpec
+        var name: String
+        var policy: PolicyTerms
         var terms: Terms
 
         func run(at desk: Desk) async throws(APIError) -> Outcome {
             do throws(ZoneError) { _ = try ZoneFiles.zone(policy.timeZone) } catch {
                 return .failure(.invalid(error.description))
             }
-            return try await Change(action: .putPolicy(policy), terms: terms).run(at: desk)
+            return try await Change(action: .putPolicy(name, policy), terms: terms).run(at: desk)
         }
     }
 
@@ -134,12 +135,12 @@ enum Records {
             }
             guard let policy = try await Read().run(at: desk).policy(name) else { return nil }
             let zone: Zone
-            do throws(ZoneError) { zone = try ZoneFiles.zone(policy.timeZone) } catch {
+            do throws(ZoneError) { zone = try ZoneFiles.zone(policy.terms.timeZone) } catch {
                 throw APIError(.failedPrecondition, error.description)
             }
             var (dues, last) = ([Due](), start)
             for _ in 0..<count {
-                last = policy.recurrence.next(after: last, in: zone)
+                last = policy.terms.recurrence.next(after: last, in: zone)
                 dues.append(Due(at: last, offset: zone.offset(at: last / 1000)))
             }
             return (policy, dues)
