@@ -174,7 +174,7 @@ class World:
         self.command("volume", "detach", "logs", "--token", token)
         self.command("volume", "resize", "logs", "4GiB")
         assert "resized to 4294967296 bytes" in self.command("volume", "explain", "logs")
-        assert "say --yes" in self.command("domain", "deactivate", "south", code=2)
+        assert "Pass --yes" in self.command("domain", "deactivate", "south", code=2)
         assert "if south vanished now" in self.command("domain", "preflight", "south")
         self.command("domain", "deactivate", "south", "--yes", "--reason", "a drill")
         listed = json.loads(self.command("domain", "list", "-o", "json"))

@@ -13,7 +13,7 @@ import peer_hostile as hostile
 import peer_rights as rights
 import peer_wire as wire
 import strangers_crowds
-from harness import Fabric, Unanswered, as_service, reachable, run_checks
+from harness import Fabric, Refused, Unanswered, as_service, attempt, reachable, run_checks
 from peer_scene import Scene, agree, alive, has, set_aside, takes_writes, until
 
 FAR = 2**40
@@ -144,13 +144,13 @@ def look_around(members):
 def no_forged_proposal_traps(weft, families=None):
     with Scene(weft) as scene:
         for name in families or hostile.FAMILIES:
-            term = int(scene.leader.status()["raftTerm"])
+            term = attempt(20, lambda: int(scene.leader.status()["raftTerm"]))
             peer = None
             for body in hostile.FAMILIES[name]():
                 proposal = wire.proposal(wire.command(body))
                 peer = scene.say(scene.leader, term, wire.propose([proposal]), peer=peer)
             carried_out(scene, f"marker/{name}", name, peer)
-        term = int(scene.leader.status()["raftTerm"])
+        term = attempt(20, lambda: int(scene.leader.status()["raftTerm"]))
         peer = None
         for payload in (b"", b"\x01", b"\x00" * 7, b"\x00" * 8):
             for kind in (wire.COMMAND, wire.CONFIGURATION, wire.EMPTY):
@@ -172,10 +172,14 @@ def carried_out(scene, key, what, peer):
     """A forged put after them has been carried out, so the others were, or were refused."""
     def done():
         alive(scene.rest, f" by {what}")
-        return all(has(member, key) for member in scene.rest)
+        try:
+            return all(has(member, key) for member in scene.rest)
+        except Refused:
+            # Among the commands some have users count for a while.
+            return False
 
     command = wire.proposal(wire.command(wire.put(key.encode(), b"x")))
-    term = int(scene.leader.status()["raftTerm"]) if scene.leader.process.poll() is None else 0
+    term = attempt(20, lambda: int(scene.leader.status()["raftTerm"])) if scene.leader.process.poll() is None else 0
     scene.say(scene.leader, term, wire.propose([command]), peer=peer)
     until(f"what came after {what} is carried out", done, 10)
 
