@@ -209,7 +209,7 @@ struct PolicyCommand: AsyncParsableCommand {
             abstract: "Say when a policy runs next.", discussion: "Example:\n  weft policy preview nightly --count 10")
         @Argument(help: "The policy.")
         var name: String
-        @Option(help: "So many runs, 1 to 100.")
+        @Option(help: "How many runs, 1 to 100.")
         var count = 5
         @OptionGroup var flags: ClientFlags
 

@@ -126,7 +126,7 @@ class OwnScene(Scene):
 
 
 def certify(scene, name, begin, end):
-    """A certificate for the absent member's own key and name, by the fabric's CA, that is good from and until so many days from now."""
+    """A certificate for the absent member's own key and name, by the fabric's CA, that is good from one day until another, both counted from now."""
     member, folder = scene.away, os.path.join(scene.fabric.directory, name)
     own, made, key = member.tls("member.pem"), os.path.join(folder, "made.pem"), os.path.join(folder, "key.pem")
     os.mkdir(folder)

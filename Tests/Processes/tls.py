@@ -25,7 +25,7 @@ def check(function):
 
 
 def sign_between(directory, ca, key, name, extensions, begin, end):
-    """NAME.pem of NAME.csr, good from and until so many days from now, by the CA of these files. What x509 signs begins now."""
+    """NAME.pem of NAME.csr, good from one day until another, both counted from now, by the CA of these files. What x509 signs begins now."""
     def write(file, text):
         with open(os.path.join(directory, file), "w") as out:
             out.write(text)
@@ -82,7 +82,7 @@ class Authority:
         return self.path(f"{name}.pem"), self.path(f"{name}.key")
 
     def leaf_between(self, name, begin, end, names="DNS:localhost,IP:127.0.0.1"):
-        """The same, good from and until so many days from now."""
+        """The same, good from one day until another, both counted from now."""
         self.leaf(name, names)
         sign_between(self.directory, self.path(f"{self.name}.pem"), self.path(f"{self.name}.key"), name, f"subjectAltName={names}", begin, end)
 
