@@ -271,13 +271,21 @@ def every_path_of_weft_asks_for_its_right(report, weft):
 
 
 def ask_over_http(scene, method, path, body, token):
+    return answer_over_http(lambda: scene.ask(method, path, body, token))
+
+
+# What a refusal of HEAD means, which has no body.
+UNSAID = {400: "user name is empty", 401: "invalid auth token", 403: "permission denied"}
+
+
+def answer_over_http(ask, unsaid=UNSAID):
+    """What `ask()` was answered, as `judge` takes it: (status, text)."""
     try:
-        status, text = scene.ask(method, path, body, token)
+        status, text = ask()
     except TimeoutError:
         # A stream that has nothing to say yet.
         return 200, ""
-    # An answer to HEAD has no body.
-    return status, text or {400: "user name is empty", 401: "invalid auth token", 403: "permission denied"}.get(status, "")
+    return status, text or unsaid.get(status, "")
 
 
 if __name__ == "__main__":

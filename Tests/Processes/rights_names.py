@@ -15,7 +15,7 @@ clients.use_python_clients()
 import grpc
 
 from own_fabric import OwnFabric
-from rights import MAY, REFUSALS, USERS, Scene, answer_of, ask_over_http, judge, rows
+from rights import MAY, REFUSALS, USERS, Scene, answer_of, answer_over_http, ask_over_http, judge, rows
 from rights_own import ROLES, OwnScene
 from tls import Authority, Secure
 
@@ -99,13 +99,7 @@ def judge_names(report, scene, what, row, ask):
 
 
 def over_http(scene, caller, method, path, body, headers=()):
-    try:
-        status, text = scene.ask_as(caller, method, path, body, headers)
-    except TimeoutError:
-        # A stream that has nothing to say yet.
-        return 200, ""
-    # An answer to HEAD has no body.
-    return status, text or {400: "user name is empty", 401: "invalid auth token", 403: "permission denied"}.get(status, "")
+    return answer_over_http(lambda: scene.ask_as(caller, method, path, body, headers))
 
 
 @check
