@@ -31,7 +31,7 @@ package struct ProtoWriter {
         if !value.isEmpty { always(number, value) }
     }
 
-    /// - Parameter count: bytes of the message, if it may be large: an array that grows by doubling takes twice what it holds.
+    /// - Parameter count: bytes of the message, if it may be large.
     package mutating func field(_ number: UInt64, reserving count: Int = 64, _ message: (inout ProtoWriter) -> Void) {
         var inner = ProtoWriter(reserving: count)
         message(&inner)

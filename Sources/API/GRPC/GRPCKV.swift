@@ -20,10 +20,9 @@ extension KV.Put: GRPCOperation {
     }
 
     static func encode(_ answer: Answered<KeyValue?>) -> [UInt8] {
-        let size = answer.body.map { $0.protoSize(valueCount: $0.value.count) } ?? 0
-        var message = ProtoWriter(reserving: 48 + size)
+        var message = ProtoWriter(reserving: 48 + (answer.body?.protoSize ?? 0))
         message.field(1, answer.header.proto)
-        if let previous = answer.body { message.field(2, reserving: size) { $0.fields(of: previous) } }
+        if let previous = answer.body { message.field(2, previous) }
         return message.bytes
     }
 }

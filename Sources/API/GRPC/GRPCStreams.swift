@@ -47,7 +47,7 @@ extension GRPCService {
         try await send(messages, call)
         try await portions.forEach(withValues: !keysOnly) { portion throws(APIError) in
             var pairs = ProtoWriter(reserving: portion.pairs.reduce(0) { $0 + $1.key.count + $1.value.count + 64 })
-            for pair in portion.pairs { pairs.field(2) { $0.fields(of: pair) } }
+            for pair in portion.pairs { pairs.field(2, pair) }
             var piece = GRPCMessages()
             piece.append(pairs.bytes)
             try await send(piece, call)

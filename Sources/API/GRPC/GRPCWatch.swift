@@ -120,7 +120,7 @@ private struct SharedEvents {
             events.field(11) { event in
                 // mvccpb.Event: a deletion is 1.
                 event.field(1, change.version == 0)
-                event.field(2) { $0.fields(of: change) }
+                event.field(2, change)
             }
         }
         return events.bytes

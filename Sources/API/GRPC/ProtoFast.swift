@@ -67,6 +67,11 @@ extension ResponseHeader {
 }
 
 extension ProtoWriter {
+    /// An mvccpb.KeyValue as a field, made in an array of its size: one that grows takes twice what it holds.
+    mutating func field(_ number: UInt64, _ pair: KeyValue) {
+        field(number, reserving: pair.protoSize) { $0.fields(of: pair) }
+    }
+
     /// mvccpb.KeyValue
     mutating func fields(of pair: KeyValue) {
         field(1, pair.key)
@@ -79,7 +84,10 @@ extension ProtoWriter {
 }
 
 extension KeyValue {
-    /// Bytes of its mvccpb.KeyValue, if its value had so many.
+    /// Bytes of its mvccpb.KeyValue.
+    var protoSize: Int { protoSize(valueCount: value.count) }
+
+    /// The same, with a value of another length.
     func protoSize(valueCount: Int) -> Int {
         func bytes(_ count: Int) -> Int { count == 0 ? 0 : 1 + ProtoWriter.size(ofVarint: UInt64(count)) + count }
         func number(_ value: Int64) -> Int {
@@ -96,7 +104,7 @@ extension RangeResult {
         let bytes = pairs.reduce(64) { $0 + $1.key.count + $1.value.count + 64 }
         var answer = ProtoWriter(reserving: bytes)
         answer.field(1, header)
-        for pair in pairs { answer.field(2) { $0.fields(of: pair) } }
+        for pair in pairs { answer.field(2, pair) }
         answer.field(3, more)
         answer.field(4, count)
         return answer.bytes
