@@ -89,6 +89,7 @@ final class LoopService: UnaryService, @unchecked Sendable {
     private static func end<Answer>(
         _ call: UnaryCall, _ outcome: Result<Answer, APIError>, _ encode: (Answer) throws(APIError) -> [UInt8]
     ) {
+        defer { withExtendedLifetime(outcome) {} }
         do throws(APIError) { call.answer(try encode(try outcome.get())) } catch { call.fail(GRPCStatus(error)) }
     }
 

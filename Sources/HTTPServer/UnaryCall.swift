@@ -72,11 +72,14 @@ package final class LoopTurn: Sendable {
         }
         guard isFirst else { return }
         loop.execute {
-            for answer in self.answers.withLock({ answers in
+            var due = self.answers.withLock { answers in
                 defer { answers = [] }
                 return answers
-            }) {
-                answer()
+            }
+            // Each is let go of once it is written: together they may be large.
+            for place in due.indices {
+                due[place]()
+                due[place] = {}
             }
         }
     }

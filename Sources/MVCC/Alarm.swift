@@ -90,12 +90,12 @@ extension Command {
 
     static let smallBytes = 128
 
-    /// How many values it answers at most; a range counts as one.
-    package var valuesAnswered: Int {
+    /// How many values it reads at most, to answer them or to write them again.
+    package var valuesRead: Int {
         switch self {
-        case .put(let put): put.wantsPrevious ? 1 : 0
-        case .deleteRange(let request): request.wantsPrevious ? 1 : 0
-        case .txn(let txn): max(txn.success.valuesAnswered, txn.failure.valuesAnswered)
+        case .put(let put): put.readsValue ? 1 : 0
+        case .deleteRange(let request): request.valuesRead
+        case .txn(let txn): max(txn.success.valuesRead, txn.failure.valuesRead)
         default: 0
         }
     }
@@ -113,16 +113,37 @@ extension Command {
 }
 
 extension [TxnRequest.Operation] {
-    fileprivate var valuesAnswered: Int {
+    fileprivate var valuesRead: Int {
         reduce(0) { count, operation in
             switch operation {
-            case .range(let range): count + (range.keysOnly || range.countOnly ? 0 : 1)
-            case .put(let put): count + (put.wantsPrevious ? 1 : 0)
-            case .deleteRange(let request): count + (request.wantsPrevious ? 1 : 0)
-            case .txn(let inner): count + Swift.max(inner.success.valuesAnswered, inner.failure.valuesAnswered)
+            case .range(let range): count + range.valuesRead
+            case .put(let put): count + (put.readsValue ? 1 : 0)
+            case .deleteRange(let request): count + request.valuesRead
+            case .txn(let inner): count + Swift.max(inner.success.valuesRead, inner.failure.valuesRead)
             }
         }
     }
+}
+
+extension KeyRange {
+    /// How many pairs it can have, as far as that matters.
+    fileprivate var countMax: Int { end == .single ? 1 : 1 << 20 }
+}
+
+extension RangeRequest {
+    /// Keys alone may be many, too.
+    fileprivate var valuesRead: Int {
+        if countOnly || keysOnly && range.end == .single { return 0 }
+        return limit > 0 ? min(Int(clamping: limit), range.countMax) : range.countMax
+    }
+}
+
+extension DeleteRangeRequest {
+    fileprivate var valuesRead: Int { wantsPrevious ? range.countMax : 0 }
+}
+
+extension PutRequest {
+    fileprivate var readsValue: Bool { wantsPrevious || ignoresValue }
 }
 
 extension TxnRequest {

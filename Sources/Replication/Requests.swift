@@ -9,6 +9,8 @@ package struct Applied: Sendable {
     /// The store's revision after it.
     package var revision: Int64
     package var term: UInt64
+    /// What the result takes of the member's memory budget until it is on its way to the client.
+    package var hold: MemoryHold?
 
     package init(result: CommandResult, revision: Int64, term: UInt64) {
         self.result = result

@@ -1,8 +1,19 @@
 package import Access
-internal import Bytes
+package import Bytes
 internal import Fabric
 package import MVCC
 package import Replication
+
+/// What is left of a lease, as one member counts it.
+package struct LeaseTime: Sendable {
+    /// Seconds.
+    package var left: Int64
+    /// Seconds.
+    package var granted: Int64
+    package var keys: [[UInt8]] = []
+    /// What the keys take of the member's memory budget.
+    package var hold: MemoryHold?
+}
 
 /// Leases, as clients ask for them.
 extension RunningMember {
@@ -130,21 +141,26 @@ extension RunningMember {
     /// A lease, its seconds left as this member counts them, and its keys; nil when there is none of this id.
     package func leaseTime(
         _ id: Int64, withKeys: Bool
-    ) async throws(ServerError) -> (left: Int64, granted: Int64, keys: [[UInt8]])? {
+    ) async throws(ServerError) -> LeaseTime? {
         try await confirmCurrent()
         guard let entry = core.view.leases[id] else { return nil }
         let now = monotonicNanoseconds()
         let left = Int64((entry.deadline - min(entry.deadline, now)) / Lease.secondNanoseconds)
-        return (left, entry.lease.ttl, withKeys ? entry.keys.map(\.bytes).sorted(by: precedes) : [])
+        var time = LeaseTime(left: left, granted: entry.lease.ttl)
+        guard withKeys else { return time }
+        time.hold = try await hold(forAnswerOf: entry.keys.reduce(0) { $0 + $1.bytes.count + 64 })
+        time.keys = entry.keys.map(\.bytes).sorted(by: precedes)
+        return time
     }
 
     /// Ids of all leases of clients, the one that ends first first; nodes of the fabric have their own.
-    package func leaseIDs() async throws(ServerError) -> [Int64] {
+    package func leaseIDs() async throws(ServerError) -> ([Int64], MemoryHold?) {
         try await confirmCurrent()
         let view = core.view
+        let hold = try await hold(forAnswerOf: view.leases.ids.count * 32)
         let ends = view.leases.ids.filter { !view.fabric.leases.contains($0) }.map { id in
             (end: view.leases.time(of: id)?.deadline ?? 0, id: id)
         }
-        return ends.sorted { $0 < $1 }.map(\.id)
+        return (ends.sorted { $0 < $1 }.map(\.id), hold)
     }
 }

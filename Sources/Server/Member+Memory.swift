@@ -2,10 +2,19 @@ package import Bytes
 internal import MVCC
 package import Replication
 
-/// What watches take of the member's memory budget.
+/// What watches and answers take of the member's memory budget.
 extension RunningMember {
+    /// What an answer takes, and the words for it, until they wait to be sent. Waits a while for memory. Nil for a small one, which is
+    /// counted when it waits to be sent.
+    /// - Parameter bytes: of the keys and values in it.
+    func hold(forAnswerOf bytes: Int) async throws(ServerError) -> MemoryHold? {
+        guard bytes > MemoryBudget.smallBytes else { return nil }
+        let taken = min(bytes * Self.copies, core.budget.bytesMax / 2)
+        return try await whileMemoryLacks { () async throws(ServerError) in try take(taken) }
+    }
+
     private static let smallKeyBytes = 1 << 10
-    /// The words, what is gathered of them for the client, and what the connection takes of that.
+    /// What is said, the words for it, and what the connection takes of those.
     private static let copies = 3
 
     /// A request with what its keys take for as long as the watch lives; refused when there is no memory for them.

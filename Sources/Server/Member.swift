@@ -51,15 +51,17 @@ package final class RunningMember: Sendable {
     /// - Parameter author: on whose behalf; nil while rights do not count, and for what the member does by itself.
     package func propose(_ command: Command, by author: Author? = nil) async throws(ServerError) -> Applied {
         let proposal = try proposal(of: command, by: author)
-        let delay = try admit(command)
+        // What it reads is not known before it is done, and then it cannot be refused.
+        let bytes = bytesRead(by: command)
+        let (delay, hold) = try await whileMemoryLacks { () async throws(ServerError) in
+            (try admit(command), try take(bytes))
+        }
         if delay > 0 { try? await Task.sleep(for: .milliseconds(delay)) }
-        // What it answers is not known before it is done, and then it cannot be refused.
-        let bytes = answerBytes(of: command)
-        let hold = try await whileMemoryLacks { () async throws(ServerError) in try takeForAnswer(bytes) }
-        defer { withExtendedLifetime(hold) {} }
-        return try await finish(proposal.id, bytes: proposal.payload.count) { [core, deadline] in
+        var applied = try await finish(proposal.id, bytes: proposal.payload.count) { [core, deadline] in
             core.mail.consensus.post(.propose(proposal, deadline: deadline))
         }
+        applied.hold = hold
+        return applied
     }
 
     /// The same without a task: `answer` is called once, on any thread, and must only pass it on.
@@ -69,12 +71,17 @@ package final class RunningMember: Sendable {
     ) -> Bool {
         do throws(ServerError) {
             guard try admit(command) == 0 else { return false }
-            let bytes = answerBytes(of: command)
+            let bytes = bytesRead(by: command)
             guard bytes == 0 || !core.budget.isUsed(share: Self.crowdedShare) else { return false }
-            let hold = try takeForAnswer(bytes)
+            let hold = try take(bytes)
             let proposal = try proposal(of: command, by: author)
             let isTaken = core.requests.add(proposal.id, bytes: proposal.payload.count) { outcome in
-                withExtendedLifetime(hold) { answer(outcome) }
+                answer(
+                    outcome.map { applied in
+                        var held = applied
+                        held.hold = hold
+                        return held
+                    })
             }
             guard isTaken else { throw .tooManyRequests }
             core.mail.consensus.post(.propose(proposal, deadline: deadline))
@@ -86,14 +93,15 @@ package final class RunningMember: Sendable {
 
     private static let crowdedShare = 0.5
 
-    /// What a command may answer that reads values on its way: as much as a request can store for each, but no more at once than
-    /// leaves room for others.
-    private func answerBytes(of command: Command) -> Int {
-        let values = command.valuesAnswered
-        return values == 0 ? 0 : min(values * core.serverSettings.requestBytesMax, core.budget.bytesMax / 8)
+    /// What the values may take that a command reads on its way: as much as a request can store for each, but no more at once than
+    /// leaves room for small ones.
+    private func bytesRead(by command: Command) -> Int {
+        let values = command.valuesRead
+        return values == 0 ? 0 : min(values * core.serverSettings.requestBytesMax, core.budget.bytesMax / 2)
     }
 
-    private func takeForAnswer(_ bytes: Int) throws(ServerError) -> MemoryHold? {
+    /// Takes memory for an answer; nil when it needs none.
+    func take(_ bytes: Int) throws(ServerError) -> MemoryHold? {
         guard bytes > 0 else { return nil }
         guard core.budget.take(bytes, share: MemoryBudget.answerShare) else { throw .refused(.noMemory) }
         return MemoryHold(core.budget, bytes)

@@ -52,6 +52,7 @@ struct GRPCService: Sendable {
     /// Answers one request with one answer.
     func unary<Asked: GRPCOperation>(_: Asked.Type, _ call: GRPCCall) async throws(APIError) {
         let answer = try await desk.carryOut(try Asked.decode(try await receiveOne(call)))
+        defer { withExtendedLifetime(answer) {} }
         try await send(try Asked.encode(answer), call)
     }
 

@@ -16,7 +16,9 @@ extension GRPCService {
     /// it, so that it never is in memory as a whole.
     func answerRange(_ call: GRPCCall) async throws(APIError) {
         let request = try KV.Range.decode(try await receiveOne(call)).request
-        switch try await desk.carryOut(KV.LargeRange(request: request)) {
+        let found = try await desk.carryOut(KV.LargeRange(request: request))
+        defer { withExtendedLifetime(found) {} }
+        switch found {
         case .whole(let answer): try await send(KV.Range.encode(answer), call)
         case .portions(let portions): try await send(portions, call)
         }

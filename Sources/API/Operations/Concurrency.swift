@@ -178,7 +178,7 @@ struct Concurrency: Sendable {
     func leader(_ name: [UInt8]) async throws(APIError) -> Answered<KeyValue> {
         let found = try await oldest(name)
         guard let pair = found.body.pairs.first else { throw APIError(.unknown, "election: no leader") }
-        return Answered(header: found.header, body: pair)
+        return Answered(header: found.header, body: pair, hold: found.body.hold)
     }
 
     /// Calls `body` with each leader, and each value that one proclaims, until it throws.
@@ -190,7 +190,7 @@ struct Concurrency: Sendable {
             let found = try await oldest(name)
             if let pair = found.body.pairs.first, pair != said {
                 said = pair
-                try await body(Answered(header: found.header, body: pair))
+                try await body(Answered(header: found.header, body: pair, hold: found.body.hold))
             }
             var request = WatchRequest(range: KeyRange(prefix: Self.prefix(name)))
             request.startRevision = found.header.revision + 1

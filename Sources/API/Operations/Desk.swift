@@ -1,4 +1,5 @@
 internal import Access
+internal import Bytes
 internal import Certificates
 internal import MVCC
 internal import Raft
@@ -238,7 +239,9 @@ struct Desk: Sendable {
     /// The header of an answer that reads or changes no keys.
     var header: ResponseHeader { header(revision: member.revision, term: member.status.term) }
 
-    func answered<Body: Sendable>(_ body: Body) -> Answered<Body> { Answered(header: header, body: body) }
+    func answered<Body: Sendable>(_ body: Body, _ hold: MemoryHold? = nil) -> Answered<Body> {
+        Answered(header: header, body: body, hold: hold)
+    }
 
     // MARK: - For codecs
 

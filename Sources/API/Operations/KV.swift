@@ -77,7 +77,7 @@ enum KV {
         /// The pair before, if it was asked for and there was one.
         static func answer(_ applied: Applied, _ header: ResponseHeader) -> Answered<KeyValue?> {
             guard case .put(let previous) = applied.result else { preconditionFailure("a put without its result") }
-            return Answered(header: header, body: previous)
+            return Answered(header: header, body: previous, hold: applied.hold)
         }
     }
 
@@ -104,7 +104,7 @@ enum KV {
             guard case .deleteRange(let count, let previous) = applied.result else {
                 preconditionFailure("a deletion without its result")
             }
-            return Answered(header: header, body: Deletion(count: count, previous: previous))
+            return Answered(header: header, body: Deletion(count: count, previous: previous), hold: applied.hold)
         }
     }
 
@@ -130,7 +130,7 @@ enum KV {
 
         static func answer(_ applied: Applied, _ header: ResponseHeader) -> Answered<TxnResult> {
             guard case .txn(let result) = applied.result else { preconditionFailure("a txn without its result") }
-            return Answered(header: header, body: result)
+            return Answered(header: header, body: result, hold: applied.hold)
         }
     }
 

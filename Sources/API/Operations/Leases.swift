@@ -100,7 +100,7 @@ enum Leases {
             // A key may have come to it since the right was looked at.
             try desk.expectReading(time?.keys ?? [])
             return desk.answered(
-                Time(id: id, left: time?.left ?? -1, granted: time?.granted ?? 0, keys: time?.keys ?? []))
+                Time(id: id, left: time?.left ?? -1, granted: time?.granted ?? 0, keys: time?.keys ?? []), time?.hold)
         }
     }
 
@@ -115,9 +115,9 @@ enum Leases {
         var isRead: Bool { true }
 
         func run(at desk: Desk) async throws(APIError) -> Answered<[Int64]> {
-            let ids = try await desk.ask { member throws(ServerError) in try await member.leaseIDs() }
+            let (ids, hold) = try await desk.ask { member throws(ServerError) in try await member.leaseIDs() }
             _ = try await desk.authorize(self)
-            return desk.answered(ids)
+            return desk.answered(ids, hold)
         }
     }
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -90,4 +91,6 @@ protocol HeadedAnswer: Sendable {
 struct Answered<Body: Sendable>: HeadedAnswer {
     var header: ResponseHeader
     var body: Body
+    /// What the body takes of the memory budget, if it does. Codecs keep it until the connection counts the bytes that they make.
+    var hold: MemoryHold?
 }
