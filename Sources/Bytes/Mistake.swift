@@ -28,6 +28,7 @@ package enum Mistake: String, CaseIterable, Sendable {
     // Lanes
     case missesWhatEndsIt, endsBeforeAllIsWritten, readsHistoryBeforeItIsWritten, resumesWatchesOneLate
     case readsBeforeTheyAreApplied, installsOverALog, staysBehind
+    case leavesWhatWaits
     // Lies
     case believesAnyEpoch, confirmsAnyRound, takesAnyConfiguration, commitsWhatLiarsSay
 
@@ -93,6 +94,7 @@ package enum Mistake: String, CaseIterable, Sendable {
         case .readsBeforeTheyAreApplied: "reads go on before the state has what was committed when they were asked"
         case .installsOverALog: "an image takes the place of a file whose write-ahead log is still there"
         case .staysBehind: "a member that had too much to apply is handed nothing any more when that is done"
+        case .leavesWhatWaits: "what waits for memory to be applied is left there when there is some"
         case .missesWhatEndsIt: "a lane that is told to end no longer looks at what it waits for"
         case .readsHistoryBeforeItIsWritten:
             "a watch that skipped changes looks for them in a file that has them not yet"

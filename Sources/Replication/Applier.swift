@@ -17,6 +17,8 @@ package final class Applier<Shell: ReplicationShell>: Lane {
     private let shell: Shell
     private var store: KeyValueStore
     private var waitingReads: [(index: Index, read: PendingRead)] = []
+    /// Committed entries, in order, that wait until `kv.db` has taken some of what is in memory: few bytes of the log may write many.
+    private var waitingEntries = ArraySlice<Entry>()
     private var frozenAt: UInt64
     private var hasBegun = false
     private var isFreezeDue = false
@@ -78,11 +80,14 @@ package final class Applier<Shell: ReplicationShell>: Lane {
     private func handle(_ work: ApplyWork) throws(StorageError) -> Bool {
         if ended != nil { return handleLate(work) }
         switch work {
-        case .entries(let entries): try apply(entries)
+        case .entries(let entries):
+            waitingEntries = waitingEntries.isEmpty ? entries[...] : waitingEntries + entries
+            try applyWaiting()
         case .reads(let reads, let index): proceed(reads, at: index)
         case .written(let bytes):
             if let bytes { fileBytes = bytes }
             noteWritten()
+            if !makes(.leavesWhatWaits) { try applyWaiting() }
         case .freeze: if store.meta.appliedIndex > frozenIndex { freeze() }
         case .measured(let bytes):
             fileBytes = bytes
@@ -96,6 +101,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         case .stop(let flush, let done):
             for (_, read) in waitingReads { read.proceed(.stopping) }
             waitingReads = []
+            waitingEntries = []
             ended = done
             return !end(flush)
         }
@@ -130,25 +136,31 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         return true
     }
 
-    private func apply(_ entries: [Entry]) throws(StorageError) {
-        var rest = entries[...]
-        while !rest.isEmpty {
+    /// More is in memory than may be: until `kv.db` has taken some of it nothing is applied.
+    private var isFull: Bool { store.pendingBytes > shell.settings.pendingBytesMax }
+
+    private func applyWaiting() throws(StorageError) {
+        while !waitingEntries.isEmpty, !(isFull && store.isFreezing) {
             // The state right before it decides if the fabric's version rises.
-            let end = rest.dropFirst().firstIndex { $0.raisedVersion != nil } ?? rest.endIndex
-            try applyTogether(rest[..<end])
-            rest = rest[end...]
+            let next = waitingEntries.dropFirst().firstIndex { $0.raisedVersion != nil }
+            try applyTogether(waitingEntries[..<(next ?? waitingEntries.endIndex)])
+            waitingEntries = waitingEntries.drop { $0.index <= store.meta.appliedIndex }
         }
+        // Its storage would keep all that was applied.
+        if waitingEntries.isEmpty { waitingEntries = [] }
     }
 
+    /// Applies the first of `entries`, and those behind it until memory is full.
     private func applyTogether(_ entries: ArraySlice<Entry>) throws(StorageError) {
-        guard let last = entries.last else { return }
         for entry in entries { try store.meta.expectKnown(entry, shell.settings.versions) }
         var answers: [(id: UInt64, outcome: Outcome)] = []
         answers.reserveCapacity(entries.count)
+        var rest = entries
         try storage(shell.directory.statePath) { () throws(SQLiteError) in
-            for entry in entries {
+            repeat {
+                guard let entry = rest.popFirst() else { return }
                 if let answer = try apply(entry) { answers.append(answer) }
-            }
+            } while !isFull
         }
         lessor.handle(store.takeLeaseEvents(), now: shell.now)
         let tokenEvents = store.takeTokenEvents()
@@ -162,8 +174,9 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         }
         // In a new term consensus has something to do for it: see `Replica.noteApplied`.
         shell.post(
-            .applied(last.index, term: last.term, completed: answers.map(\.id)), wakes: last.term != appliedTerm)
-        appliedTerm = last.term
+            .applied(store.meta.appliedIndex, term: store.meta.appliedTerm, completed: answers.map(\.id)),
+            wakes: store.meta.appliedTerm != appliedTerm)
+        appliedTerm = store.meta.appliedTerm
         releaseReads()
         freezeIfDue()
     }
@@ -363,6 +376,7 @@ package final class Applier<Shell: ReplicationShell>: Lane {
         try store.meta.expectKnown(shell.settings.versions, path: shell.directory.path)
         precondition(
             store.meta.appliedIndex == mark.index, "the image is of \(store.meta.appliedIndex), not \(mark.index)")
+        waitingEntries = waitingEntries.drop { $0.index <= mark.index }
         frozenIndex = mark.index
         frozenRevision = store.meta.revision
         isWitness = mark.configuration.isWitness(shell.identity.memberID)

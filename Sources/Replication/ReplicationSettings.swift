@@ -13,6 +13,8 @@ package struct ReplicationSettings: Sendable {
     package var lagBytesMax = 256 << 20
     /// Bytes of changes in memory at which they are written to `kv.db`; up to three times as many where there are many keys.
     package var memtableBytesMax = 16 << 20
+    /// Bytes of changes in memory, with those that are being written, from which on nothing is applied.
+    package var pendingBytesMax = 128 << 20
     /// Age of changes in memory at which they are.
     package var memtableMillisecondsMax: UInt64 = 5000
     /// Bytes in use of `kv.db` at which puts are refused.

@@ -202,11 +202,10 @@ final class MemberCore: Sendable {
     var isBehind: Bool { admission.isBehind || mail.apply.isFull }
 
     var admission: Admission {
-        let pendingMax = 8 * settings.memtableBytesMax
         return published.withLock { published in
             Admission(
                 isStopping: published.isStopping, isWitness: published.isWitness,
-                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > pendingMax,
+                isDiskFull: !published.fullFiles.isEmpty, isBehind: published.pendingBytes > settings.pendingBytesMax,
                 hasCaughtUp: hasCaughtUp.load(ordering: .relaxed), alarms: published.view?.alarms ?? [])
         }
     }

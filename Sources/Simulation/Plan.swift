@@ -75,6 +75,8 @@ package struct Plan: Sendable {
         replication.lagBytesMax = dice.pick([0, 0, 0, 256 << 20])
         replication.memtableMillisecondsMax = UInt64(dice.pick([300, 1000, 5000]))
         replication.memtableBytesMax = dice.pick([3000, 50_000, 16 << 20])
+        // So little that applying often waits for the file.
+        if replication.memtableBytesMax == 3000 { replication.pendingBytesMax = 3000 }
         raft.electionTicks = dice.pick([5, 10, 10, 10])
         hasWitness = voters >= 3 && dice.chance(faults.contains(.newVoter) ? 0.5 : 0.1)
         if hasWitness, faults.contains(.newVoter) {

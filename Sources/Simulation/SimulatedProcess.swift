@@ -537,7 +537,7 @@ final class SimulatedProcess: ReplicationShell, @unchecked Sendable {
     private static let applyBytesMax = 4000
 
     var isBehind: Bool {
-        pendingBytes > 8 * settings.memtableBytesMax
+        pendingBytes > settings.pendingBytesMax
             || applyMail.reduce(0) { $0 + $1.bytes } >= Self.applyBytesMax
     }
 
