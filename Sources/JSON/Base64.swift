@@ -10,8 +10,14 @@ package enum Base64 {
         return values
     }()
 
+    /// Room for what commonly follows.
+    private static let textAfter = 256
+
     package static func encode(_ source: [UInt8], into text: inout [UInt8]) {
-        // Grown by its own doubling: room for exactly this much, asked for value by value, would copy all before each time.
+        // Once and for all of a large value; but at least twice what there is: room for exactly this much, asked for value by value,
+        // would copy all before each time.
+        let end = text.count + (source.count + 2) / 3 * 4 + textAfter
+        if end > text.capacity { text.reserveCapacity(max(2 * text.capacity, end)) }
         var place = 0
         while place + 2 < source.count {
             let word = Int(source[place]) << 16 | Int(source[place + 1]) << 8 | Int(source[place + 2])
