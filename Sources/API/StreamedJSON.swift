@@ -1,9 +1,10 @@
+internal import Bytes
 internal import HTTPServer
 internal import JSON
 internal import MVCC
 internal import NIOHTTP1
 
-/// Answers with many pairs as JSON, made and sent piece by piece: a whole one takes several times its size and would hold up all
+/// Answers with many items as JSON, made and sent piece by piece: a whole one takes several times its size and would hold up all
 /// other connections of its event loop while it is put into words.
 enum StreamedJSON {
     /// Smaller answers are made at once.
@@ -19,30 +20,31 @@ enum StreamedJSON {
         return false
     }
 
-    /// An answer whose pairs stand in an array between `head` and `tail`.
+    /// An answer whose items stand in an array between `head` and `tail`.
     /// - Parameters:
-    ///   - result: kept until the last piece is on its way, and with it what it takes of the memory budget.
-    ///   - pair: writes one.
-    static func response(
-        _ result: RangeResult, head: ArraySlice<UInt8>, tail: [UInt8],
-        pair: @escaping @Sendable (inout JSONWriter, KeyValue) -> Void
+    ///   - hold: what the items take of the memory budget, kept until the last piece is on its way.
+    ///   - item: writes one.
+    static func response<Item: Sendable>(
+        _ items: [Item], _ hold: MemoryHold? = nil, head: ArraySlice<UInt8>, tail: [UInt8],
+        item: @escaping @Sendable (inout JSONWriter, Item) -> Void
     ) -> HTTPResponse {
         var response = HTTPResponse(status: .ok, headers: ["content-type": "application/json"])
         response.stream = { writer in
-            try? await write(result, Array(head), tail, pair, to: writer)
+            try? await write(items, Array(head), tail, item, to: writer)
+            withExtendedLifetime(hold) {}
         }
         return response
     }
 
-    private static func write(
-        _ result: RangeResult, _ head: [UInt8], _ tail: [UInt8], _ pair: (inout JSONWriter, KeyValue) -> Void,
+    private static func write<Item>(
+        _ items: [Item], _ head: [UInt8], _ tail: [UInt8], _ item: (inout JSONWriter, Item) -> Void,
         to writer: any HTTPBodyWriter
     ) async throws {
         var piece = head
-        for (place, next) in result.pairs.enumerated() {
+        for (place, next) in items.enumerated() {
             if place > 0 { piece.append(UInt8(ascii: ",")) }
             var json = JSONWriter()
-            pair(&json, next)
+            item(&json, next)
             piece += json.bytes
             if piece.count >= pieceBytes {
                 try await writer.write(piece)

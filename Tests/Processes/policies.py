@@ -88,6 +88,22 @@ def expected(zone, minutes, after, count):
 
 
 @check
+def long_lists_are_whole(report, weft):
+    """They are sent piece by piece; what stands in them is the same."""
+    with Fabric(weft, 1) as fabric:
+        api = API(fabric.leader())
+        one_by_one = []
+        for n in range(150):
+            api.must("PUT", f"schedule-policies/p{n:03}", {"interval": {"minutes": n + 1}})
+            if n in (0, 1, 99, 100, 149):
+                one_by_one = [api.must("GET", f"schedule-policies/p{m:03}") for m in range(n + 1)]
+                answer = api.must("GET", "schedule-policies")
+                report.check(f"a list of {n + 1}", answer["items"] == one_by_one and answer["revision"] > n, answer["revision"])
+        answer = api.must("GET", "events?limit=120")
+        report.check("a list that is cut says where it goes on", len(answer["items"]) == 120 and answer["next"] == answer["items"][-1]["number"], answer.get("next"))
+
+
+@check
 def policies_come_due_as_clocks_show(report, weft):
     """Of many zones, around the nights on which their clocks change."""
     dice = random.Random(11)

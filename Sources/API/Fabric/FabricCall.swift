@@ -65,21 +65,28 @@ struct FabricCall: Sendable {
         return .json(status, json, headers)
     }
 
-    func list<Item>(
-        _ fabric: FabricState, _ items: [Item], next: Int64? = nil, _ item: (inout JSONWriter, Item) -> Void
+    /// Longer lists are made and sent piece by piece.
+    private static let itemsAtOnce = 100
+
+    func list<Item: Sendable>(
+        _ fabric: FabricState, _ items: [Item], next: Int64? = nil,
+        _ item: @escaping @Sendable (inout JSONWriter, Item) -> Void
     ) -> HTTPResponse {
-        answer(nil) { json in
-            json.object { json in
-                json.name("revision")
-                json.number(fabric.revision)
-                if let next {
-                    json.name("next")
-                    json.number(next)
-                }
-                json.name("items")
-                json.array(items, item)
+        let isLong = items.count > Self.itemsAtOnce
+        var json = JSONWriter()
+        json.object { json in
+            json.name("revision")
+            json.number(fabric.revision)
+            if let next {
+                json.name("next")
+                json.number(next)
             }
+            json.name("items")
+            json.array(isLong ? [] : items, item)
         }
+        guard isLong else { return .json(.ok, json) }
+        let end = Array("]}".utf8)
+        return StreamedJSON.response(items, head: json.bytes.dropLast(end.count), tail: end, item: item)
     }
 
     /// The answer to `?watch`; nil when it is not asked for.

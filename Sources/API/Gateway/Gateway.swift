@@ -46,7 +46,8 @@ struct Gateway: Sendable {
         }
         // The array without its end and the object's; then what follows it without its beginning.
         return StreamedJSON.response(
-            answer.body, head: start.bytes.dropLast(2), tail: Array("],".utf8) + end.bytes.dropFirst()
+            answer.body.pairs, answer.body.hold, head: start.bytes.dropLast(2),
+            tail: Array("],".utf8) + end.bytes.dropFirst()
         ) { $0.pair($1) }
     }
 }

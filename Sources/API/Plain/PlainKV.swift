@@ -181,7 +181,9 @@ struct PlainKV: Sendable {
         }
         // The array is empty so far, and the last there is.
         let end = Array("]}".utf8)
-        var response = StreamedJSON.response(result, head: json.bytes.dropLast(end.count), tail: end) { json, pair in
+        var response = StreamedJSON.response(
+            result.pairs, result.hold, head: json.bytes.dropLast(end.count), tail: end
+        ) { json, pair in
             json.item(pair, withValue: withValue)
         }
         response.headers.add(name: "weft-store-revision", value: String(result.revision))
