@@ -102,6 +102,13 @@ let package = Package(
             // libFuzzer brings the main function.
             swiftSettings: houseRules + [.unsafeFlags(["-parse-as-library"])]),
         room("Client", ["Certificates", "HTTP2", "JSON", "Sockets", "TLS", nioCore, nioPosix, nioHTTP1]),
+        room(
+            "Pairs",
+            [
+                "Access", "Certificates", "Client", "Credentials", "Fabric", "JSON", "MVCC", "Replication", "Server",
+                "TLS", nioCore,
+                nioPosix, nioHTTP1,
+            ]),
         room("Bench", ["Bytes", "Client", "JSON", "TLS", nioCore, nioPosix]),
         room(
             "API",
@@ -109,14 +116,14 @@ let package = Package(
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"), "Access", "Bytes", "Certificates",
                 "Credentials", "EtcdProto", "Fabric",
                 "HTTPServer",
-                "JSON", "MVCC",
+                "JSON", "MVCC", "Pairs",
                 "Raft", "Replication", "Schedules", "Server", nioHTTP1,
             ]),
         .executableTarget(
             name: "weft",
             dependencies: [
                 "API", "Bench", "Bytes", "Certificates", "Client", "CPlatform", "CSocketErrors", "Credentials",
-                "Fabric", "JSON",
+                "Fabric", "JSON", "Pairs",
                 "Raft",
                 "Replication",
                 "Server", "Storage",

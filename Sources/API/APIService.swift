@@ -37,6 +37,7 @@ package struct APIService: HTTPService {
         if isUnder(CertificatesAPI.path) || isUnder(CertificatesAPI.tokensPath) {
             return try await CertificatesAPI(desk: desk).respond(to: request)
         }
+        if isUnder(FabricPairs.pairingPath) { return try await FabricPairs.respond(to: request, desk) }
         if isUnder(Upgrade.path) { return try await Upgrade(desk: desk).respond(to: request) }
         if path.hasPrefix(FabricAPI.prefix + "/") { return try await FabricAPI(desk: desk).respond(to: request) }
         if isUnder(ClusterDomains.path) { return try await ClusterDomains(desk: desk).respond(to: request) }

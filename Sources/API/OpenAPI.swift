@@ -167,6 +167,38 @@ enum OpenAPI {
             method: "get", path: "/v1/fabric/schedule-policies/{name}/preview", summary: "What comes due next.",
             query: ["count", "after"], response: "Preview"),
         Operation(
+            method: "get", path: "/v1/fabric/pairs",
+            summary: "List the fabrics that this one is paired with; with watch, their changes.", query: listing,
+            response: "Pairs"),
+        Operation(
+            method: "get", path: "/v1/fabric/pairs/{name}", summary: "A pair, and how it is.", query: listing,
+            response: "Pair"),
+        Operation(
+            method: "put", path: "/v1/fabric/pairs/{name}",
+            summary: "Pair this fabric with the one that made the token.",
+            request: "PairWish", response: "Pair", created: true),
+        Operation(
+            method: "delete", path: "/v1/fabric/pairs/{name}",
+            summary: "Believe the other fabric no more, and forget it; the other keeps its half."),
+        Operation(
+            method: "post", path: "/v1/fabric/pairs/{name}/suspend",
+            summary: "Ask nothing of the other fabric, and answer it nothing.", response: "Pair"),
+        Operation(
+            method: "post", path: "/v1/fabric/pairs/{name}/resume", summary: "Go on with it.", response: "Pair"),
+        Operation(
+            method: "post", path: "/v1/fabric/pairs/{name}/verify", summary: "Reach the other fabric now.",
+            response: "Pair"),
+        Operation(
+            method: "post", path: "/v1/fabric/pair-tokens",
+            summary: "Make a token by which another fabric pairs itself with this one.", request: "PairTokenWish",
+            response: "PairToken", created: true),
+        Operation(
+            method: "post", path: "/v1/pairing/accept", summary: "Another fabric shows a token for pairing.",
+            request: "PairOffer", response: "PairGreeting"),
+        Operation(
+            method: "post", path: "/v1/pairing/contact", summary: "A paired fabric says that it is there.",
+            request: "PairGreeting", response: "PairGreeting"),
+        Operation(
             method: "get", path: "/v1/fabric/events", summary: "What happened, oldest first; with watch, what happens.",
             query: ["after", "limit", "watch", "revision"], response: "Events"),
         Operation(
@@ -332,6 +364,19 @@ enum OpenAPI {
             "name:string interval:Interval daily:Daily weekly:Weekly monthly:Monthly timeZone:string retain:integer overlap:string catchUpSeconds:integer jitterSeconds:integer pauseOnFailure:boolean createdAt:time revision:integer"
         ), ("Policies", "revision:integer items:[Policy]"), ("Due", "at:time local:string"),
         ("Preview", "policy:string timeZone:string items:[Due]"),
+        (
+            "Pair",
+            "name:string fabric:string state:string reason:string endpoints:[string] lastContactAt:time clockSkewMillis:integer release:string version:integer remoteRevision:integer createdAt:time revision:integer"
+        ), ("Pairs", "revision:integer items:[Pair]"), ("PairWish", "token!:string endpoints:[string] as:string"),
+        ("PairTokenWish", "ttlSeconds:integer"), ("PairToken", "token:string id:string until:time"),
+        (
+            "PairGreeting",
+            "fabric!:string authorities!:string endpoints:[string] unixMilliseconds:integer release:string version:integer revision:integer believed:[string]"
+        ),
+        (
+            "PairOffer",
+            "token!:string name:string fabric!:string authorities!:string endpoints:[string] unixMilliseconds:integer release:string version:integer revision:integer believed:[string]"
+        ),
         ("Events", "revision:integer next:integer items:[Event]"), ("Durability", "domains!:integer"),
         ("LeaseReads", "on!:boolean"),
         ("Quorum", "holds:boolean margin:integer commitDomains:integer leaseReads:boolean"),

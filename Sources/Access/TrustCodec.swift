@@ -183,24 +183,11 @@ extension MemberCertificate: TrustRecord {
     }
 }
 
-extension ByteWriter {
-    fileprivate mutating func list(_ items: [[UInt8]]) {
-        varint(UInt64(items.count))
-        for item in items { lengthPrefixed(item) }
-    }
-}
-
 extension ByteReader {
     /// Milliseconds or seconds since 1970, or a length of time, with which everybody can reckon: three hundred thousand years each way.
     mutating func time() throws(DecodingFault) -> Int64 {
         let time = try signed()
         guard (-1 << 53...1 << 53).contains(time) else { throw .invalid("time \(time)") }
         return time
-    }
-
-    fileprivate mutating func list() throws(DecodingFault) -> [[UInt8]] {
-        var items: [[UInt8]] = []
-        for _ in 0..<(try count(itemBytesMin: 1)) { items.append(try lengthPrefixed()) }
-        return items
     }
 }

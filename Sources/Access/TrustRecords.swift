@@ -21,6 +21,8 @@ package enum JoinRole: Equatable, Sendable {
     case member(String)
     /// Whoever has a certificate with a role that weft knows beside etcd's.
     case client(ReservedRole)
+    /// Another fabric, whose members this one believes.
+    case pair
 
     private static let member = "member:"
 
@@ -29,6 +31,7 @@ package enum JoinRole: Equatable, Sendable {
         case "voter": self = .voter
         case "learner": self = .learner
         case "witness": self = .witness
+        case "pair": self = .pair
         case _ where text.hasPrefix(Self.member):
             let id = text.dropFirst(Self.member.count)
             guard let number = UInt64(id, radix: 16), String(number, radix: 16) == id else { return nil }
@@ -43,7 +46,7 @@ package enum JoinRole: Equatable, Sendable {
     package var isForOperators: Bool {
         switch self {
         case .client(.node), .client(.observer): true
-        case .voter, .learner, .witness, .member, .client: false
+        case .voter, .learner, .witness, .member, .client, .pair: false
         }
     }
 
@@ -52,6 +55,7 @@ package enum JoinRole: Equatable, Sendable {
         case .voter: "voter"
         case .learner: "learner"
         case .witness: "witness"
+        case .pair: "pair"
         case .member(let id): Self.member + id
         case .client(let role): role.text
         }

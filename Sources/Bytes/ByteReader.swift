@@ -84,6 +84,18 @@ package struct ByteReader {
         return text
     }
 
+    package mutating func list() throws(DecodingFault) -> [[UInt8]] {
+        var items: [[UInt8]] = []
+        for _ in 0..<(try count()) { items.append(try lengthPrefixed()) }
+        return items
+    }
+
+    package mutating func strings() throws(DecodingFault) -> [String] {
+        var items: [String] = []
+        for _ in 0..<(try count()) { items.append(try string()) }
+        return items
+    }
+
     package mutating func raw(_ count: Int) throws(DecodingFault) -> [UInt8] {
         guard count >= 0, remaining >= count else { throw .truncated }
         defer { position += count }

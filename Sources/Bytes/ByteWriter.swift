@@ -51,6 +51,17 @@ package struct ByteWriter: Sendable {
         lengthPrefixed(value.utf8)
     }
 
+    /// Appends how many there are, then each with its length.
+    package mutating func list(_ items: [[UInt8]]) {
+        varint(UInt64(items.count))
+        for item in items { lengthPrefixed(item) }
+    }
+
+    package mutating func strings(_ items: [String]) {
+        varint(UInt64(items.count))
+        for item in items { string(item) }
+    }
+
     /// Appends bytes as they are.
     @inline(__always)
     package mutating func raw(_ value: some Sequence<UInt8>) {

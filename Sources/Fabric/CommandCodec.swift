@@ -81,10 +81,7 @@ extension FabricCommand.Action {
             writer.signed(id)
         case .recover: writer.byte(17)
         case .exchangeLeases: writer.byte(18)
-        case .putPolicy(let name, let terms):
-            write(19, name)
-            terms.encode(into: &writer)
-        case .removePolicy(let name): write(20, name)
+        case .putPolicy, .removePolicy, .putPair, .setPair, .removePair, .notePair: encodeAboutRegions(into: &writer)
         }
     }
 
@@ -134,11 +131,7 @@ extension FabricCommand.Action {
         case 16: self = .revokeLease(try reader.signed())
         case 17: self = .recover
         case 18: self = .exchangeLeases
-        case 19:
-            let name = try reader.string()
-            self = .putPolicy(name, try PolicyTerms(from: &reader))
-        case 20: self = .removePolicy(try reader.string())
-        case let kind: throw .invalid("fabric command \(kind)")
+        case let kind: self = try Self.aboutRegions(kind, &reader)
         }
     }
 }
@@ -196,8 +189,7 @@ extension NodeSpec {
         labels.encode(into: &writer)
         writer.varint(UInt64(pools.count))
         for pool in pools { pool.encode(into: &writer) }
-        writer.varint(UInt64(addresses.count))
-        for address in addresses { writer.string(address) }
+        writer.strings(addresses)
         writer.signed(ttl)
     }
 
@@ -206,7 +198,7 @@ extension NodeSpec {
         let domain = try reader.string()
         self.init(name: name, domain: domain, labels: try Labels(from: &reader))
         for _ in 0..<(try reader.count(itemBytesMin: 3)) { pools.append(try Pool(from: &reader)) }
-        for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
+        addresses = try reader.strings()
         ttl = try reader.signed()
     }
 }

@@ -29,6 +29,12 @@ package struct FabricCommand: Equatable, Sendable {
         case replan([Int64])
         case putPolicy(String, PolicyTerms)
         case removePolicy(String)
+        case putPair(String, PairTerms)
+        /// By which fabric: one that was restored is another.
+        case setPair(String, isSuspended: Bool, of: UInt64)
+        case removePair(String)
+        /// A member heard of the other side, or did not.
+        case notePair(PairNote)
     }
 
     package var action: Action
@@ -45,7 +51,7 @@ package struct FabricCommand: Equatable, Sendable {
     /// If fabrics of the first version do not know it.
     package var isAboutRegions: Bool {
         switch action {
-        case .putPolicy, .removePolicy: true
+        case .putPolicy, .removePolicy, .putPair, .setPair, .removePair, .notePair: true
         default: false
         }
     }
@@ -155,6 +161,7 @@ package enum FabricResult: Equatable, Sendable {
     case node(Node)
     case volume(Volume)
     case policy(SchedulePolicy)
+    case pair(ClusterPair)
     case removed
     /// How much was changed by what the fabric asked of itself.
     case changed(Int)
@@ -168,6 +175,7 @@ extension FabricResult {
         case .node(let node): node.mark.createRevision
         case .volume(let volume): volume.mark.createRevision
         case .policy(let policy): policy.mark.createRevision
+        case .pair(let pair): pair.mark.createRevision
         case .removed, .changed: 0
         }
     }

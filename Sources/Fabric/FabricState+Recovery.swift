@@ -18,6 +18,7 @@ extension FabricState {
             for place in volume.replicas.indices { volume.replicas[place].generation = changeRevision }
             put(volume, trace)
         }
+        suspendPairs(trace)
         meta.lastVolume += Self.leap
         meta.lastLease += Self.leap
         note(.meta, "fabric", "recovered: epochs and tokens leap, attachments end", trace)

@@ -14,6 +14,7 @@ package struct FabricState: Sendable {
     var volumeTable = Table<Volume>()
     var eventTable = Table<AuditEvent>()
     var policyTable = Table<SchedulePolicy>()
+    var pairTable = Table<ClusterPair>()
     /// Of all volumes.
     private var names = SortedChunks<VolumeName>()
     /// What each node holds.
@@ -34,12 +35,14 @@ package struct FabricState: Sendable {
     package var domains: some Sequence<Domain> { domainTable.rows() }
     package var nodes: some Sequence<Node> { nodeTable.rows() }
     package var policies: some Sequence<SchedulePolicy> { policyTable.rows() }
+    package var pairs: some Sequence<ClusterPair> { pairTable.rows() }
     package var nodeCount: Int { nodeTable.count }
     package var volumeCount: Int { volumeTable.count }
 
     package func domain(_ name: String) -> Domain? { domainTable[name] }
     package func node(_ name: String) -> Node? { nodeTable[name] }
     package func policy(_ name: String) -> SchedulePolicy? { policyTable[name] }
+    package func pair(_ name: String) -> ClusterPair? { pairTable[name] }
 
     /// By ascending id, those after this one.
     package func volumes(after id: Int64 = 0) -> some Sequence<Volume> { volumeTable.rows(after: id) }
@@ -134,6 +137,11 @@ package struct FabricState: Sendable {
         case .replan(let ids): return .changed(replan(ids, trace))
         case .putPolicy(let name, let terms): return .policy(try put(name, terms, trace, command.expected))
         case .removePolicy(let name): return try removePolicy(name, trace, command.expected)
+        case .putPair(let name, let terms): return .pair(try put(name, terms, trace, command.expected))
+        case .setPair(let name, let isSuspended, let fabric):
+            return .pair(try setPair(name, isSuspended: isSuspended, of: fabric, trace, command.expected))
+        case .removePair(let name): return try removePair(name, trace, command.expected)
+        case .notePair(let told): return .pair(try note(told, trace))
         }
     }
 
@@ -218,6 +226,14 @@ package struct FabricState: Sendable {
         return marked
     }
 
+    mutating func put(_ pair: ClusterPair, _ trace: Trace) -> ClusterPair {
+        begin()
+        let marked = marked(pair, after: pairTable[pair.name], trace)
+        pairTable.put(marked)
+        changes.append(FabricChange(.pair(marked), revision: meta.revision))
+        return marked
+    }
+
     /// Writes down that users or roles changed.
     package mutating func noteAccess(_ what: String, about subject: String, _ trace: Trace) {
         // Names of users may be long, and all keep the events.
@@ -273,6 +289,12 @@ package struct FabricState: Sendable {
         changes.append(FabricChange(.policy(policy), revision: meta.revision, isRemoval: true))
     }
 
+    mutating func remove(_ pair: ClusterPair) {
+        begin()
+        pairTable.remove(pair.name)
+        changes.append(FabricChange(.pair(pair), revision: meta.revision, isRemoval: true))
+    }
+
     mutating func add(_ effect: LeaseEffect) { leaseEffects.append(effect) }
 
     private mutating func noteCounters() {
@@ -321,6 +343,7 @@ package struct FabricState: Sendable {
             count(volume, 1)
         case .event: eventTable.put(try AuditEvent(decoding: body))
         case .policy: policyTable.put(try SchedulePolicy(decoding: body))
+        case .pair: pairTable.put(try ClusterPair(decoding: body))
         }
     }
 }
@@ -377,6 +400,7 @@ package struct FabricChange: Sendable {
         case volume(Volume)
         case event(AuditEvent)
         case policy(SchedulePolicy)
+        case pair(ClusterPair)
     }
 
     /// As it is now; as it was, of a removal.
@@ -403,6 +427,7 @@ package struct FabricChange: Sendable {
             case .volume(let volume): parts(volume)
             case .event(let event): parts(event)
             case .policy(let policy): parts(policy)
+            case .pair(let pair): parts(pair)
             }
     }
 }

@@ -111,8 +111,7 @@ extension Node: Record {
         labels.encode(into: &writer)
         writer.varint(UInt64(pools.count))
         for pool in pools { pool.encode(into: &writer) }
-        writer.varint(UInt64(addresses.count))
-        for address in addresses { writer.string(address) }
+        writer.strings(addresses)
         for number in [ttl, lease, changedAt] { writer.signed(number) }
         writer.bool(isCordoned)
         writer.bool(isInMaintenance)
@@ -124,8 +123,7 @@ extension Node: Record {
         labels = try Labels(from: &reader)
         pools = []
         for _ in 0..<(try reader.count(itemBytesMin: 3)) { pools.append(try Pool(from: &reader)) }
-        addresses = []
-        for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
+        addresses = try reader.strings()
         ttl = try reader.signed()
         lease = try reader.signed()
         changedAt = try reader.signed()

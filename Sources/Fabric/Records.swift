@@ -162,6 +162,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case volume = 3
     case event = 4
     case policy = 5
+    case pair = 6
 
     package var name: String {
         switch self {
@@ -171,6 +172,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
         case .volume: "volume"
         case .event: "event"
         case .policy: "schedule policy"
+        case .pair: "pair"
         }
     }
 }

@@ -1,5 +1,5 @@
-internal import Access
-internal import Certificates
+package import Access
+package import Certificates
 internal import Fabric
 internal import Logging
 internal import MVCC
@@ -24,6 +24,7 @@ extension RunningMember {
             let now = core.wallMilliseconds / 1000
             var found = certificates.complaint(now: now)
             do {
+                if appliedIndex >= MemberDisk.foundingIndex, !isWitness { try certificates.believe(foreignAuthorities) }
                 if appliedIndex >= MemberDisk.foundingIndex, signs {
                     try await takeCare(of: certificates, now: now)
                 } else if ContinuousClock.now >= nextAsking {
@@ -44,6 +45,26 @@ extension RunningMember {
             try? await Task.sleep(for: Self.interval)
         }
     }
+
+    /// Of the fabrics that this one is paired with, the oldest pair's first. Nobody's CA is anybody else's: not this fabric's own, and not that of
+    /// an older pair.
+    private var foreignAuthorities: ForeignAuthorities {
+        let own = access.trust.authorities
+        var foreign = ForeignAuthorities()
+        let pairs = appliedFabric.pairs.sorted { $0.mark.createRevision < $1.mark.createRevision }
+        for pair in pairs {
+            for der in pair.terms.authorities {
+                guard let found = try? Certificate(der: der), found.isAuthority, own[found.keyDigest] == nil else {
+                    continue
+                }
+                foreign.add(found, of: pair.terms.fabric)
+            }
+        }
+        return foreign
+    }
+
+    /// Where this member's certificate and its key are; nil where operators brought them.
+    package var certificatePath: String? { core.certificates?.memberPath }
 
     /// If this member has a say in who gets certificates.
     private var signs: Bool { core.status.configuration[id]?.signs ?? false }
@@ -208,7 +229,7 @@ extension Authority {
 
 extension TrustState {
     /// The CAs that are believed, the newest first.
-    var certificates: [Certificate] {
+    package var certificates: [Certificate] {
         authorities.all.sorted { $0.number > $1.number }.compactMap { try? Certificate(der: $0.certificate) }
     }
 

@@ -1,5 +1,6 @@
 internal import Access
 internal import Certificates
+internal import Fabric
 internal import MVCC
 internal import Raft
 package import Replication
@@ -41,18 +42,21 @@ extension RunningMember {
     package struct Stragglers: Sendable {
         package var members: [String]
         package var clients: [String]
+        /// Fabrics that this one is paired with, which do not believe the newest CA yet.
+        package var pairs: [String]
     }
 
     package var stragglers: Stragglers {
         let trust = access.trust
-        guard let newest = trust.newest?.name else { return Stragglers(members: [], clients: []) }
+        guard let newest = trust.newest?.name else { return Stragglers(members: [], clients: [], pairs: []) }
         let members = membership.entries.filter { trust.members[$0.member.id.hexadecimal]?.authority != newest }
         let clients = trust.enrolments.all.filter { $0.authority != newest && $0.until > core.wallMilliseconds }
+        let pairs = appliedFabric.pairs.filter { !$0.isSuspended && !$0.news.believed.contains(newest) }
         return Stragglers(
             members: members.map(\.title),
             clients: clients.map {
                 "\(String(decoding: $0.title, as: UTF8.self)) (\(String(decoding: $0.name, as: UTF8.self)))"
-            })
+            }, pairs: pairs.map(\.name))
     }
 
     /// Has the fabric believe the newest CA only.
@@ -98,6 +102,23 @@ extension RunningMember {
     private static let memberWarningSeconds: Int64 = 20 * 86_400
 
     /// What is wrong with the fabric's certificates, or will be soon, in words for operators.
+    package var pairWarnings: [String] {
+        appliedFabric.pairs.compactMap { pair in
+            if pair.isSuspended {
+                let remedy =
+                    pair.terms.own == clusterID
+                    ? "`weft pair resume \(pair.name)`"
+                    : "this fabric was restored or recovered since: pair it anew, on both sides"
+                return "pair \(pair.name) is suspended: \(remedy)"
+            }
+            return switch pair.contact {
+            case .ready, .pending: nil
+            case .degraded: "pair \(pair.name) is degraded: \(pair.reason)"
+            case .unreachable: "pair \(pair.name) is unreachable: \(pair.reason)"
+            }
+        }
+    }
+
     package var certificateWarnings: [String] {
         let trust = access.trust
         let now = core.wallMilliseconds

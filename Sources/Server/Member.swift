@@ -42,6 +42,12 @@ package final class RunningMember: Sendable {
 
     var deadline: UInt64 { monotonicNanoseconds() + core.serverSettings.requestTimeoutNanoseconds }
 
+    /// If it leads, as far as it knows.
+    package var leads: Bool { core.status.role == .leader }
+
+    /// Milliseconds since 1970, by this machine's clock.
+    package var wallMilliseconds: Int64 { core.wallMilliseconds }
+
     /// If there is a leader, or was within the three election timeouts that streams are given which ask for one.
     package var hasLeaderLately: Bool { core.hasLeaderLately }
 

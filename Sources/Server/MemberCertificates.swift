@@ -18,6 +18,8 @@ package final class MemberCertificates: Sendable {
         var own: Certificate
         /// As `ca.pem` has them.
         var believed: [[UInt8]]
+        /// As `pairs.pem` is; nil while nobody has looked.
+        var foreign: [UInt8]?
         /// In this process.
         var hasAskedForNames = false
     }
@@ -32,6 +34,8 @@ package final class MemberCertificates: Sendable {
 
     /// The CAs that are believed, PEM.
     package var trustPath: String { files.trust }
+    /// CAs of other fabrics, as `ForeignAuthorities` has them.
+    package var foreignPath: String { files.foreign }
     /// The own certificate, those of its issuers, and its key, PEM.
     package var memberPath: String { files.member }
 
@@ -156,6 +160,15 @@ package final class MemberCertificates: Sendable {
         try files.write(authorities.flatMap(\.pem), to: files.trust)
         state.withLock { $0.believed = wanted }
         return true
+    }
+
+    /// Believes just these CAs of other fabrics from now on.
+    func believe(_ foreign: ForeignAuthorities) throws(CertificateError) {
+        let wanted = foreign.text
+        var known = state.withLock { $0.foreign }
+        if known == nil { known = try files.read(files.foreign) ?? [] }
+        if wanted != known { try files.write(wanted, to: files.foreign) }
+        state.withLock { $0.foreign = wanted }
     }
 
     // MARK: - From a CA to the next

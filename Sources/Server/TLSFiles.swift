@@ -6,6 +6,8 @@ struct TLSFiles {
     let folder: String
     /// The CAs that are believed.
     var trust: String { folder + "/ca.pem" }
+    /// CAs of the fabrics that this one is paired with.
+    var foreign: String { folder + "/pairs.pem" }
     /// The CA's certificate and key.
     var authority: String { folder + "/ca.key" }
     /// The same of the one that comes next, while the fabric does not know it.
@@ -35,7 +37,7 @@ struct TLSFiles {
         try certified { () throws(StorageError) in try File.remove(path) }
     }
 
-    var all: [String] { [trust, authority, next, member, joining] }
+    var all: [String] { [trust, foreign, authority, next, member, joining] }
 
     private func certified<T>(_ body: () throws(StorageError) -> T) throws(CertificateError) -> T {
         do throws(StorageError) { return try body() } catch { throw CertificateError("\(error)") }

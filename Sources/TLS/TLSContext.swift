@@ -16,6 +16,7 @@ package final class TLSContext: @unchecked Sendable {
     let settings: TLSSettings
     let side: Side
     private let revoked: RevocationList?
+    private let foreign: ForeignAuthorities
 
     /// - Throws: with a reason that names the file.
     package init(_ settings: TLSSettings, _ side: Side) throws(TLSError) {
@@ -27,12 +28,15 @@ package final class TLSContext: @unchecked Sendable {
         self.side = side
         var failure: TLSError?
         var list: RevocationList?
+        var found = ForeignAuthorities()
         do throws(TLSError) {
             list = try settings.crlFile.map { path throws(TLSError) in try RevocationList(path) }
+            if let path = settings.foreignCAFile { found = try Self.foreignAuthorities(path) }
         } catch {
             failure = error
         }
         revoked = list
+        foreign = found
         if let failure { throw failure }
         try setRules()
         try useCertificate()
@@ -106,6 +110,12 @@ package final class TLSContext: @unchecked Sendable {
                     throw .last("\(trusted) has no certificates that can be read")
                 }
                 SSL_CTX_set_client_CA_list(pointer, names)
+                let store = SSL_CTX_get_cert_store(pointer)
+                for authority in foreign.certificates {
+                    guard authority.add(to: store), authority.addName(to: pointer) else {
+                        throw .last("\(settings.foreignCAFile ?? "") has a CA that cannot be used")
+                    }
+                }
             }
         } else if let pem = settings.trustedPEM {
             let store = SSL_CTX_get_cert_store(pointer)
@@ -126,8 +136,37 @@ package final class TLSContext: @unchecked Sendable {
         SSL_CTX_set_verify(pointer, mode, nil)
     }
 
+    private static func foreignAuthorities(_ path: String) throws(TLSError) -> ForeignAuthorities {
+        guard access(path, F_OK) == 0 else { return ForeignAuthorities() }
+        guard let file = BIO_new_file(path, "r") else { throw .last("\(path) cannot be read") }
+        defer { BIO_free(file) }
+        var bytes: [UInt8] = []
+        var portion = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = BIO_read(file, &portion, Int32(portion.count))
+            if count <= 0 { break }
+            bytes += portion.prefix(Int(count))
+        }
+        do throws(CertificateError) { return try ForeignAuthorities(text: bytes) } catch {
+            throw TLSError("\(path): \(error)")
+        }
+    }
+
+    /// What the other side's certificate says; nil when it showed none.
+    func peerCertificate(of session: OpaquePointer) -> PeerCertificate? {
+        guard !foreign.isEmpty, let chain = SSL_get0_verified_chain(session),
+            let root = weft_tls_certificate(chain, weft_tls_certificates(chain) - 1)
+        else { return PeerCertificate(of: session, by: settings.trust, issuer: nil) }
+        X509_up_ref(root)
+        return PeerCertificate(
+            of: session, by: settings.trust, issuer: foreign.fabric(of: Certificate(root).keyDigest))
+    }
+
     /// What OpenSSL does not look at by itself once it trusts a certificate.
     func check(_ session: OpaquePointer) throws(TLSError) {
+        if let shown = peerCertificate(of: session), !shown.isOfItsIssuer {
+            throw TLSError("its certificate is from another fabric's CA, and for none of its members")
+        }
         guard let certificate = SSL_get1_peer_certificate(session) else {
             guard side == .server, settings.trustedCAFile == nil || settings.letsStrangersIn else {
                 throw TLSError("it shows no certificate")
@@ -145,7 +184,7 @@ package final class TLSContext: @unchecked Sendable {
                 }
             }
         }
-        if let name = settings.allowedCommonName, PeerCertificate(of: session, by: settings.trust)?.commonName != name {
+        if let name = settings.allowedCommonName, peerCertificate(of: session)?.commonName != name {
             throw TLSError("its certificate does not call itself \(name)")
         }
         if side == .server, let name = settings.allowedHostname,

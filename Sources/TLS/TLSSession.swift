@@ -69,7 +69,7 @@ struct TLSSession: ~Copyable {
     }
 
     /// Once hands are shaken.
-    var peerCertificate: PeerCertificate? { PeerCertificate(of: session, by: context.settings.trust) }
+    var peerCertificate: PeerCertificate? { context.peerCertificate(of: session) }
 
     // MARK: - Bytes
 

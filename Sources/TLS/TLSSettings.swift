@@ -21,6 +21,8 @@ package struct TLSSettings: Equatable, Sendable {
     }
 
     package var trust = Trust.hosts
+    /// Of a server: CAs of other fabrics, as `ForeignAuthorities` has them, whose members come here, too. It may be missing.
+    package var foreignCAFile: String?
     /// A server with a CA lets those in, too, who show no certificate.
     package var letsStrangersIn = false
     /// The same as they are: a certificate with its key, and CAs; PEM. Files beat them.

@@ -77,7 +77,10 @@ package final class TLSSource: Sendable {
     }
 
     private static func stamps(_ settings: TLSSettings) -> [Stamp?] {
-        [settings.certificateFile, settings.keyFile, settings.trustedCAFile, settings.crlFile].map { path in
+        [
+            settings.certificateFile, settings.keyFile, settings.trustedCAFile, settings.crlFile,
+            settings.foreignCAFile,
+        ].map { path in
             guard let path else { return nil }
             var found = stat()
             guard stat(path, &found) == 0 else { return nil }

@@ -8,6 +8,7 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
 internal import Replication
+internal import Pairs
 internal import Server
 internal import Sockets
 internal import Storage
@@ -156,6 +157,8 @@ struct Daemon: Sendable {
             await member.keepDomainsInStep()
         }
         Task(priority: .background) { await member.keepCertificates() }
+        let pairs = Task(priority: .background) { await PairKeeper(of: member).run() }
+        defer { pairs.cancel() }
         joined(member)
         defer { settings.server.flushLog() }
         try wait(member, listener)

@@ -49,6 +49,7 @@ struct PortSecurity {
             if settings.usesOwnAuthorityForClients {
                 var clientTLS = settings.clientTLS.with(found)
                 clientTLS.letsStrangersIn = !settings.demandsCertificates
+                clientTLS.foreignCAFile = found.foreignPath
                 clients = try TLSSource(clientTLS, .server, logger)
             }
             if settings.usesOwnAuthorityForPeers {

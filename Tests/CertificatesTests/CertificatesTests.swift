@@ -24,6 +24,26 @@ struct CertificatesTests {
         return (certificate, key)
     }
 
+    @Test("CAs of other fabrics come back from their file, each with its fabric; the first to have one keeps it")
+    func foreignAuthorities() throws {
+        let other = try CertificateAuthority(of: 0xfac, now: now).certificate
+        var foreign = ForeignAuthorities()
+        foreign.add(authority.certificate, of: fabric)
+        foreign.add(other, of: 0xfac)
+        foreign.add(other, of: 0xbad)
+        let again = try ForeignAuthorities(text: foreign.text)
+        #expect(again.certificates.map(\.der) == [authority.certificate.der, other.der])
+        #expect(again.fabric(of: authority.certificate.keyDigest) == fabric)
+        #expect(again.fabric(of: other.keyDigest) == 0xfac)
+        #expect(again.fabric(of: []) == nil)
+        #expect(try ForeignAuthorities(text: []).isEmpty)
+        for text in [
+            other.pem, Array("fabric x\n".utf8) + other.pem, Array("fabric fac\n".utf8) + other.pem.dropLast(40),
+        ] {
+            #expect(throws: CertificateError.self) { try ForeignAuthorities(text: text) }
+        }
+    }
+
     @Test("The CA is one, for ten years, and comes back from its file")
     func ca() throws {
         let certificate = authority.certificate

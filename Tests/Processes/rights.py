@@ -34,6 +34,8 @@ for everybody in MAY.values():
     everybody.add("local")
 # A certificate of the fabric's own CA names its owner; here there is none. own_ca.py has one.
 MAY["certified"] = set()
+# And members of a paired fabric are none of these.
+MAY["paired"] = set()
 MAY["known"] = MAY["anybody"]
 MAY["machine"] = {"local"}
 LOCAL = object()
@@ -93,14 +95,20 @@ class Scene:
     @staticmethod
     def wishes():
         csr = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=n"]
+        authority = [*csr, "-x509", "-addext", "basicConstraints=critical,CA:TRUE"]
+        token = "weft1." + "a" * 52 + "." + "a" * 8 + "." + "a" * 32
         return {
             "$request": subprocess.run(csr, check=True, capture_output=True, text=True, timeout=30).stdout,
-            "$token": "weft1." + "a" * 52 + "." + "a" * 8 + "." + "a" * 32,
+            "$token": token,
+            # Nobody answers there.
+            "$pairing": token + "@https://127.0.0.1:1",
+            "$authority": subprocess.run(authority, check=True, capture_output=True, text=True, timeout=30).stdout,
         }
 
     # What rows without a right of their own mean by these words. A domain with nodes cannot be removed.
     WILD = {"/domains/{name}": "/domains/spare", "/clusterdomains/inspect/{name}": "/clusterdomains/inspect/spare",
-            "activate/{name}": "activate/spare", "/nodes/{name}": "/nodes/e1", "/volumes/{name}": "/volumes/v", "/schedule-policies/{name}": "/schedule-policies/nightly", "{node}": "e1", "{id}": "7"}
+            "activate/{name}": "activate/spare", "/nodes/{name}": "/nodes/e1", "/volumes/{name}": "/volumes/v", "/schedule-policies/{name}": "/schedule-policies/nightly",
+            "/pairs/{name}": "/pairs/far", "{node}": "e1", "{id}": "7"}
 
     def at_home(self, path):
         """A path of a row as it is asked for, once all that it is about is there."""

@@ -24,7 +24,7 @@ MAY = {
     "anybody": EVERYBODY, "truthful": EVERYBODY, "known": LISTED, "caller": LISTED, "read": KEYS, "write": KEYS, "readwrite": KEYS, "all keys": KEYS,
     "observe": LISTED, "act": {"node", "operator", "root", "local"}, "operate": {"operator", "root", "local"}, "root": {"root", "local"},
     # It is too early to renew, which is no refusal.
-    "certified": set(ROLES), "machine": {"local"},
+    "certified": set(ROLES), "machine": {"local"}, "paired": set(),
 }
 NOBODY = "answers known callers only"
 REFUSALS = {"stranger": NOBODY, "revoked": NOBODY}

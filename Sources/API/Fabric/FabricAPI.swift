@@ -25,6 +25,8 @@ struct FabricAPI: Sendable {
         case "nodes": return try await nodes(call)
         case "volumes": return try await volumes(call)
         case "schedule-policies": return try await FabricPolicies(call: call).respond()
+        case "pairs": return try await FabricPairs(call: call).respond()
+        case "pair-tokens" where parts.count == 1: return try await FabricPairs(call: call).makeToken()
         case "events" where parts.count == 1: return try await events(call)
         case "status" where parts.count == 1: return try await FabricStatus(call: call).respond()
         case "durability" where parts.count == 1: return try await FabricStatus(call: call).durability()

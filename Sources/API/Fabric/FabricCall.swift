@@ -158,6 +158,7 @@ struct FabricCall: Sendable {
             }
             return response
         case .policy(let policy): return answer(policy.mark, status) { $0.policy(policy) }
+        case .pair(let pair): return answer(pair.mark, status) { $0.pair(pair) }
         case .removed, .changed:
             return answer(nil) { json in
                 json.object { json in

@@ -67,6 +67,7 @@ struct FabricWatch: Sendable {
         case .node(let node): node.name == name
         case .volume(let volume): volume.name == name || volume.idText == name
         case .policy(let policy): policy.name == name
+        case .pair(let pair): pair.name == name
         case .event, .meta: false
         }
     }
@@ -84,6 +85,7 @@ struct FabricWatch: Sendable {
             case .volume(let volume): json.volume(volume, fabric)
             case .event(let event): json.event(event)
             case .policy(let policy): json.policy(policy)
+            case .pair(let pair): json.pair(pair)
             case .meta: continue
             }
             let isLast = place + 1 == changes.count || changes[place + 1].revision != change.revision

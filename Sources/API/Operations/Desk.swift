@@ -1,6 +1,7 @@
 internal import Access
 internal import Bytes
 internal import Certificates
+internal import Fabric
 internal import MVCC
 internal import Raft
 internal import Replication
@@ -178,7 +179,7 @@ struct Desk: Sendable {
         switch certified {
         // What they write is looked at again like what the user root does.
         case .machine: return .user(Author(name: AccessState.root, revision: access.revision))
-        case .certified, .member, .user, .stranger: return certified
+        case .certified, .member, .paired, .user, .stranger: return certified
         }
     }
 
@@ -204,6 +205,10 @@ struct Desk: Sendable {
     /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more is nobody's, and so is one that is not
     /// listed at all once it is past its time, though its connection stays open. A client may have renewed its own since.
     private func certified(_ access: AccessState) -> Standing {
+        if let fabric = caller.foreignFabric {
+            let isPaired = member.isInTime(caller.certificateUntil) && member.appliedFabric.pair(with: fabric) != nil
+            return isPaired ? .paired(fabric: fabric) : .stranger
+        }
         switch caller.fabricName {
         case .client(member.clusterID, let id)?:
             return access.trust.enrolments[id.hexadecimal].flatMap { enrolment in
@@ -272,6 +277,7 @@ extension Standing {
         case .certified(_, let id): id
         case .machine(let name): name
         case .member(let id): Array("member \(String(id, radix: 16))".utf8)
+        case .paired(let fabric): Array("fabric \(String(fabric, radix: 16))".utf8)
         }
     }
 }
@@ -283,7 +289,7 @@ extension RunningMember {
             case .user(let author): authorizer(for: author)
             case .certified(let role, _): authorizer(for: role)
             case .machine: authorizer(for: .root)
-            case .stranger, .member: authorizerForStrangers
+            case .stranger, .member, .paired: authorizerForStrangers
             }
         return Claim(standing: standing, authorizer: authorizer, access: access, fabric: appliedFabric)
     }

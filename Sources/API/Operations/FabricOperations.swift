@@ -41,7 +41,8 @@ enum WholeFabric {
             return Overview(
                 records: records, outlook: member.outlook(), commitDomains: member.commitDomains,
                 readsByLease: member.readsByLease, members: members,
-                warnings: member.layoutWarnings + member.clearTextWarnings + member.certificateWarnings)
+                warnings: member.layoutWarnings + member.clearTextWarnings + member.certificateWarnings
+                    + member.pairWarnings)
         }
     }
 

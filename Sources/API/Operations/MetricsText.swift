@@ -105,6 +105,12 @@ struct MetricsText: Operation {
             text.line("weft_domain_replicas_stale" + labels, Double(summary.stale))
             text.line("weft_domain_replicas_resyncing" + labels, Double(summary.resyncing))
         }
+        for pair in fabric.pairs {
+            let labels = "{pair=\"\(pair.name)\"}"
+            text.line("weft_pair_ready" + labels, pair.contact == .ready && !pair.isSuspended ? 1 : 0)
+            text.line("weft_pair_last_contact_seconds" + labels, Double(pair.news.at) / 1000)
+            text.line("weft_pair_clock_skew_seconds" + labels, Double(pair.news.skew) / 1000)
+        }
     }
 
     private static func certificates(_ text: inout Text, _ member: RunningMember) {

@@ -80,6 +80,8 @@ enum Standing: Equatable, Sendable {
     case machine([UInt8])
     /// By a member's certificate.
     case member(NodeID)
+    /// As a member of another fabric, which is paired with this one: it may greet, and nothing else.
+    case paired(fabric: UInt64)
 
     /// If both let the same caller in as the same, whatever changed about users meanwhile.
     func isLike(_ other: Standing) -> Bool {
@@ -92,7 +94,7 @@ enum Standing: Equatable, Sendable {
         switch self {
         case .user(let author): author
         case .certified(_, let id): Author(certificate: id)
-        case .stranger, .machine, .member: nil
+        case .stranger, .machine, .member, .paired: nil
         }
     }
 }
@@ -113,6 +115,7 @@ struct Claim: Sendable {
     func expectCaller() throws(AccessRefusal) {
         switch standing {
         case .certified, .machine, .member: return
+        case .paired: throw .denied
         case .user(let author) where author.revision > 0: return
         case .user: throw .emptyUserName
         case .stranger: throw access.isEnabled ? .emptyUserName : .noCertificate
@@ -133,6 +136,7 @@ struct Claim: Sendable {
         case .certified(let role, _): guard role.allows(use) else { throw .denied }
         case .machine: return
         case .member: guard use == .observe else { throw .denied }
+        case .paired: throw .denied
         case .user, .stranger:
             guard roles.contains(where: { $0 == AccessState.root || ReservedRole($0)?.allows(use) ?? false }) else {
                 throw .denied

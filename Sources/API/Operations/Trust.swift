@@ -122,9 +122,9 @@ enum Trust {
 
         func run(at desk: Desk) async throws(APIError) -> SignedCertificate {
             try checkTitle(title)
-            let token = try await desk.accept(token, for: request, Self.self)
+            let token = try await desk.accept(token, for: request.keyDigest, Self.self)
             guard case .client(let role) = token.role else {
-                throw APIError(.invalidArgument, "the token is for a member: run `weft join` with it")
+                throw token.role.misplaced
             }
             return try await desk.ask { member throws(ServerError) in
                 try await member.enrol(request, title: title, role: role, by: self.token, desk.asker(by: self.token))
@@ -260,7 +260,10 @@ enum Trust {
             case .finish(let forced):
                 try await desk.ask { member throws(ServerError) in try member.expectRotation() }
                 try expectNobody(left.members, "these members have")
-                if !forced { try expectNobody(left.clients, "these clients have") }
+                if !forced {
+                    try expectNobody(left.clients, "these clients have")
+                    try expectNobody(left.pairs, "these pairs have heard of")
+                }
                 try await desk.ask { member throws(ServerError) in try await member.finishRotation(by: asker) }
             case .abandon:
                 try await desk.ask { member throws(ServerError) in try await member.abandonRotation(by: asker) }
@@ -309,20 +312,20 @@ enum Trust {
                     "a member has up to \(CertificateNames.hostsMax) hosts and \(ConfigurationChange.urlsMax) peer URLs"
                 )
             }
-            let found = try await desk.accept(token, for: request, Self.self)
+            let found = try await desk.accept(token, for: request.keyDigest, Self.self)
             if case .member(let text) = found.role {
                 try expect(text)
                 return try await readmit(text, at: desk)
             }
             guard let role = found.memberRole else {
-                throw APIError(.invalidArgument, "the token is for a client: run `weft enrol` with it")
+                throw found.role.misplaced
             }
             let id = RunningMember.id(of: request.keyDigest)
             try expect(String(id, radix: 16))
             let domain = found.domain.isEmpty ? self.domain : String(decoding: found.domain, as: UTF8.self)
             try checkIsNew(id, at: desk)
             let replaces = NodeID(String(decoding: found.replaces, as: UTF8.self), radix: 16)
-            try await desk.use(token, for: request)
+            try await desk.use(token, for: request.keyDigest)
             let newcomer = Member(id: id, role: role, peerURLs: peerURLs, replaces: replaces, domain: domain)
             if desk.member.membership[id] == nil {
                 _ = try await Cluster.Change(.add(newcomer)).run(at: desk, for: desk.asker(by: token).name)
@@ -354,7 +357,7 @@ enum Trust {
             guard let id = NodeID(text, radix: 16), let entry = desk.member.membership[id] else {
                 throw APIError(.notFound, "member \(text), which the token names, is not a member any more")
             }
-            try await desk.use(token, for: request)
+            try await desk.use(token, for: request.keyDigest)
             return try await admit(id, signs: entry.member.signs, at: desk)
         }
 
@@ -394,21 +397,33 @@ enum Trust {
 }
 
 extension JoinToken {
-    /// As what a member begins; nil for a client's token.
+    /// As what a member begins; nil for a token that is for no newcomer.
     fileprivate var memberRole: Member.Role? {
         switch role {
         case .voter: .joining
         case .learner: .learner
         case .witness: .joiningWitness
-        case .member, .client: nil
+        case .member, .client, .pair: nil
+        }
+    }
+}
+
+extension JoinRole {
+    /// A token was shown where it is of no use.
+    var misplaced: APIError {
+        switch self {
+        case .voter, .learner, .witness, .member:
+            APIError(.invalidArgument, "the token is for a member: run `weft join` with it")
+        case .client: APIError(.invalidArgument, "the token is for a client: run `weft enrol` with it")
+        case .pair: APIError(.invalidArgument, "the token is for another fabric: run `weft pair add` with it there")
         }
     }
 }
 
 extension Desk {
     /// What a token lets somebody become. Refusals are written down.
-    fileprivate func accept<Asked: Operation>(
-        _ text: JoinTokenText, for request: CertificateRequest, _: Asked.Type
+    func accept<Asked: Operation>(
+        _ text: JoinTokenText, for key: [UInt8], _: Asked.Type
     ) async throws(APIError) -> JoinToken {
         guard caller.isPrivate else {
             throw APIError(.failedPrecondition, "weft: a join token is taken by TLS only: go to an https:// address")
@@ -416,19 +431,19 @@ extension Desk {
         return try await ask { member throws(ServerError) in
             // It may have been made at another member a moment ago.
             try await member.confirmCurrentDespiteAlarms()
-            do throws(ServerError) { return try member.joinToken(text, for: request.keyDigest) } catch {
+            do throws(ServerError) { return try member.joinToken(text, for: key) } catch {
                 note(.badJoinToken, Asked.self, user: Array("join token \(text.id)".utf8))
                 throw error
             }
         }
     }
 
-    fileprivate func use(_ token: JoinTokenText, for request: CertificateRequest) async throws(APIError) {
+    func use(_ token: JoinTokenText, for key: [UInt8]) async throws(APIError) {
         try await ask { member throws(ServerError) in
-            try await member.use(token, for: request.keyDigest, by: asker(by: token))
+            try await member.use(token, for: key, by: asker(by: token))
         }
     }
 
     /// Somebody who came by a token, as the fabric's events call them.
-    fileprivate func asker(by token: JoinTokenText) -> Asker { Asker(name: "join token \(token.id)@\(caller.address)") }
+    func asker(by token: JoinTokenText) -> Asker { Asker(name: "join token \(token.id)@\(caller.address)") }
 }
