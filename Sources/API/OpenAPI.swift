@@ -167,6 +167,19 @@ enum OpenAPI {
             method: "get", path: "/v1/fabric/schedule-policies/{name}/preview", summary: "What comes due next.",
             query: ["count", "after"], response: "Preview"),
         Operation(
+            method: "get", path: "/v1/fabric/applications",
+            summary: "List the applications; with watch, their changes.", query: listing, response: "Applications"),
+        Operation(
+            method: "get", path: "/v1/fabric/applications/{name}", summary: "An application.", query: listing,
+            response: "Application"),
+        Operation(
+            method: "put", path: "/v1/fabric/applications/{name}",
+            summary: "Make or replace an application: prefixes of keys, names of volumes.",
+            request: "ApplicationSpec", response: "Application", created: true),
+        Operation(
+            method: "delete", path: "/v1/fabric/applications/{name}",
+            summary: "Forget an application; its keys and volumes stay."),
+        Operation(
             method: "get", path: "/v1/fabric/pairs",
             summary: "List the fabrics that this one is paired with; with watch, their changes.", query: listing,
             response: "Pairs"),
@@ -364,18 +377,23 @@ enum OpenAPI {
             "name:string interval:Interval daily:Daily weekly:Weekly monthly:Monthly timeZone:string retain:integer overlap:string catchUpSeconds:integer jitterSeconds:integer pauseOnFailure:boolean createdAt:time revision:integer"
         ), ("Policies", "revision:integer items:[Policy]"), ("Due", "at:time local:string"),
         ("Preview", "policy:string timeZone:string items:[Due]"),
+        ("ApplicationSpec", "prefixes:[string] volumes:[string] rpoSeconds:integer"),
+        (
+            "Application",
+            "name:string prefixes:[string] volumes:[string] rpoSeconds:integer epoch:integer createdAt:time revision:integer"
+        ), ("Applications", "revision:integer items:[Application]"),
         (
             "Pair",
-            "name:string fabric:string state:string reason:string endpoints:[string] lastContactAt:time clockSkewMillis:integer release:string version:integer remoteRevision:integer createdAt:time revision:integer"
+            "name:string fabric:string state:string reason:string endpoints:[string] reach:[string] lastContactAt:time clockSkewMillis:integer release:string version:integer remoteRevision:integer createdAt:time revision:integer"
         ), ("Pairs", "revision:integer items:[Pair]"), ("PairWish", "token!:string endpoints:[string] as:string"),
         ("PairTokenWish", "ttlSeconds:integer"), ("PairToken", "token:string id:string until:time"),
         (
             "PairGreeting",
-            "fabric!:string authorities!:string endpoints:[string] unixMilliseconds:integer release:string version:integer revision:integer believed:[string]"
+            "fabric!:string authorities!:string bridges:string endpoints:[string] unixMilliseconds:integer release:string version:integer revision:integer believed:[string]"
         ),
         (
             "PairOffer",
-            "token!:string name:string fabric!:string authorities!:string endpoints:[string] unixMilliseconds:integer release:string version:integer revision:integer believed:[string]"
+            "token!:string name:string fabric!:string authorities!:string bridges:string endpoints:[string] unixMilliseconds:integer release:string version:integer revision:integer believed:[string]"
         ),
         ("Events", "revision:integer next:integer items:[Event]"), ("Durability", "domains!:integer"),
         ("LeaseReads", "on!:boolean"),

@@ -23,6 +23,10 @@ extension FabricCommand.Action {
         case .notePair(let told):
             writer.byte(24)
             told.encode(into: &writer)
+        case .putApplication(let name, let terms):
+            write(25, name)
+            terms.encode(into: &writer)
+        case .removeApplication(let name): write(26, name)
         default: preconditionFailure("\(self) is about this fabric alone")
         }
     }
@@ -42,6 +46,10 @@ extension FabricCommand.Action {
             return .setPair(name, isSuspended: isSuspended, of: try reader.fixed())
         case 23: return .removePair(try reader.string())
         case 24: return .notePair(try PairNote(from: &reader))
+        case 25:
+            let name = try reader.string()
+            return .putApplication(name, try ApplicationTerms(from: &reader))
+        case 26: return .removeApplication(try reader.string())
         default: throw .invalid("fabric command \(kind)")
         }
     }

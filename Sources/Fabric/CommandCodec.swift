@@ -81,7 +81,7 @@ extension FabricCommand.Action {
             writer.signed(id)
         case .recover: writer.byte(17)
         case .exchangeLeases: writer.byte(18)
-        case .putPolicy, .removePolicy, .putPair, .setPair, .removePair, .notePair: encodeAboutRegions(into: &writer)
+        default: encodeAboutRegions(into: &writer)
         }
     }
 

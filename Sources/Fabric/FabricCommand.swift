@@ -35,6 +35,8 @@ package struct FabricCommand: Equatable, Sendable {
         case removePair(String)
         /// A member heard of the other side, or did not.
         case notePair(PairNote)
+        case putApplication(String, ApplicationTerms)
+        case removeApplication(String)
     }
 
     package var action: Action
@@ -51,7 +53,9 @@ package struct FabricCommand: Equatable, Sendable {
     /// If fabrics of the first version do not know it.
     package var isAboutRegions: Bool {
         switch action {
-        case .putPolicy, .removePolicy, .putPair, .setPair, .removePair, .notePair: true
+        case .putPolicy, .removePolicy, .putPair, .setPair, .removePair, .notePair,
+            .putApplication, .removeApplication:
+            true
         default: false
         }
     }
@@ -162,6 +166,7 @@ package enum FabricResult: Equatable, Sendable {
     case volume(Volume)
     case policy(SchedulePolicy)
     case pair(ClusterPair)
+    case application(Application)
     case removed
     /// How much was changed by what the fabric asked of itself.
     case changed(Int)
@@ -176,6 +181,7 @@ extension FabricResult {
         case .volume(let volume): volume.mark.createRevision
         case .policy(let policy): policy.mark.createRevision
         case .pair(let pair): pair.mark.createRevision
+        case .application(let application): application.mark.createRevision
         case .removed, .changed: 0
         }
     }

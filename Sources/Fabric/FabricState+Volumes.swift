@@ -87,6 +87,10 @@ extension FabricState {
         if let attachment = volume.attachment, isAvailable(attachment.node) {
             throw .conflict("volume \"\(volume.name)\" is attached to \"\(attachment.node)\": detach it first")
         }
+        if let application = applicationNames[volume.name] {
+            throw .conflict(
+                "volume \"\(volume.name)\" belongs to application \"\(application)\": take it out of that first")
+        }
         remove(volume)
         note(.volume, volume.name, "deleted", trace)
         return .removed

@@ -15,6 +15,9 @@ package struct FabricState: Sendable {
     var eventTable = Table<AuditEvent>()
     var policyTable = Table<SchedulePolicy>()
     var pairTable = Table<ClusterPair>()
+    var applicationTable = Table<Application>()
+    /// The application of each volume that belongs to one.
+    private(set) var applicationNames: [String: String] = [:]
     /// Of all volumes.
     private var names = SortedChunks<VolumeName>()
     /// What each node holds.
@@ -36,6 +39,7 @@ package struct FabricState: Sendable {
     package var nodes: some Sequence<Node> { nodeTable.rows() }
     package var policies: some Sequence<SchedulePolicy> { policyTable.rows() }
     package var pairs: some Sequence<ClusterPair> { pairTable.rows() }
+    package var applications: some Sequence<Application> { applicationTable.rows() }
     package var nodeCount: Int { nodeTable.count }
     package var volumeCount: Int { volumeTable.count }
 
@@ -43,6 +47,7 @@ package struct FabricState: Sendable {
     package func node(_ name: String) -> Node? { nodeTable[name] }
     package func policy(_ name: String) -> SchedulePolicy? { policyTable[name] }
     package func pair(_ name: String) -> ClusterPair? { pairTable[name] }
+    package func application(_ name: String) -> Application? { applicationTable[name] }
 
     /// By ascending id, those after this one.
     package func volumes(after id: Int64 = 0) -> some Sequence<Volume> { volumeTable.rows(after: id) }
@@ -142,6 +147,8 @@ package struct FabricState: Sendable {
             return .pair(try setPair(name, isSuspended: isSuspended, of: fabric, trace, command.expected))
         case .removePair(let name): return try removePair(name, trace, command.expected)
         case .notePair(let told): return .pair(try note(told, trace))
+        case .putApplication(let name, let terms): return .application(try put(name, terms, trace, command.expected))
+        case .removeApplication(let name): return try removeApplication(name, trace, command.expected)
         }
     }
 
@@ -234,6 +241,14 @@ package struct FabricState: Sendable {
         return marked
     }
 
+    mutating func put(_ application: Application, _ trace: Trace) -> Application {
+        begin()
+        let marked = marked(application, after: applicationTable[application.name], trace)
+        take(marked)
+        changes.append(FabricChange(.application(marked), revision: meta.revision))
+        return marked
+    }
+
     /// Writes down that users or roles changed.
     package mutating func noteAccess(_ what: String, about subject: String, _ trace: Trace) {
         // Names of users may be long, and all keep the events.
@@ -295,6 +310,20 @@ package struct FabricState: Sendable {
         changes.append(FabricChange(.pair(pair), revision: meta.revision, isRemoval: true))
     }
 
+    /// In the place of what it was.
+    private mutating func take(_ application: Application) {
+        for volume in applicationTable[application.name]?.terms.volumes ?? [] { applicationNames[volume] = nil }
+        for volume in application.terms.volumes { applicationNames[volume] = application.name }
+        applicationTable.put(application)
+    }
+
+    mutating func remove(_ application: Application) {
+        begin()
+        for volume in application.terms.volumes { applicationNames[volume] = nil }
+        applicationTable.remove(application.name)
+        changes.append(FabricChange(.application(application), revision: meta.revision, isRemoval: true))
+    }
+
     mutating func add(_ effect: LeaseEffect) { leaseEffects.append(effect) }
 
     private mutating func noteCounters() {
@@ -344,6 +373,7 @@ package struct FabricState: Sendable {
         case .event: eventTable.put(try AuditEvent(decoding: body))
         case .policy: policyTable.put(try SchedulePolicy(decoding: body))
         case .pair: pairTable.put(try ClusterPair(decoding: body))
+        case .application: take(try Application(decoding: body))
         }
     }
 }
@@ -401,6 +431,7 @@ package struct FabricChange: Sendable {
         case event(AuditEvent)
         case policy(SchedulePolicy)
         case pair(ClusterPair)
+        case application(Application)
     }
 
     /// As it is now; as it was, of a removal.
@@ -428,6 +459,7 @@ package struct FabricChange: Sendable {
             case .event(let event): parts(event)
             case .policy(let policy): parts(policy)
             case .pair(let pair): parts(pair)
+            case .application(let application): parts(application)
             }
     }
 }

@@ -163,6 +163,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case event = 4
     case policy = 5
     case pair = 6
+    case application = 7
 
     package var name: String {
         switch self {
@@ -173,6 +174,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
         case .event: "event"
         case .policy: "schedule policy"
         case .pair: "pair"
+        case .application: "application"
         }
     }
 }

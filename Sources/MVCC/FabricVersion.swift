@@ -10,7 +10,7 @@ package enum FabricVersion {
     package static let readsByLease: UInt64 = 2
     /// Users and roles.
     package static let access: UInt64 = 2
-    /// What goes to another region: schedule policies, pairs.
+    /// What goes to another region: schedule policies, pairs, applications.
     package static let regions: UInt64 = 2
     /// What this release can be part of.
     package static let supported: ClosedRange<UInt64> = 1...2

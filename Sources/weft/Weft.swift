@@ -25,7 +25,8 @@ struct Weft: AsyncParsableCommand {
             """,
         subcommands: [
             Serve.self, Join.self, Leave.self, MemberCommand.self, DomainCommand.self, NodeCommand.self,
-            VolumeCommand.self, PolicyCommand.self, PairCommand.self, EventsCommand.self, Get.self, Put.self,
+            VolumeCommand.self, PolicyCommand.self, ApplicationCommand.self, PairCommand.self, EventsCommand.self,
+            Get.self, Put.self,
             Delete.self, Txn.self,
             Watch.self, LeaseCommand.self, Lock.self, Elect.self, Compact.self, SnapshotCommand.self, Recover.self,
             AlarmCommand.self, Defragment.self, Status.self, Check.self, UpgradeCommand.self, MoveLeader.self,

@@ -108,7 +108,7 @@ class Scene:
     # What rows without a right of their own mean by these words. A domain with nodes cannot be removed.
     WILD = {"/domains/{name}": "/domains/spare", "/clusterdomains/inspect/{name}": "/clusterdomains/inspect/spare",
             "activate/{name}": "activate/spare", "/nodes/{name}": "/nodes/e1", "/volumes/{name}": "/volumes/v", "/schedule-policies/{name}": "/schedule-policies/nightly",
-            "/pairs/{name}": "/pairs/far", "{node}": "e1", "{id}": "7"}
+            "/pairs/{name}": "/pairs/far", "/applications/{name}": "/applications/shop", "{node}": "e1", "{id}": "7"}
 
     def at_home(self, path):
         """A path of a row as it is asked for, once all that it is about is there."""

@@ -25,6 +25,7 @@ struct FabricAPI: Sendable {
         case "nodes": return try await nodes(call)
         case "volumes": return try await volumes(call)
         case "schedule-policies": return try await FabricPolicies(call: call).respond()
+        case "applications": return try await FabricApplications(call: call).respond()
         case "pairs": return try await FabricPairs(call: call).respond()
         case "pair-tokens" where parts.count == 1: return try await FabricPairs(call: call).makeToken()
         case "events" where parts.count == 1: return try await events(call)

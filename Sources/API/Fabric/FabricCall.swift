@@ -159,6 +159,8 @@ struct FabricCall: Sendable {
             return response
         case .policy(let policy): return answer(policy.mark, status) { $0.policy(policy) }
         case .pair(let pair): return answer(pair.mark, status) { $0.pair(pair) }
+        case .application(let application):
+            return answer(application.mark, status) { $0.application(application) }
         case .removed, .changed:
             return answer(nil) { json in
                 json.object { json in

@@ -68,6 +68,7 @@ struct FabricWatch: Sendable {
         case .volume(let volume): volume.name == name || volume.idText == name
         case .policy(let policy): policy.name == name
         case .pair(let pair): pair.name == name
+        case .application(let application): application.name == name
         case .event, .meta: false
         }
     }
@@ -86,6 +87,7 @@ struct FabricWatch: Sendable {
             case .event(let event): json.event(event)
             case .policy(let policy): json.policy(policy)
             case .pair(let pair): json.pair(pair)
+            case .application(let application): json.application(application)
             case .meta: continue
             }
             let isLast = place + 1 == changes.count || changes[place + 1].revision != change.revision
