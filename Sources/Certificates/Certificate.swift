@@ -90,9 +90,6 @@ package final class Certificate: @unchecked Sendable {
     /// Adds it to a store of OpenSSL's of whom to believe.
     package func add(to store: OpaquePointer?) -> Bool { X509_STORE_add_cert(store, pointer) == 1 }
 
-    /// Has a TLS context of OpenSSL's tell clients that certificates of this CA are taken.
-    package func addName(to context: OpaquePointer) -> Bool { SSL_CTX_add_client_CA(context, pointer) == 1 }
-
     /// What it is for.
     package var names: CertificateNames {
         var found = CertificateNames()

@@ -1,3 +1,15 @@
+/// Whose CA made a certificate: another fabric's, and which.
+package struct ForeignIssuer: Equatable, Sendable {
+    package let fabric: UInt64
+    /// Of the CA: see `Certificate.keyDigest`.
+    package let key: [UInt8]
+
+    package init(fabric: UInt64, key: [UInt8]) {
+        self.fabric = fabric
+        self.key = key
+    }
+}
+
 /// CAs of other fabrics, each with the one fabric whose members it may name: what stands in a member's file for its port.
 package struct ForeignAuthorities: Sendable {
     package private(set) var certificates: [Certificate] = []

@@ -1,6 +1,6 @@
 internal import Bytes
 
-/// Another fabric, in another region, whose members this one believes.
+/// Another fabric, in another region, that this one knows by its CAs.
 package struct ClusterPair: Equatable, Sendable {
     /// How far the two have heard of each other.
     package enum Contact: UInt8, CaseIterable, Sendable {
@@ -38,17 +38,23 @@ package struct PairTerms: Equatable, Sendable {
     package var fabric: UInt64
     /// This one, when they were paired: one that was restored is another.
     package var own: UInt64
-    /// `https://` URLs of the other's members.
+    /// `https://` URLs of the other's members, as that tells them.
     package var endpoints: [String]
-    /// CAs of the other fabric, DER, the newest first: whoever has a certificate of them is its member.
+    /// Where operators say that it is reached from here; empty where they say nothing.
+    package var reach: [String]
+    /// CAs of the other fabric, DER, the newest first: its members have certificates of them.
     package var authorities: [[UInt8]]
 
-    package init(fabric: UInt64, own: UInt64, endpoints: [String], authorities: [[UInt8]]) {
+    package init(fabric: UInt64, own: UInt64, endpoints: [String], reach: [String] = [], authorities: [[UInt8]]) {
         self.fabric = fabric
         self.own = own
         self.endpoints = endpoints
+        self.reach = reach
         self.authorities = authorities
     }
+
+    /// Where to go.
+    package var places: [String] { reach.isEmpty ? endpoints : reach }
 }
 
 /// What was heard of the other side when it was last spoken to.
@@ -72,8 +78,9 @@ package struct PairNews: Equatable, Sendable {
 /// What a member tells of a pair that it tried to reach, or that it was called by.
 package struct PairNote: Equatable, Sendable {
     package var name: String
-    /// Of another pair of the same name it says nothing.
+    /// Of another pair of the same name, or of one that was made anew, it says nothing.
     package var fabric: UInt64
+    package var createRevision: Int64
     package var contact: ClusterPair.Contact
     package var reason = ""
     /// Nil when nothing was heard.
@@ -82,11 +89,14 @@ package struct PairNote: Equatable, Sendable {
     package var endpoints: [String] = []
     package var authorities: [[UInt8]] = []
 
+    private static let reasonBytesMax = 512
+
     package init(_ pair: ClusterPair, _ contact: ClusterPair.Contact, reason: String = "", news: PairNews? = nil) {
         name = pair.name
         fabric = pair.terms.fabric
+        createRevision = pair.mark.createRevision
         self.contact = contact
-        self.reason = reason
+        self.reason = String(decoding: reason.utf8.prefix(Self.reasonBytesMax), as: UTF8.self)
         self.news = news
     }
 }
@@ -123,6 +133,7 @@ extension PairTerms {
         writer.fixed(fabric)
         writer.fixed(own)
         writer.strings(endpoints)
+        writer.strings(reach)
         writer.list(authorities)
     }
 
@@ -130,6 +141,7 @@ extension PairTerms {
         fabric = try reader.fixed()
         own = try reader.fixed()
         endpoints = try reader.strings()
+        reach = try reader.strings()
         authorities = try reader.list()
     }
 }
@@ -162,6 +174,7 @@ extension PairNote {
     func encode(into writer: inout ByteWriter) {
         writer.string(name)
         writer.fixed(fabric)
+        writer.signed(createRevision)
         writer.byte(contact.rawValue)
         writer.string(reason)
         writer.bool(news != nil)
@@ -173,6 +186,7 @@ extension PairNote {
     init(from reader: inout ByteReader) throws(DecodingFault) {
         name = try reader.string()
         fabric = try reader.fixed()
+        createRevision = try reader.signed()
         contact = try reader.value("contact of a pair")
         reason = try reader.string()
         news = try reader.bool() ? try PairNews(from: &reader) : nil

@@ -25,7 +25,7 @@ extension FabricState {
         var pair = known ?? ClusterPair(name: name, terms: terms)
         pair.terms = terms
         // Paired anew it begins anew.
-        (pair.isSuspended, pair.contact, pair.reason) = (false, .pending, "")
+        (pair.isSuspended, pair.contact, pair.reason, pair.news) = (false, .pending, "", PairNews())
         if pair == known { return pair }
         pair.since = Self.time(trace)
         pair = put(pair, trace)
@@ -66,9 +66,9 @@ extension FabricState {
 
     /// Only what is news of a state is an event.
     mutating func note(_ told: PairNote, _ trace: Trace) throws(FabricRefusal) -> ClusterPair {
-        guard let known = pairTable[told.name], known.terms.fabric == told.fabric else {
-            throw .notFound(.pair, told.name)
-        }
+        guard let known = pairTable[told.name], known.terms.fabric == told.fabric,
+            known.mark.createRevision == told.createRevision
+        else { throw .notFound(.pair, told.name) }
         guard !known.isSuspended else { throw .conflict("pair \"\(told.name)\" is suspended") }
         var pair = known
         (pair.contact, pair.reason) = (told.contact, told.reason)
@@ -105,8 +105,10 @@ extension FabricLimits {
         guard terms.fabric != terms.own else {
             throw .invalid("a fabric cannot be paired with itself")
         }
-        guard terms.endpoints.count <= endpointsMax else { throw .invalid("over \(endpointsMax) endpoints of a pair") }
-        for endpoint in terms.endpoints { try checkText("an endpoint of a pair", endpoint) }
+        guard terms.endpoints.count <= endpointsMax, terms.reach.count <= endpointsMax else {
+            throw .invalid("over \(endpointsMax) endpoints of a pair")
+        }
+        for endpoint in terms.endpoints + terms.reach { try checkText("an endpoint of a pair", endpoint) }
         guard (1...authoritiesMax).contains(terms.authorities.count),
             terms.authorities.allSatisfy({ $0.count <= authorityBytesMax })
         else { throw .invalid("a pair has 1 to \(authoritiesMax) CAs of up to \(authorityBytesMax) bytes") }

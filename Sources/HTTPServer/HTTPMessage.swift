@@ -168,8 +168,8 @@ package struct HTTPClientIdentity: Equatable, Sendable {
     package var commonName: String?
     /// Of a certificate that the fabric's own CA made.
     package var fabricName: FabricName?
-    /// The other fabric, which is paired with this one, of which the caller is a member.
-    package var foreignFabric: UInt64?
+    /// The CA of another fabric, paired with this one, by which the caller is a member of that.
+    package var foreignIssuer: ForeignIssuer?
     /// Until when that certificate is good, which may be over before the connection is: seconds since 1970.
     package var certificateUntil: Int64 = .max
     /// It came by the socket in the file system, whose permissions say who may.

@@ -45,7 +45,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
         case let established as TLSEstablished:
             client.commonName = established.certificate?.commonName
             client.fabricName = established.certificate?.fabricName
-            client.foreignFabric = established.certificate?.foreignFabric
+            client.foreignIssuer = established.certificate?.foreignIssuer
             client.certificateUntil = established.certificate?.until ?? .max
         default: context.fireUserInboundEventTriggered(event)
         }

@@ -15,7 +15,9 @@ internal import TLS
 package struct PairDialer: Sendable {
     package static let acceptPath = "/v1/pairing/accept"
     package static let contactPath = "/v1/pairing/contact"
-    private static let timeout = TimeAmount.seconds(5)
+    private static let timeout = TimeAmount.seconds(3)
+    /// For all endpoints together: others wait.
+    private static let patience = Duration.seconds(10)
     private static let answerBytesMax = 1 << 20
 
     private let member: RunningMember
@@ -38,28 +40,21 @@ package struct PairDialer: Sendable {
         guard own.fabric != 0, !own.authorities.isEmpty else {
             throw .unusable("this fabric has no CA of its own: `weft ca init` makes one")
         }
-        var failures: [PairError] = []
-        for place in places {
-            do throws(PairError) {
-                let authority = try await findAuthority(token.token.authority, at: place)
-                return try await ask(Self.acceptPath, [place], believing: [authority], showing: false) { json in
-                    json.field("token", token.token.description)
-                    json.field("name", name)
-                    own.write(to: &json)
-                }
-            } catch {
-                guard case .unreachable = error else { throw error }
-                failures.append(error)
+        return try await Self.first(of: places) { place throws(PairError) in
+            let authority = try await findAuthority(token.token.authority, at: place)
+            return try await ask(Self.acceptPath, place, believing: [authority], showing: false) { json in
+                json.field("token", token.token.description)
+                json.field("name", name)
+                own.write(to: &json)
             }
         }
-        throw .unreachable(failures.map(\.text).joined(separator: "; "))
     }
 
     /// Asks whoever answers for its CAs. Nothing is believed but what has the digest.
     private func findAuthority(_ digest: [UInt8], at place: Endpoint) async throws(PairError) -> Certificate {
         var anybody = TLSSettings()
         anybody.trustsAnybody = true
-        let answer = try await send(.GET, "/v1/ca", [place], anybody)
+        let answer = try await send(.GET, "/v1/ca", place, anybody)
         let found = (answer["authorities"]?.items ?? []).compactMap { item in
             (try? Certificate.all(pem: Array((item["certificate"]?.text ?? "").utf8)))?.first
         }
@@ -76,16 +71,19 @@ package struct PairDialer: Sendable {
     /// Greets the other fabric. What comes of it is to be noted.
     package func greet(_ pair: ClusterPair) async -> Result<(PairGreeting, skew: Int64), PairError> {
         do throws(PairError) {
-            let believed = pair.terms.authorities.compactMap { try? Certificate(der: $0) }
+            let believed = pair.certificates
             let own = member.greeting(believing: believed)
-            let begun = member.wallMilliseconds
-            let found = try await ask(
-                Self.contactPath, try Self.endpoints(pair.terms.endpoints), believing: believed, showing: true
-            ) { own.write(to: &$0) }
-            guard found.fabric == pair.terms.fabric else {
-                throw .unusable("fabric \(String(found.fabric, radix: 16)) answers in its place")
-            }
-            return .success((found, found.time - (begun + member.wallMilliseconds) / 2))
+            return .success(
+                try await Self.first(of: try Self.endpoints(pair.terms.places)) { place throws(PairError) in
+                    let begun = member.wallMilliseconds
+                    let found = try await ask(Self.contactPath, place, believing: believed, showing: true) {
+                        own.write(to: &$0)
+                    }
+                    guard found.fabric == pair.terms.fabric else {
+                        throw .unusable("fabric \(String(found.fabric, radix: 16)) answers in its place")
+                    }
+                    return (found, found.time - (begun + member.wallMilliseconds) / 2)
+                })
         } catch {
             return .failure(error)
         }
@@ -101,8 +99,23 @@ package struct PairDialer: Sendable {
         return found
     }
 
+    /// What the first of them answers that is of use. One that refuses may be a member that has not heard yet.
+    private static func first<T: Sendable>(
+        of places: [Endpoint], _ ask: (Endpoint) async throws(PairError) -> T
+    ) async throws(PairError) -> T {
+        let end = ContinuousClock.now + patience
+        var refusal: PairError?
+        var failures: [String] = []
+        for place in places where failures.isEmpty || .now < end {
+            do throws(PairError) { return try await ask(place) } catch {
+                if case .unreachable(let text) = error { failures.append(text) } else { refusal = refusal ?? error }
+            }
+        }
+        throw refusal ?? .unreachable(failures.joined(separator: "; "))
+    }
+
     private func ask(
-        _ path: String, _ places: [Endpoint], believing: [Certificate], showing shows: Bool,
+        _ path: String, _ place: Endpoint, believing: [Certificate], showing shows: Bool,
         _ fields: (inout JSONWriter) -> Void
     ) async throws(PairError) -> PairGreeting {
         var settings = TLSSettings()
@@ -111,14 +124,14 @@ package struct PairDialer: Sendable {
         if shows { (settings.certificateFile, settings.keyFile) = (member.certificatePath, member.certificatePath) }
         var json = JSONWriter()
         json.object(fields)
-        return try PairGreeting(try await send(.POST, path, places, settings, json.bytes))
+        return try PairGreeting(try await send(.POST, path, place, settings, json.bytes))
     }
 
     private func send(
-        _ method: HTTPMethod, _ path: String, _ places: [Endpoint], _ settings: TLSSettings, _ body: [UInt8] = []
+        _ method: HTTPMethod, _ path: String, _ place: Endpoint, _ settings: TLSSettings, _ body: [UInt8] = []
     ) async throws(PairError) -> JSONValue {
         do {
-            var client = FabricClient(endpoints: places, group: MultiThreadedEventLoopGroup.singleton)
+            var client = FabricClient(endpoints: [place], group: MultiThreadedEventLoopGroup.singleton)
             client.http.timeout = Self.timeout
             client.http.bodyBytesMax = Self.answerBytesMax
             client.http.tls = try TLSContext(settings, .client)
@@ -141,13 +154,8 @@ extension RunningMember {
     /// - Parameter authorities: of the other fabric, as they are believed here.
     package func greeting(believing authorities: [Certificate]) -> PairGreeting {
         PairGreeting(
-            fabric: clusterID, authorities: access.trust.certificates, endpoints: secureEndpoints,
+            fabric: clusterID, authorities: access.trust.certificates, bridges: bridges, endpoints: secureEndpoints,
             time: wallMilliseconds, release: settings.release, version: Int64(fabricVersion), revision: revision,
             believed: authorities.map(\.keyDigest))
-    }
-
-    /// Where members of this fabric are reached by TLS.
-    package var secureEndpoints: [String] {
-        Array(membership.entries.flatMap(\.attributes.clientURLs).filter { $0.hasPrefix("https://") }.prefix(64))
     }
 }

@@ -7,6 +7,8 @@ package struct PairGreeting: Sendable {
     package var fabric: UInt64
     /// CAs, the newest first: members of the fabric have certificates of theirs.
     package var authorities: [Certificate]
+    /// By which an older CA vouches for the newest.
+    package var bridges: [Certificate]
     /// `https://` URLs of its members.
     package var endpoints: [String]
     /// Milliseconds since 1970, by its clock.
@@ -21,13 +23,18 @@ package struct PairGreeting: Sendable {
 
     private static let itemsMax = 64
     private static let authoritiesMax = 16
+    /// Of CAs, and of bridges, as PEM.
+    private static let pemBytesMax = 64 << 10
+    private static let textBytesMax = 256
 
     package init(
-        fabric: UInt64, authorities: [Certificate], endpoints: [String], time: Int64, release: String, version: Int64,
+        fabric: UInt64, authorities: [Certificate], bridges: [Certificate], endpoints: [String], time: Int64,
+        release: String, version: Int64,
         revision: Int64, believed: [[UInt8]]
     ) {
         self.fabric = fabric
         self.authorities = authorities
+        self.bridges = bridges
         self.endpoints = endpoints
         self.time = time
         self.release = release
@@ -39,12 +46,14 @@ package struct PairGreeting: Sendable {
     // MARK: - As JSON
 
     package static let fields: Set<String> = [
-        "fabric", "authorities", "endpoints", "unixMilliseconds", "release", "version", "revision", "believed",
+        "fabric", "authorities", "bridges", "endpoints", "unixMilliseconds", "release", "version", "revision",
+        "believed",
     ]
 
     package func write(to json: inout JSONWriter) {
         json.field("fabric", String(fabric, radix: 16))
         json.field("authorities", String(decoding: authorities.flatMap(\.pem), as: UTF8.self))
+        json.field("bridges", String(decoding: bridges.flatMap(\.pem), as: UTF8.self))
         json.field("endpoints", endpoints) { $0.string($1) }
         json.name("unixMilliseconds")
         json.number(time)
@@ -61,20 +70,36 @@ package struct PairGreeting: Sendable {
         guard let text = value["fabric"]?.text, let fabric = UInt64(text, radix: 16), fabric != 0 else {
             throw .unusable("it does not say of which fabric it is")
         }
-        guard let pem = value["authorities"]?.text, let authorities = try? Certificate.all(pem: Array(pem.utf8)),
-            (1...Self.authoritiesMax).contains(authorities.count), authorities.allSatisfy(\.isAuthority)
+        guard let authorities = Self.certificates(value["authorities"]), !authorities.isEmpty,
+            let bridges = Self.certificates(value["bridges"])
         else { throw .unusable("it does not show the CAs of its fabric") }
         let endpoints = (value["endpoints"]?.items ?? []).compactMap(\.text)
         let believed = (value["believed"]?.items ?? []).compactMap { $0.text.flatMap(Base64.decode) }
         guard endpoints.count <= Self.itemsMax, endpoints.allSatisfy({ $0.hasPrefix("https://") }),
-            believed.count <= Self.itemsMax
+            endpoints.allSatisfy({ $0.utf8.count <= Self.textBytesMax })
         else { throw .unusable("its endpoints are not up to \(Self.itemsMax) https:// URLs") }
+        let release = value["release"]?.text ?? ""
+        guard believed.count <= Self.authoritiesMax, believed.allSatisfy({ $0.count <= Self.textBytesMax }),
+            release.utf8.count <= Self.textBytesMax
+        else { throw .unusable("it says more than there is to say") }
         let time = value["unixMilliseconds"]?.integer ?? 0
         guard PairNews.times.contains(time) else { throw .unusable("its clock says what no clock can") }
         self.init(
-            fabric: fabric, authorities: authorities, endpoints: endpoints, time: time,
-            release: value["release"]?.text ?? "",
+            fabric: fabric, authorities: authorities, bridges: bridges, endpoints: endpoints, time: time,
+            release: release,
             version: value["version"]?.integer ?? 0, revision: value["revision"]?.integer ?? 0, believed: believed)
+    }
+}
+
+extension PairGreeting {
+    /// Nil for what cannot be read, or is too much.
+    private static func certificates(_ value: JSONValue?) -> [Certificate]? {
+        guard let value else { return [] }
+        guard let pem = value.text, pem.utf8.count <= pemBytesMax,
+            let found = try? Certificate.all(pem: Array(pem.utf8)), found.count <= authoritiesMax,
+            found.allSatisfy(\.isAuthority)
+        else { return nil }
+        return found
     }
 }
 

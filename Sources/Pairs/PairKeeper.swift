@@ -1,7 +1,6 @@
 internal import Certificates
 package import Fabric
 package import Server
-package import Replication
 
 /// Keeps the fabric in touch with those that it is paired with.
 package struct PairKeeper: Sendable {
@@ -24,8 +23,7 @@ package struct PairKeeper: Sendable {
             try? await Task.sleep(for: Self.pause)
             guard member.leads else { continue }
             let due = member.appliedFabric.pairs.filter { pair in
-                !pair.isSuspended && !pair.terms.endpoints.isEmpty
-                    && member.wallMilliseconds - pair.news.at >= Self.greetingAge
+                !pair.isSuspended && age(of: pair.news.at) >= Self.greetingAge
                     && greeted[pair.name].map { .now - $0 >= .milliseconds(Self.greetingAge) } ?? true
             }
             await withTaskGroup { group in
@@ -39,16 +37,15 @@ package struct PairKeeper: Sendable {
 
     private func greet(_ pair: ClusterPair) async {
         let note: PairNote
-        let since = max(pair.news.at, pair.since)
+        let silence = min(age(of: pair.news.at), age(of: pair.since))
         switch await PairDialer(of: member).greet(pair) {
-        case .success((let greeting, let skew)):
-            note = PairNote(pair, greeting, skew: skew, at: member.wallMilliseconds)
+        case .success((let greeting, let skew)): note = PairNote(pair, greeting, skew: skew, heardBy: member)
         case .failure(.unreachable(let reason)):
             // It may come by itself, or have been there a moment ago.
-            guard member.wallMilliseconds - since >= Self.silenceMax else { return }
+            guard silence >= Self.silenceMax else { return }
             note = PairNote(pair, .unreachable, reason: reason)
         case .failure(let error):
-            guard member.wallMilliseconds - since >= Self.refusalAge else { return }
+            guard silence >= Self.refusalAge else { return }
             note = PairNote(pair, .degraded, reason: error.text)
         }
         guard note.isNews(of: pair) else { return }
@@ -57,26 +54,28 @@ package struct PairKeeper: Sendable {
     }
 }
 
+extension PairKeeper {
+    /// Milliseconds since then. What is to come was written by a clock that was wrong, and is old.
+    private func age(of time: Int64) -> Int64 {
+        let now = member.wallMilliseconds
+        return time > now ? .max : now - time
+    }
+}
+
 extension PairNote {
     /// The other side has said this.
-    package init(_ pair: ClusterPair, _ greeting: PairGreeting, skew: Int64, at time: Int64) {
+    package init(_ pair: ClusterPair, _ greeting: PairGreeting, skew: Int64, heardBy member: RunningMember) {
         var news = PairNews()
-        (news.at, news.skew) = (time, skew)
+        news.at = member.wallMilliseconds
+        news.skew = min(max(skew, PairNews.times.lowerBound), PairNews.times.upperBound)
         (news.release, news.version, news.revision) = (greeting.release, greeting.version, greeting.revision)
         news.believed = greeting.believed
         self.init(pair, .ready, news: news)
         endpoints = greeting.endpoints
-        authorities = greeting.authorities.map(\.der)
+        authorities = member.believable(greeting.authorities, greeting.bridges, of: pair).map(\.der)
     }
 
     fileprivate func isNews(of pair: ClusterPair) -> Bool {
         news != nil || contact != pair.contact || reason != pair.reason
-    }
-}
-
-extension RunningMember {
-    /// Writes down what was heard of a pair.
-    package func note(_ told: PairNote) async throws(ServerError) {
-        _ = try await change(.notePair(told), by: name)
     }
 }

@@ -46,26 +46,6 @@ extension RunningMember {
         }
     }
 
-    /// Of the fabrics that this one is paired with, the oldest pair's first. Nobody's CA is anybody else's: not this fabric's own, and not that of
-    /// an older pair.
-    private var foreignAuthorities: ForeignAuthorities {
-        let own = access.trust.authorities
-        var foreign = ForeignAuthorities()
-        let pairs = appliedFabric.pairs.sorted { $0.mark.createRevision < $1.mark.createRevision }
-        for pair in pairs {
-            for der in pair.terms.authorities {
-                guard let found = try? Certificate(der: der), found.isAuthority, own[found.keyDigest] == nil else {
-                    continue
-                }
-                foreign.add(found, of: pair.terms.fabric)
-            }
-        }
-        return foreign
-    }
-
-    /// Where this member's certificate and its key are; nil where operators brought them.
-    package var certificatePath: String? { core.certificates?.memberPath }
-
     /// If this member has a say in who gets certificates.
     private var signs: Bool { core.status.configuration[id]?.signs ?? false }
 

@@ -102,23 +102,6 @@ extension RunningMember {
     private static let memberWarningSeconds: Int64 = 20 * 86_400
 
     /// What is wrong with the fabric's certificates, or will be soon, in words for operators.
-    package var pairWarnings: [String] {
-        appliedFabric.pairs.compactMap { pair in
-            if pair.isSuspended {
-                let remedy =
-                    pair.terms.own == clusterID
-                    ? "`weft pair resume \(pair.name)`"
-                    : "this fabric was restored or recovered since: pair it anew, on both sides"
-                return "pair \(pair.name) is suspended: \(remedy)"
-            }
-            return switch pair.contact {
-            case .ready, .pending: nil
-            case .degraded: "pair \(pair.name) is degraded: \(pair.reason)"
-            case .unreachable: "pair \(pair.name) is unreachable: \(pair.reason)"
-            }
-        }
-    }
-
     package var certificateWarnings: [String] {
         let trust = access.trust
         let now = core.wallMilliseconds

@@ -40,6 +40,8 @@ final class MemberCore: Sendable {
     let fabricFeed = FabricFeed()
     /// For requests and answers of all clients together.
     let budget: MemoryBudget
+    /// When something that a pair said was written down last, by the pair's name: nanoseconds.
+    let pairNotes = Mutex<[String: UInt64]>([:])
     /// Reads under way for this member's clients.
     let readsUnderWay = Atomic<Int>(0)
     /// When there was a leader last, or this member began.

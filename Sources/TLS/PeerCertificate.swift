@@ -10,8 +10,8 @@ package struct PeerCertificate: Equatable, Sendable {
     package let addresses: [String]
     /// Whom a fabric's CA made it for; nil where another CA is trusted, whatever the certificate says.
     package let fabricName: FabricName?
-    /// The other fabric of whose CA it is. It names nobody of this one.
-    package let foreignFabric: UInt64?
+    /// The other fabric's CA that made it. It names nobody of this one.
+    package let foreignIssuer: ForeignIssuer?
     /// False when another fabric's CA made it for anybody but a member of that fabric.
     let isOfItsIssuer: Bool
     /// DER; empty where another CA is trusted.
@@ -20,15 +20,15 @@ package struct PeerCertificate: Equatable, Sendable {
     package let until: Int64
 
     /// Nil when the other side showed none.
-    /// - Parameter issuer: the other fabric whose CA made it; nil when it was none.
-    init?(of session: OpaquePointer, by trust: TLSSettings.Trust, issuer: UInt64?) {
+    /// - Parameter issuer: the other fabric's CA that made it; nil when it was none.
+    init?(of session: OpaquePointer, by trust: TLSSettings.Trust, issuer: ForeignIssuer?) {
         guard let pointer = SSL_get1_peer_certificate(session) else { return nil }
         let certificate = Certificate(pointer)
         let found = certificate.names
         (names, addresses, until) = (found.hosts, found.addresses, certificate.validity.to)
-        foreignFabric = issuer
+        foreignIssuer = issuer
         if let issuer {
-            let isMember = if case .member(issuer, _)? = FabricName(uris: found.uris) { true } else { false }
+            let isMember = if case .member(issuer.fabric, _)? = FabricName(uris: found.uris) { true } else { false }
             (commonName, fabricName, der, isOfItsIssuer) = (nil, nil, [], isMember)
             return
         }

@@ -112,7 +112,8 @@ package final class TLSContext: @unchecked Sendable {
                 SSL_CTX_set_client_CA_list(pointer, names)
                 let store = SSL_CTX_get_cert_store(pointer)
                 for authority in foreign.certificates {
-                    guard authority.add(to: store), authority.addName(to: pointer) else {
+                    // Not among the names that clients are told: these may be long, and members show what they have.
+                    guard authority.add(to: store) else {
                         throw .last("\(settings.foreignCAFile ?? "") has a CA that cannot be used")
                     }
                 }
@@ -158,8 +159,9 @@ package final class TLSContext: @unchecked Sendable {
             let root = weft_tls_certificate(chain, weft_tls_certificates(chain) - 1)
         else { return PeerCertificate(of: session, by: settings.trust, issuer: nil) }
         X509_up_ref(root)
-        return PeerCertificate(
-            of: session, by: settings.trust, issuer: foreign.fabric(of: Certificate(root).keyDigest))
+        let key = Certificate(root).keyDigest
+        let issuer = foreign.fabric(of: key).map { ForeignIssuer(fabric: $0, key: key) }
+        return PeerCertificate(of: session, by: settings.trust, issuer: issuer)
     }
 
     /// What OpenSSL does not look at by itself once it trusts a certificate.

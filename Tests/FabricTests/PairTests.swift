@@ -81,6 +81,25 @@ struct PairTests {
         #expect(apply(.notePair(stale)) == .failure(.notFound(.pair, "west")))
     }
 
+    @Test("An old word does not count for a pair that was made anew")
+    mutating func staleNotes() throws {
+        _ = apply(.putPair("west", terms()))
+        let old = try greeted(at: 5_000, authority: 2)
+        _ = apply(.removePair("west"))
+        _ = apply(.putPair("west", terms(authority: 3)))
+        #expect(apply(.notePair(old)) == .failure(.notFound(.pair, "west")))
+        #expect(fabric.pair("west")?.terms.authorities == [[3]])
+        // What operators say about the way there stays, whatever the other side says.
+        var reached = terms(authority: 3)
+        reached.reach = ["https://door:2379"]
+        _ = apply(.putPair("west", reached))
+        var note = try greeted(at: 6_000)
+        note.endpoints = ["https://10.0.0.1:2379"]
+        _ = apply(.notePair(note))
+        #expect(fabric.pair("west")?.terms.places == ["https://door:2379"])
+        #expect(fabric.pair("west")?.terms.endpoints == ["https://10.0.0.1:2379"])
+    }
+
     @Test("A suspended pair hears nothing; one of a fabric that was recovered is suspended, and cannot be resumed")
     mutating func suspending() throws {
         _ = apply(.putPair("west", terms()))

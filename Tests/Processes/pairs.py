@@ -65,8 +65,13 @@ def two_fabrics_pair_by_a_token(report, weft):
             report.check(f"{name}: contact, clock, release", abs(found["clockSkewMillis"]) < 2000 and found["release"] and found["lastContactAt"], found)
         text = pair(east, "list")
         report.check("the list has it", "west" in text and "Ready" in text, text)
-        done = pair(east, "add", "again", "--token", token, check=False)
-        report.check("a pair has one name", done.returncode != 0 and "paired with fabric" in done.stderr, done.stderr)
+        done = pair(east, "add", "again", "--token", pair(west, "token"), check=False)
+        report.check("a pair has one name", done.returncode != 0 and "already, as" in done.stderr, done.stderr)
+        done = pair(east, "add", "west", "--as", "east", "--token", token)
+        report.check("who lost the answer asks again", "paired with fabric" in done, done)
+        done = pair(east, "add", "west", "--as", "other", "--token", token, check=False)
+        report.check("for nothing else", done.returncode != 0 and "spent" in done.stderr, done.stderr)
+        attempt(20, lambda: state(east, "west") == "Ready", "it is not ready again")
         with OwnFabric(weft) as third:
             done = pair(third, "add", "west", "--token", token, check=False)
             report.check("a token is good once", done.returncode != 0 and "refuses" in done.stderr, done.stderr)
@@ -79,7 +84,7 @@ def two_fabrics_pair_by_a_token(report, weft):
         before = listed(east, "west")["remoteRevision"]
         west.members[0].local("POST", "/v3/kv/put", {"key": "aw==", "value": "dg=="})
         attempt(15, lambda: listed(east, "west")["remoteRevision"] > before, "the other's revision does not come")
-        report.check("both tell of it once", [w.split(" ")[0] for w in events(east) + events(west)] == ["paired", "ready"] * 2, f"{events(east)} {events(west)}")
+        report.check("both tell of it once", [w.split(" ")[0] for w in events(west)] == ["paired", "ready"] and events(east)[-1] == "ready", f"{events(east)} {events(west)}")
 
 
 @check
@@ -101,7 +106,7 @@ def one_direction_is_enough(report, weft):
 def either_side_ends_it(report, weft):
     """Suspend, resume and remove, and what the other side sees of them."""
     with OwnFabric(weft) as west, OwnFabric(weft) as east:
-        paired(west, east)
+        token = paired(west, east)
         pair(west, "suspend", "east")
         report.check("suspended", state(west, "east") == "Suspended")
         attempt(20, lambda: state(east, "west") == "Degraded", "the other side does not notice")
@@ -121,6 +126,8 @@ def either_side_ends_it(report, weft):
         except ssl.SSLError as error:
             status, said = "refused", str(error)
         report.check("it is believed no more", status == "refused", f"{status} {said}")
+        done = pair(east, "add", "west2", "--as", "east", "--token", token, check=False)
+        report.check("nor by the token of before", done.returncode != 0 and listed(west, "east") is None, done.stderr)
         # And anew.
         pair(east, "remove", "west")
         paired(west, east)
@@ -158,6 +165,13 @@ def a_partner_may_greet_and_nothing_else(report, weft):
             status, said = as_member(partner, member, "/v1/pairing/contact", {**greeting, **bad})
             report.check(f"a greeting with {str(bad)[:60]}", status in (200, 400, 403), f"{status} {said}")
         report.check("the member is well", member.healthy())
+        # A CA that none of the partner's vouches for: a member that was taken out could say so.
+        stranger.sign("evil", "weft://77/member/7")
+        evil = open(stranger.path("evil.crt")).read()
+        as_member(partner, member, "/v1/pairing/contact", {**greeting, "authorities": greeting["authorities"] + evil})
+        time.sleep(5)
+        believed = open(member.tls("pairs.pem")).read()
+        report.check("a partner's member makes nobody a CA", believed.count("BEGIN CERTIFICATE") == 1, believed)
         # And it does not take a partner's word for whose CA that is.
         as_member(partner, member, "/v1/pairing/contact", {**greeting, "authorities": open(member.tls("ca.pem")).read()})
         time.sleep(4)

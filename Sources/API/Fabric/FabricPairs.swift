@@ -107,6 +107,7 @@ extension JSONWriter {
             json.field("state", pair.isSuspended ? "Suspended" : "\(pair.contact)".capitalizedFirst)
             json.field("reason", pair.reason)
             json.field("endpoints", pair.terms.endpoints) { $0.string($1) }
+            json.field("reach", pair.terms.reach) { $0.string($1) }
             if pair.news.at > 0 {
                 json.field("lastContactAt", timestamp(pair.news.at))
                 json.name("clockSkewMillis")

@@ -35,8 +35,8 @@ struct Caller: Sendable {
     /// Of a certificate of the fabric's own CA.
     var fabricName: FabricName? { client.fabricName }
 
-    /// The other fabric, paired with this one, of whose CA the caller has a member's certificate.
-    var foreignFabric: UInt64? { client.foreignFabric }
+    /// The CA of another fabric, paired with this one, by which the caller is a member of that.
+    var foreignIssuer: ForeignIssuer? { client.foreignIssuer }
 
     /// Until when that is good: seconds since 1970.
     var certificateUntil: Int64 { client.certificateUntil }

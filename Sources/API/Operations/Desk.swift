@@ -205,9 +205,10 @@ struct Desk: Sendable {
     /// As whom a certificate of the fabric's own CA lets somebody in. One that is not listed any more is nobody's, and so is one that is not
     /// listed at all once it is past its time, though its connection stays open. A client may have renewed its own since.
     private func certified(_ access: AccessState) -> Standing {
-        if let fabric = caller.foreignFabric {
-            let isPaired = member.isInTime(caller.certificateUntil) && member.appliedFabric.pair(with: fabric) != nil
-            return isPaired ? .paired(fabric: fabric) : .stranger
+        if let issuer = caller.foreignIssuer {
+            // The connection may be older than what is believed now.
+            let isPaired = member.isInTime(caller.certificateUntil) && member.believes(issuer)
+            return isPaired ? .paired(fabric: issuer.fabric) : .stranger
         }
         switch caller.fabricName {
         case .client(member.clusterID, let id)?:

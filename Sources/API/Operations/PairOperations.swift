@@ -56,9 +56,9 @@ enum Pairing {
             } catch {
                 throw APIError(error, "the other fabric")
             }
-            let reached = endpoints.isEmpty ? greeting.endpoints : endpoints
+            try expectFree(greeting, at: desk)
             return try await Records.Change(
-                action: .putPair(name, PairTerms(greeting, own: member.clusterID, endpoints: reached)), terms: terms
+                action: .putPair(name, PairTerms(greeting, own: member.clusterID, reach: endpoints)), terms: terms
             ).run(at: desk)
         }
     }
@@ -79,20 +79,29 @@ enum Pairing {
             let found = try await desk.accept(token, for: key, Self.self)
             guard found.role == .pair else { throw found.role.misplaced }
             let chosen = name.isEmpty ? "fabric-\(String(greeting.fabric, radix: 16))" : name
-            let terms = PairTerms(greeting, own: desk.member.clusterID, endpoints: greeting.endpoints)
+            let terms = PairTerms(greeting, own: desk.member.clusterID)
+            let known = desk.member.appliedFabric.pair(with: greeting.fabric)
+            if found.returning.contains(key), let known, !known.isSuspended {
+                // The answer was lost. Nothing else comes of a token that was used: its bearer's CA is no secret.
+                guard known.name == chosen, known.terms.authorities == terms.authorities else {
+                    throw APIError(AccessRefusal.badJoinToken)
+                }
+                return desk.member.greeting(believing: greeting.authorities)
+            }
+            // One that was used, and whose pair is not there any more, was for that one.
+            let command = FabricCommand(
+                .putPair(chosen, terms), Trace(at: desk.member.wallMilliseconds, by: ""), expected: 0)
             var trial = desk.member.appliedFabric
             // The token is not used up by what would be refused.
-            let trace = Trace(at: desk.member.wallMilliseconds, by: "")
-            if case .failure(let refusal) = trial.apply(FabricCommand(.putPair(chosen, terms), trace)) {
+            if case .failure(let refusal) = trial.apply(command) {
                 throw APIError(ServerError.refused(.fabric(refusal)))
             }
-            guard desk.member.access.trust.authorities[key] == nil else {
-                throw APIError(.invalidArgument, "weft: the other fabric shows a CA of this one as its own")
-            }
+            try expectFree(greeting, at: desk)
+            guard found.usesLeft > 0 else { throw APIError(AccessRefusal.badJoinToken) }
             try await desk.use(token, for: key)
             let asker = desk.asker(by: token)
             try await desk.ask { member throws(ServerError) in
-                _ = try await member.change(.putPair(chosen, terms), by: asker.name)
+                _ = try await member.change(.putPair(chosen, terms), by: asker.name, expected: 0)
             }
             return desk.member.greeting(believing: greeting.authorities)
         }
@@ -108,13 +117,13 @@ enum Pairing {
             }
         }
         /// Words of the other side that come sooner are not written down, in milliseconds: it says all of them again.
-        private static let noteAge: Int64 = 2_000
+        private static let noteAge: UInt64 = 2_000
 
         var greeting: PairGreeting
 
         func run(at desk: Desk) async throws(APIError) -> PairGreeting {
             let member = desk.member
-            guard let fabric = desk.caller.foreignFabric, fabric == greeting.fabric,
+            guard let fabric = desk.caller.foreignIssuer?.fabric, fabric == greeting.fabric,
                 let pair = member.appliedFabric.pair(with: fabric)
             else { throw APIError(AccessRefusal.denied) }
             guard !pair.isSuspended else {
@@ -123,11 +132,12 @@ enum Pairing {
             }
             let now = member.wallMilliseconds
             // How long it was on its way is not known here: the clocks are compared by whoever asks.
-            let note = PairNote(pair, greeting, skew: greeting.time - now, at: now)
-            if now - pair.news.at >= Self.noteAge || note.contact != pair.contact {
+            if member.mayNote(pair, every: Self.noteAge) {
+                let note = PairNote(pair, greeting, skew: greeting.time - now, heardBy: member)
                 try await desk.ask { member throws(ServerError) in try await member.note(note) }
             }
-            return member.greeting(believing: greeting.authorities)
+            // As it is written down, not as it was said.
+            return member.greeting(believing: member.appliedFabric.pair(with: fabric)?.certificates ?? [])
         }
     }
 
@@ -161,7 +171,7 @@ enum Pairing {
             let note: PairNote
             switch await PairDialer(of: member).greet(pair) {
             case .success((let greeting, let skew)):
-                note = PairNote(pair, greeting, skew: skew, at: member.wallMilliseconds)
+                note = PairNote(pair, greeting, skew: skew, heardBy: member)
             case .failure(let error): throw APIError(error, "pair \"\(name)\"")
             }
             try await desk.ask { member throws(ServerError) in try await member.note(note) }
@@ -170,10 +180,21 @@ enum Pairing {
     }
 }
 
+/// Refuses CAs that are this fabric's own or another pair's: nobody's CA is anybody else's.
+private func expectFree(_ greeting: PairGreeting, at desk: Desk) throws(APIError) {
+    for authority in greeting.authorities where desk.member.isTaken(authority, besides: greeting.fabric) {
+        throw APIError(
+            .failedPrecondition,
+            "weft: the other fabric shows a CA as its own that is this fabric's or another pair's: \(authority.commonName ?? "")"
+        )
+    }
+}
+
 extension PairTerms {
-    fileprivate init(_ greeting: PairGreeting, own: UInt64, endpoints: [String]) {
+    fileprivate init(_ greeting: PairGreeting, own: UInt64, reach: [String] = []) {
         self.init(
-            fabric: greeting.fabric, own: own, endpoints: endpoints, authorities: greeting.authorities.map(\.der))
+            fabric: greeting.fabric, own: own, endpoints: greeting.endpoints, reach: reach,
+            authorities: greeting.authorities.map(\.der))
     }
 }
 
