@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Schedule policies: the command, the API, and when they come due, compared with Python's tables of time zones.
+"""What goes between regions: applications, and schedule policies: the command, the API, and when they come due, compared with Python's tables of time zones.
 
     policies.py WEFT [--only NAME]
 """
@@ -85,6 +85,47 @@ def expected(zone, minutes, after, count):
             found.append(instant)
         day += datetime.timedelta(days=1)
     return found
+
+
+@check
+def applications_live_by_the_command(report, weft):
+    """Every state is reached with the command alone; no key and no volume belongs to two; members all have them, after a start, too."""
+    with Fabric(weft, 3) as fabric:
+        def application(*words):
+            done = subprocess.run([fabric.weft, "application", *words, "--endpoints", fabric.leader().client_url], capture_output=True, text=True, timeout=30)
+            return done.returncode, done.stdout, done.stderr
+        api = API(fabric.leader())
+        api.must("PUT", "domains/d", {})
+        api.must("PUT", "nodes/n", {"domain": "d", "capacityBytes": 1 << 40, "ttlSeconds": 600})
+        for name in ("db", "files"):
+            api.must("POST", "volumes", {"name": name, "sizeBytes": 1 << 30})
+        code, out, err = application("create", "shop", "--prefix", "/shop/", "--volume", "db", "--volume", "files", "--rpo", "15m")
+        report.check("create", code == 0 and "prefix /shop/, 2 volumes" in out, out + err)
+        for words, text in ((["--prefix", "/shop/x/"], "overlaps \"/shop/\" of application \"shop\""), (["--prefix", "/"], "of application \"shop\""), (["--volume", "db"], "belongs to application \"shop\""),
+                            (["--volume", "none"], "there is no volume \"none\""), (["--prefix", "a", "--prefix", "ab"], "overlaps"), (["--prefix", ""], "1 to 1024 bytes"), (["--prefix", "a", "--rpo", "soon"], "--rpo")):
+            code, out, err = application("create", "other", *words)
+            report.check(f"create other {words}", code != 0 and text in err, f"{code} {err}")
+        report.check("neither keys nor volumes", application("create", "other")[0] == 64)
+        report.check("made once", "the condition does not hold" in application("create", "shop", "--prefix", "/x/")[2])
+        status, said, _ = api.ask("DELETE", "volumes/db")
+        report.check("a volume of one stays", status == 409 and "take it out of that first" in str(said), said)
+        code, out, err = application("update", "shop", "--prefix", "/shop/", "--volume", "files")
+        report.check("update", code == 0 and api.must("DELETE", "volumes/db") is not None, err)
+        code, out, err = application("list")
+        report.check("list", "prefix /shop/, volume files" in out, out)
+        for member in fabric.members:
+            member.kill()
+        for member in fabric.members:
+            member.restart()
+        fabric.leader()
+        for member in fabric.members:
+            found = API(member).must("GET", "applications/shop")
+            report.check(f"{member.name} has it after a start", (found["prefixes"], found["volumes"], found["epoch"]) == (["/shop/"], ["files"], 1), found)
+            report.check(f"{member.name} keeps its volume", API(member).ask("DELETE", "volumes/files")[0] == 409)
+        report.check("delete", application("delete", "shop")[0] == 0 and application("show", "shop")[0] == 3)
+        API(fabric.leader()).must("DELETE", "volumes/files")
+        events = [e["what"] for e in API(fabric.leader()).must("GET", "events")["items"] if e["kind"] == "application"]
+        report.check("events tell", events == ["created", "changed", "removed; its keys and volumes stay"], events)
 
 
 @check
