@@ -106,6 +106,8 @@ def listeners_in_clear_text_are_told(report, weft):
         fabric.members.append(member)
         member.spawn(["serve", *member.arguments()])
         member.wait_healthy()
+        # It serves before it has told the fabric its name and where it listens.
+        attempt(10, lambda: "m1" in weft_says(weft, "status", "--endpoints", member.client_url).stdout, "it has no name")
         for command in ("status", "check"):
             said = weft_says(weft, command, "--endpoints", member.client_url).stdout
             report.check(f"{command} tells", f"m1 listens in clear text at http://0.0.0.0:{member.client_port}" in said, said)
