@@ -182,12 +182,3 @@ extension MemberCertificate: TrustRecord {
         knows = try reader.list()
     }
 }
-
-extension ByteReader {
-    /// Milliseconds or seconds since 1970, or a length of time, with which everybody can reckon: three hundred thousand years each way.
-    mutating func time() throws(DecodingFault) -> Int64 {
-        let time = try signed()
-        guard (-1 << 53...1 << 53).contains(time) else { throw .invalid("time \(time)") }
-        return time
-    }
-}

@@ -84,6 +84,15 @@ package struct ByteReader {
         return text
     }
 
+    /// Milliseconds or seconds since 1970, or lengths of time, with which everybody can reckon: three hundred thousand years each way.
+    package static let times: ClosedRange<Int64> = (-1 << 53)...(1 << 53)
+
+    package mutating func time() throws(DecodingFault) -> Int64 {
+        let time = try signed()
+        guard Self.times.contains(time) else { throw .invalid("time \(time)") }
+        return time
+    }
+
     package mutating func list() throws(DecodingFault) -> [[UInt8]] {
         var items: [[UInt8]] = []
         for _ in 0..<(try count()) { items.append(try lengthPrefixed()) }

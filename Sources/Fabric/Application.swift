@@ -32,7 +32,7 @@ package struct ApplicationTerms: Equatable, Sendable {
 package struct Application: Equatable, Sendable {
     package let name: String
     package internal(set) var terms: ApplicationTerms
-    /// Rises each time that it changes hands: who has a lower one is fenced off.
+    /// Rises each time that it changes hands: a lower one fences its holder off.
     package internal(set) var epoch: Int64
     package internal(set) var mark = RecordMark()
 }

@@ -120,8 +120,7 @@ extension ClusterPair: Record {
         name = try reader.string()
         terms = try PairTerms(from: &reader)
         isSuspended = try reader.bool()
-        since = try reader.signed()
-        guard PairNews.times.contains(since) else { throw .invalid("time of a pair") }
+        since = try reader.time()
         contact = try reader.value("contact of a pair")
         reason = try reader.string()
         news = try PairNews(from: &reader)
@@ -156,13 +155,12 @@ extension PairNews {
         writer.list(believed)
     }
 
-    /// Times with which everybody can reckon: milliseconds of three hundred thousand years each way.
-    package static let times: ClosedRange<Int64> = (-1 << 53)...(1 << 53)
+    /// Times that are decoded again.
+    package static let times = ByteReader.times
 
     init(from reader: inout ByteReader) throws(DecodingFault) {
-        at = try reader.signed()
-        skew = try reader.signed()
-        guard Self.times.contains(at), Self.times.contains(skew) else { throw .invalid("time of a pair's news") }
+        at = try reader.time()
+        skew = try reader.time()
         release = try reader.string()
         version = try reader.signed()
         revision = try reader.signed()

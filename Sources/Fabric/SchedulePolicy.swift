@@ -97,10 +97,8 @@ extension Recurrence {
         }
         switch try reader.byte() {
         case 0:
-            let (minutes, anchor) = (try reader.signed(), try reader.signed())
-            guard (1...Self.minutesMax).contains(minutes), (-1 << 53...1 << 53).contains(anchor) else {
-                throw .invalid("interval")
-            }
+            let (minutes, anchor) = (try reader.signed(), try reader.time())
+            guard (1...Self.minutesMax).contains(minutes) else { throw .invalid("interval") }
             self = .interval(minutes: minutes, anchor: anchor)
         case 1: self = .daily(try time())
         case 2:

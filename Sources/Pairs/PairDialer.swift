@@ -68,7 +68,7 @@ package struct PairDialer: Sendable {
 
     // MARK: - Paired
 
-    /// Greets the other fabric. What comes of it is to be noted.
+    /// Greets the other fabric. The caller notes what comes of it.
     package func greet(_ pair: ClusterPair) async -> Result<(PairGreeting, skew: Int64), PairError> {
         do throws(PairError) {
             let believed = pair.certificates
