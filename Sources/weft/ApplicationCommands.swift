@@ -37,12 +37,7 @@ struct ApplicationCommand: AsyncParsableCommand {
             json.field("volumes", fields.volume) { $0.string($1) }
             if let rpo { json.field("rpoSeconds", rpo) }
         }
-        var headers = FabricResource.headers
-        headers.add(name: condition.name, value: condition.value)
-        let (body, sent) = (json.bytes, headers)
-        let answer = try await flags.ask {
-            try await $0.send(.PUT, FabricResource.path(resource, name), body: body, headers: sent)
-        }
+        let answer = try await FabricResource.put(resource, name, json.bytes, flags, condition)
         if flags.output == .json { return printJSON(answer) }
         print("application \(name): \(what(answer))")
     }

@@ -35,6 +35,17 @@ enum FabricResource {
         return try await client.send(method, path, body: json.bytes, headers: headers)
     }
 
+    /// PUTs a record as a whole, under a condition such as `if-match`.
+    static func put(
+        _ resource: String, _ name: String, _ body: [UInt8], _ flags: ClientFlags,
+        _ condition: (name: String, value: String)
+    ) async throws -> JSONValue {
+        var sent = headers
+        sent.add(name: condition.name, value: condition.value)
+        let conditional = sent
+        return try await flags.ask { try await $0.send(.PUT, path(resource, name), body: body, headers: conditional) }
+    }
+
     /// `NAME=VALUE` as labels.
     static func labels(_ texts: [String]) throws -> [(String, String)] {
         try texts.map { text in

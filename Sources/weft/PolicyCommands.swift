@@ -114,12 +114,7 @@ struct PolicyCommand: AsyncParsableCommand {
             do { try fields.write(&json) } catch { failure = error }
         }
         if let failure { throw failure }
-        var headers = FabricResource.headers
-        headers.add(name: condition.name, value: condition.value)
-        let (body, sent) = (json.bytes, headers)
-        let answer = try await flags.ask {
-            try await $0.send(.PUT, FabricResource.path(resource, name), body: body, headers: sent)
-        }
+        let answer = try await FabricResource.put(resource, name, json.bytes, flags, condition)
         if flags.output == .json { return printJSON(answer) }
         print("policy \(name): \(when(answer))")
     }
